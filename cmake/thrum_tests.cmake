@@ -57,7 +57,8 @@ function(thrum_test_executable target label)
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
     TEST_PREFIX "${THRUM_TEST_PREFIX}"
-    PROPERTIES LABELS ${label} TIMEOUT ${seconds} PROCESSORS ${processors} ENVIRONMENT "${thrum_test_environment}")
+    PROPERTIES LABELS ${label} TIMEOUT ${seconds} PROCESSORS ${processors}
+               ENVIRONMENT "${thrum_test_environment}")
 endfunction()
 
 # thrum_module_tests(module...): src/<module>/*_test.cpp, labelled unit.

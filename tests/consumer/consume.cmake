@@ -1,5 +1,5 @@
-# One stranger's way to thrum, as a script: HOW is install (build and install the package that the others use),
-# find_package, pkg_config or add_subdirectory; FLAVOUR is static or shared.
+# One stranger's way to thrum, as a script: HOW is find_package, pkg_config, add_subdirectory, or install,
+# which builds and installs the package that the first two use; FLAVOUR is static or shared.
 
 function(run)
   execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY COMMAND_ECHO STDOUT)
@@ -7,8 +7,8 @@ endfunction()
 
 # Configures and builds `source` in `binary`, with further -D arguments.
 function(build source binary)
-  run(${CMAKE_COMMAND} -S ${source} -B ${binary} -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_BUILD_TYPE=Release
-      ${ARGN})
+  run(${CMAKE_COMMAND} -S ${source} -B ${binary} -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${CXX}
+      -DCMAKE_BUILD_TYPE=Release ${ARGN})
   run(${CMAKE_COMMAND} --build ${binary})
 endfunction()
 

@@ -1,4 +1,5 @@
-// A program outside the tree: it uses fibers, a channel and a timer, and prints one line that its test expects.
+// A program outside the tree: it uses fibers, a channel and a timer, and prints one line that its test
+// expects.
 #include <chrono>
 #include <cstdio>
 #include <thrum/thrum.hpp>
