@@ -4,7 +4,7 @@ import re
 from . import tree
 
 # The one place of thread-local state; everyone else asks it.
-THREAD_LOCALS = ("src/sched/current.cpp",)
+THREAD_LOCALS = ("src/sched/self.cpp",)
 LIBRARY = ("src/", "include/")
 EVERYWHERE = ("src/", "include/", "lab/", "tests/", "bench/", "examples/")
 

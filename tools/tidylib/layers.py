@@ -24,7 +24,8 @@ EXCEPTIONS = {
     ("scope", "chan"): "cancellation is a case of select",
 }
 
-# Public headers belong to the layer that implements them; thrum.hpp, the facade, may include all of them.
+# Public headers, or directories of them, belong to the layer that implements them; thrum.hpp, the facade, may
+# include them all.
 PUBLIC = {
     "runtime": "sched", "fiber": "sched", "this_fiber": "sched", "error": "sched",
     "mutex": "sync", "condition_variable": "sync", "wait_group": "sync",
@@ -50,11 +51,12 @@ def rank(module):
 
 
 def module_of_public(path):
-    """The layer of include/thrum/<path>; None for the facade."""
+    """The layer of include/thrum/<path>; None for the facade, "?" for a header that the table lacks."""
     stem = path.removesuffix(".hpp")
     if stem == "thrum":
         return None
-    return PUBLIC.get(stem, PUBLIC.get(stem.split("/")[-1], DETAIL if stem.startswith("detail/") else "?"))
+    unnamed = DETAIL if stem.startswith("detail/") else PUBLIC.get(stem.split("/")[0], "?")
+    return PUBLIC.get(stem, unnamed)
 
 
 def module_of_file(name):
