@@ -19,10 +19,10 @@ endif()
 
 # thrum_warnings(target...): what our own sources must pass without a word from either compiler.
 function(thrum_warnings)
-  set(both -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-align -Wcast-qual
+  set(both -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-align -Wcast-qual
            -Wundef -Wextra-semi -Wvla -Wimplicit-fallthrough)
-  set(gcc -Wduplicated-cond -Wlogical-op -Wno-interference-size)
-  set(clang -Wunreachable-code-break -Wnewline-eof -Wrange-loop-analysis)
+  set(gcc -Wshadow=local -Wduplicated-cond -Wlogical-op -Wno-interference-size)
+  set(clang -Wshadow -Wunreachable-code-break -Wnewline-eof -Wrange-loop-analysis)
   if(THRUM_WERROR)
     list(APPEND both -Werror)
   endif()
