@@ -9,7 +9,7 @@ ROWS = [
     ("context",),
     ("sched",),
     ("io",),
-    ("sync", "chan", "scope"),
+    ("runtime", "sync", "chan", "scope"),
     ("blocking", "net", "task", "process"),
     ("actor", "http", "grpc", "cluster"),
     ("hooks", "sim", "obs"),
@@ -20,6 +20,7 @@ TOGETHER = [("base", "os")]
 
 # (from, to): the exceptions, each with its reason.
 EXCEPTIONS = {
+    ("scope", "runtime"): "a scope starts fibers",
     ("scope", "sync"): "a future's state and a scope's join use the mutex and the wait group",
     ("scope", "chan"): "cancellation is a case of select",
 }
@@ -27,7 +28,8 @@ EXCEPTIONS = {
 # Public headers, or directories of them, belong to the layer that implements them; thrum.hpp, the facade, may
 # include them all.
 PUBLIC = {
-    "runtime": "sched", "fiber": "sched", "this_fiber": "sched", "error": "sched",
+    "cancelled": "sched",
+    "runtime": "runtime", "fiber": "runtime",
     "mutex": "sync", "condition_variable": "sync", "wait_group": "sync",
     "channel": "chan", "select": "chan",
     "scope": "scope",
