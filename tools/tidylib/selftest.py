@@ -29,6 +29,8 @@ SAMPLES = [
     (banned.check, "src/sched/a.cpp", "// std::mutex\nconst char* s = \"std::mutex\";\n", None),
     (banned.check, "src/sched/a.cpp", "thread_local int x;\n", "thread_local is banned"),
     (banned.check, "src/net/a.cpp", "::usleep(1);\n", "use the timers"),
+    (banned.check, "src/net/a.cpp", "::sleep(1);\n", "use the timers"),
+    (banned.check, "src/net/a.cpp", "void worker::sleep();\n", None),
     (banned.check, "src/net/a.cpp", "thrum::this_fiber::sleep_for(d);\n", None),
     (banned.check, "src/net/a.cpp", "std::this_thread::sleep_for(d);\n", "use the timers"),
     (banned.check, "src/net/a.cpp", 'std::printf("x");\n', "use os::report"),
