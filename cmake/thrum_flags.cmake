@@ -21,7 +21,7 @@ endif()
 function(thrum_warnings)
   set(both -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-align -Wcast-qual
            -Wundef -Wextra-semi -Wvla -Wimplicit-fallthrough)
-  set(gcc -Wshadow=local -Wduplicated-cond -Wlogical-op -Wno-interference-size)
+  set(gcc -Wshadow=local -Wduplicated-cond -Wno-interference-size)
   set(clang -Wshadow -Wunreachable-code-break -Wnewline-eof -Wrange-loop-analysis)
   if(THRUM_WERROR)
     list(APPEND both -Werror)
