@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <thread>
@@ -35,6 +36,14 @@ inline void report_on_sigterm() {
     report("", "cpu_total_s", cpu_seconds(), "s");
     _exit(0);
   }).detach();
+}
+
+// 10,000 connections are more files than the usual soft limit.
+inline void raise_file_limit() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 inline void no_delay(int socket) {
