@@ -34,11 +34,15 @@ void once(const std::string& kind, CallRuntime call_runtime) {
   clock_nanosleep(CLOCK_MONOTONIC, 0, &fifty_ms, nullptr);
 }
 
-// Ticks until `end`; returns how many microseconds each tick came too late.
-template <class SleepOneMillisecond>
-std::vector<double> tick_until(clock::time_point end, SleepOneMillisecond sleep) {
+// Sleeps once, says that it is ready (the hogs start only then, so that a ticker that never gets to run
+// again shows as one very late tick), and ticks until `end`. Returns by how many microseconds each tick
+// came too late.
+template <class SleepOneMillisecond, class Ready>
+std::vector<double> tick_until(clock::time_point end, SleepOneMillisecond sleep, Ready ready) {
   std::vector<double> late;
   late.reserve(8192);
+  sleep();
+  ready();
   for (auto begin = clock::now(); begin < end; begin = clock::now()) {
     sleep();
     late.push_back(std::chrono::duration<double, std::micro>(clock::now() - begin).count() - 1000);

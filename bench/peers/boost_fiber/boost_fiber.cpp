@@ -195,9 +195,12 @@ void call_runtime_without_waiting() {
 void hog_fairness(const options& o) {
   auto end = hog::after(o.seconds);
   std::vector<double> late;
+  fibers::promise<void> ready;
   fibers::fiber ticker(fibers::launch::post, [&] {
-    late = hog::tick_until(end, [] { boost::this_fiber::sleep_for(std::chrono::milliseconds(1)); });
+    auto sleep = [] { boost::this_fiber::sleep_for(std::chrono::milliseconds(1)); };
+    late = hog::tick_until(end, sleep, [&] { ready.set_value(); });
   });
+  ready.get_future().wait();
   auto hogs = start(o.hogs * o.workers, [&](long) {
     while (hog::clock::now() < end) hog::once(o.kind, call_runtime_without_waiting);
   });

@@ -92,12 +92,11 @@ func parkedMemory(o options) {
 // Greedy goroutines keep all workers busy; a ticker sleeps 1 ms in a loop. How late does it wake?
 func hogFairness(o options) {
 	end := time.Now().Add(time.Duration(o.seconds * 1e9))
-	for i := 0; i < o.hogs*o.workers; i++ {
-		go hog(o.kind, end)
-	}
 	var late []float64
-	done := make(chan bool)
+	ready, done := make(chan bool), make(chan bool)
 	go func() {
+		time.Sleep(time.Millisecond)
+		close(ready)
 		for time.Now().Before(end) {
 			begin := time.Now()
 			time.Sleep(time.Millisecond)
@@ -105,6 +104,10 @@ func hogFairness(o options) {
 		}
 		close(done)
 	}()
+	<-ready // hogs start only now, so that a starved ticker shows as one very late tick
+	for i := 0; i < o.hogs*o.workers; i++ {
+		go hog(o.kind, end)
+	}
 	<-done
 	sort.Float64s(late)
 	at := func(p float64) float64 {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -178,12 +179,15 @@ void call_runtime_without_waiting() {
 
 void hog_fairness(const options& o) {
   auto end = hog::after(o.seconds);
+  std::vector<double> late;
+  std::promise<void> ready;
+  std::thread ticker([&] {
+    auto sleep = [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); };
+    late = hog::tick_until(end, sleep, [&] { ready.set_value(); });
+  });
+  ready.get_future().wait();
   auto hogs = start(o.hogs * o.workers, [&](long) {
     while (hog::clock::now() < end) hog::once(o.kind, call_runtime_without_waiting);
-  });
-  std::vector<double> late;
-  std::thread ticker([&] {
-    late = hog::tick_until(end, [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });
   });
   ticker.join();
   join(hogs);

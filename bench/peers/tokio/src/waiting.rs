@@ -57,8 +57,11 @@ fn size_name(n: usize) -> String {
 /// Greedy tasks keep all workers busy; a ticker sleeps 1 ms in a loop. How late does it wake?
 pub async fn hog_fairness(o: &Options) {
     let end = Instant::now() + Duration::from_secs_f64(o.seconds);
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
     let ticker = tokio::spawn(async move {
         let mut late = Vec::new();
+        sleep(Duration::from_millis(1)).await;
+        ready.send(()).ok();
         while Instant::now() < end {
             let begin = Instant::now();
             sleep(Duration::from_millis(1)).await;
@@ -66,6 +69,8 @@ pub async fn hog_fairness(o: &Options) {
         }
         late
     });
+    // The hogs start only now, so that a starved ticker shows as one very late tick.
+    is_ready.await.ok();
     for _ in 0..o.hogs * o.workers {
         tokio::spawn(hog(o.kind.clone(), end));
     }
