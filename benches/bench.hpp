@@ -58,25 +58,38 @@ Number number(std::string_view option, std::string_view text) {
 }
 
 inline void set_option(options& o, std::string_view name, std::string_view value) {
-  if (name == "--workers") o.workers = number<unsigned>(name, value);
-  else if (name == "--count") o.count = number<long>(name, value);
-  else if (name == "--kind") o.kind = value;
-  else if (name == "--hogs") o.hogs = number<unsigned>(name, value);
-  else if (name == "--seconds") o.seconds = number<double>(name, value);
-  else if (name == "--port") o.port = number<int>(name, value);
-  else if (name == "--delay-ms") o.delay_ms = number<long>(name, value);
-  else fail("There is no option '" + std::string(name) + "'.");
+  if (name == "--workers")
+    o.workers = number<unsigned>(name, value);
+  else if (name == "--count")
+    o.count = number<long>(name, value);
+  else if (name == "--kind")
+    o.kind = value;
+  else if (name == "--hogs")
+    o.hogs = number<unsigned>(name, value);
+  else if (name == "--seconds")
+    o.seconds = number<double>(name, value);
+  else if (name == "--port")
+    o.port = number<int>(name, value);
+  else if (name == "--delay-ms")
+    o.delay_ms = number<long>(name, value);
+  else
+    fail("There is no option '" + std::string(name) + "'.");
 }
 
 inline options parse(int argc, char** argv) {
   options o;
   for (int i = 1; i < argc; ++i) {
     std::string_view word = argv[i];
-    if (word == "--quick") o.quick = true;
-    else if (word == "--borrow") o.borrow = true;
-    else if (word.substr(0, 2) != "--") o.bench = word;
-    else if (i + 1 == argc) fail(std::string(word) + " needs a value.");
-    else set_option(o, word, argv[++i]);
+    if (word == "--quick")
+      o.quick = true;
+    else if (word == "--borrow")
+      o.borrow = true;
+    else if (word.substr(0, 2) != "--")
+      o.bench = word;
+    else if (i + 1 == argc)
+      fail(std::string(word) + " needs a value.");
+    else
+      set_option(o, word, argv[++i]);
   }
   if (o.workers == 0) fail("--workers must be at least 1.");
   return o;
@@ -111,7 +124,8 @@ void measure(std::string_view suffix, long operations, F&& work) {
 inline double cpu_seconds() {
   rusage u{};
   getrusage(RUSAGE_SELF, &u);
-  return double(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * double(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+  return double(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+         1e-6 * double(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 struct memory {

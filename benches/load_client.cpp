@@ -42,13 +42,20 @@ settings parse(int argc, char** argv) {
     std::string_view name = argv[i];
     if (i + 1 == argc) bench::fail(std::string(name) + " needs a value.");
     std::string_view value = argv[i + 1];
-    if (name == "--port") s.port = bench::number<int>(name, value);
-    else if (name == "--connections") s.connections = bench::number<std::size_t>(name, value);
-    else if (name == "--warmup") s.warmup = bench::number<double>(name, value);
-    else if (name == "--seconds") s.seconds = bench::number<double>(name, value);
-    else if (name == "--spread-ms") s.spread_ms = bench::number<double>(name, value);
-    else if (name == "--pid") s.pid = bench::number<int>(name, value);
-    else bench::fail("There is no option '" + std::string(name) + "'.");
+    if (name == "--port")
+      s.port = bench::number<int>(name, value);
+    else if (name == "--connections")
+      s.connections = bench::number<std::size_t>(name, value);
+    else if (name == "--warmup")
+      s.warmup = bench::number<double>(name, value);
+    else if (name == "--seconds")
+      s.seconds = bench::number<double>(name, value);
+    else if (name == "--spread-ms")
+      s.spread_ms = bench::number<double>(name, value);
+    else if (name == "--pid")
+      s.pid = bench::number<int>(name, value);
+    else
+      bench::fail("There is no option '" + std::string(name) + "'.");
   }
   if (s.port == 0 || s.connections == 0) bench::fail("load_client needs --port and at least one connection.");
   return s;
@@ -77,7 +84,8 @@ class histogram {
   static uint64_t middle(std::size_t i) {
     if (i < (2u << fraction_bits)) return i;
     unsigned shift = unsigned(i >> fraction_bits) - 1;
-    return ((uint64_t(i & ((1u << fraction_bits) - 1)) + (1u << fraction_bits)) << shift) + (1ull << shift) / 2;
+    return ((uint64_t(i & ((1u << fraction_bits) - 1)) + (1u << fraction_bits)) << shift) +
+           (1ull << shift) / 2;
   }
   std::array<uint64_t, 40 << fraction_bits> buckets_{};
 };

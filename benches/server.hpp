@@ -15,9 +15,9 @@
 
 namespace bench {
 
-constexpr int backlog = 4096;        // the same in every server
-constexpr int buffer_bytes = 4096;   // and one such buffer for each connection
-constexpr int message_bytes = 64;    // a request and its answer
+constexpr int backlog = 4096;       // the same in every server
+constexpr int buffer_bytes = 4096;  // and one such buffer for each connection
+constexpr int message_bytes = 64;   // a request and its answer
 
 inline void announce(unsigned port) {
   std::printf("PORT %u\n", port);
@@ -59,7 +59,8 @@ inline int listen_on_loopback(int port) {
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(listener, backlog) != 0)
+  if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      listen(listener, backlog) != 0)
     fail("Cannot listen on port " + std::to_string(port) + ": " + std::strerror(errno) + ".", 1);
   socklen_t length = sizeof address;
   getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length);
