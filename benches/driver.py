@@ -39,7 +39,8 @@ def refuse(sentence):
 def parse(words):
     names = [b.name for b in BENCHES]
     parser = Parser(prog="./bench", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
-                    description="Measures thrum beside other runtimes and prints ratios beside their goals.",
+                    description="Measures thrum beside other runtimes and prints ratios beside their goals.\n"
+                    "Everything takes about 40 minutes, with --quick about five.",
                     epilog="benches:\n" + "\n".join(f"  {b.name:16} {b.question}" for b in BENCHES) +
                     f"\n\npeers: {', '.join(PEERS)}")
     parser.add_argument("names", metavar="NAME", nargs="*", help="benches to run (all of them without a name)")

@@ -27,9 +27,11 @@ def ratios(by_who, peer):
 
 
 def number(value):
-    if value >= 1e5:
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
+    return f"{value:,.0f}" if value >= 1e4 else f"{value:.4g}"
+
+
+def ratio_text(value):
+    return f"{value:.2f}" if value >= 0.095 else f"{value:.1g}"
 
 
 def goal_for(bench, variant, metric, peer):
@@ -50,7 +52,7 @@ def verdict(goal, value):
 def spread(values):
     low, high = quartiles(values)
     middle = statistics.median(values)
-    return f"{100 * (high - low) / middle:.0f}%" if middle else ""
+    return f"{100 * (high - low) / middle:.0f}%" if middle and len(values) > 1 else ""
 
 
 def ratio_columns(bench, variant, metric, who, by_who):
@@ -63,7 +65,8 @@ def ratio_columns(bench, variant, metric, who, by_who):
         return "", "", ""
     middle, (low, high) = statistics.median(each), quartiles(each)
     goal = goal_for(bench, variant, metric, who)
-    return f"{middle:.2f}x", f"{low:.2f}–{high:.2f}", verdict(goal, middle)
+    between = f"{ratio_text(low)}–{ratio_text(high)}" if len(each) > 1 else ""
+    return f"{ratio_text(middle)}x", between, verdict(goal, middle)
 
 
 def print_bench(bench, samples):

@@ -33,6 +33,7 @@ struct connection {
   int socket;
   bool end;                 // the peer has finished sending
   bool queued;              // c10k: in the queue of delayed answers
+  bool stuck;               // an answer waits for room in the socket
   size_t held;              // bytes in the buffer that still have to go out
   uint64_t due_ns;          // c10k: when they may
   struct connection *next;  // c10k: the queue
@@ -87,9 +88,10 @@ static void accept_all(int listener) {
 // Sends what is held. What does not fit waits for the next EPOLLOUT edge. False = the connection is gone.
 static bool flush(struct connection *c) {
   ssize_t n = send(c->socket, c->buffer, c->held, MSG_NOSIGNAL);
-  if (n < 0) return errno == EAGAIN || errno == EINTR;
-  c->held -= (size_t)n;
-  if (c->held) memmove(c->buffer, c->buffer + n, c->held);
+  if (n < 0 && errno != EAGAIN && errno != EINTR) return false;
+  if (n > 0) c->held -= (size_t)n;
+  c->stuck = c->held > 0;
+  if (c->stuck && n > 0) memmove(c->buffer, c->buffer + n, c->held);
   return true;
 }
 
@@ -104,7 +106,7 @@ static void enqueue(struct connection *c) {
 // echo: an answer leaves at once. c10k: a whole request starts its delay. False = the connection is gone.
 static bool on_bytes(struct connection *c) {
   if (delay_ns == 0) return flush(c);
-  if (!c->queued && c->held >= message_bytes) enqueue(c);
+  if (!c->queued && !c->stuck && c->held >= message_bytes) enqueue(c);
   return true;
 }
 
@@ -127,16 +129,13 @@ static bool read_all(struct connection *c, uint32_t events) {
 }
 
 static void serve(struct connection *c, uint32_t events) {
-  bool alive = true, stuck = c->held && !c->queued;
+  bool alive = true, stuck = c->stuck;
   if ((events & EPOLLOUT) && stuck) alive = flush(c);
   // An answer that had been stuck may have kept bytes unread, and their edge is gone: read then too.
   if (alive && (stuck || (events & ~(uint32_t)EPOLLOUT))) alive = read_all(c, events);
   // A connection in the queue is ended by the queue, which still points to it.
-  if (c->queued) {
-    if (!alive) c->end = true, c->held = 0;
-  } else if (!alive || (c->end && c->held == 0)) {
-    end_connection(c);
-  }
+  if (c->queued && !alive) c->end = true, c->held = 0;
+  else if (!c->queued && (!alive || (c->end && !c->stuck))) end_connection(c);
 }
 
 // Answers what is due and returns how long epoll may wait, in whole milliseconds rounded up; -1 = for ever.
@@ -148,7 +147,7 @@ static int answer_due(void) {
     queue_head = c->next;
     if (!queue_head) queue_tail = &queue_head;
     c->queued = false;
-    if ((c->held && !flush(c)) || (c->end && c->held == 0)) end_connection(c);
+    if ((c->held && !flush(c)) || (c->end && !c->stuck)) end_connection(c);
   }
   return queue_head ? (int)((queue_head->due_ns - now + 999999) / 1000000) : -1;
 }
