@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from catalogue import BENCHES, INSTEAD, LEFT_OUT, PEERS, rounds
 from report import print_bench, rows
 
 TIMEOUT_S = 180
+START_S = 15
 NOT_OFFERED = 3
 
 
@@ -55,8 +57,10 @@ def parse(words):
             refuse(f"There is no bench '{name}': the benches are {', '.join(names)}.")
     options.benches = [b for b in BENCHES if not options.names or b.name in options.names]
     options.peers = chosen_peers(options.peers)
-    if options.json and not os.access(pathlib.Path(options.json).absolute().parent, os.W_OK):
-        refuse(f"The file '{options.json}' cannot be written: its directory does not exist or is read-only.")
+    if options.json:
+        file = pathlib.Path(options.json).absolute()
+        if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+            refuse(f"The file '{options.json}' cannot be written.")
     return options
 
 
@@ -68,7 +72,7 @@ def chosen_peers(text):
     for peer in text.split(","):
         if peer not in PEERS:
             refuse(f"There is no peer '{peer}': the peers are {', '.join(PEERS)}.")
-    return text.split(",")
+    return [p for p in PEERS if p in text.split(",")]
 
 
 class Machine:
@@ -122,6 +126,8 @@ class Programs:
         with subprocess.Popen(command + ["--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               start_new_session=True, preexec_fn=on_core(core)) as server:
             try:
+                if not select.select([server.stdout], [], [], START_S)[0]:
+                    raise ProgramFailed(f"printed nothing within {START_S} s")
                 first = server.stdout.readline().split()
                 if len(first) != 2 or first[0] != "PORT":
                     raise ProgramFailed(f"did not print its port: {last_line(server.stderr.read())}")

@@ -20,7 +20,7 @@ template <class F>
 std::vector<thrum::fiber> start(long n, F work) {
   std::vector<thrum::fiber> all;
   all.reserve(std::size_t(n));
-  for (long i = 0; i < n; ++i) all.push_back(thrum::spawn([work, i] { work(i); }));
+  for (long i = 0; i < n; ++i) all.push_back(thrum::spawn([work, i]() mutable { work(i); }));
   return all;
 }
 
