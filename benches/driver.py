@@ -247,6 +247,7 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that running programs are ended too
     try:
         sys.exit(main())
     except KeyboardInterrupt:
