@@ -45,7 +45,8 @@ cpu_times cpu_of_self_and_children() {
 crowd::crowd(const nlohmann::json& order, made_of kind)
     : wanted_(order.at("count").get<std::int64_t>()),
       nap_(std::chrono::duration_cast<std::chrono::nanoseconds>(
-          std::chrono::duration<double>(order.at("sleep_s").get<double>()))) {
+          std::chrono::duration<double>(order.at("sleep_s").get<double>()))),
+      must_overlap_(order.value("must_overlap", false)) {
   void* shared = mmap(nullptr, sizeof(counters), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) throw failure("no shared memory for the counters");
   counts_ = new (shared) counters;
@@ -73,8 +74,17 @@ bool crowd::wants_another() {
     limit_ = *reason;
     return false;
   }
+  give_up_if_short();
   if (++made_ % 256 == 0) report_progress();
   return true;
+}
+
+// The first has already woken up although not all have been made: the run cannot show what was asked. The
+// parent tries again with a longer sleep; it also ends what this process leaves behind.
+void crowd::give_up_if_short() {
+  if (!must_overlap_ || counts_->left.load(std::memory_order_relaxed) == 0) return;
+  say({{"too_short", true}});
+  _exit(0);
 }
 
 void crowd::stop(const std::string& limit) {

@@ -55,12 +55,14 @@ class crowd {
   };
 
   std::optional<std::string> reason_to_stop();
+  void give_up_if_short();
   void report_progress();
 
   counters* counts_;
   std::int64_t wanted_;
   std::int64_t made_ = 0;
   std::chrono::nanoseconds nap_;
+  bool must_overlap_;
   std::optional<task_room> room_;
   std::string limit_;
   std::chrono::steady_clock::time_point start_;

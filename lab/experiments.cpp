@@ -19,6 +19,7 @@ json result_of(const std::string& model, const json& order, double patience_s, p
   std::optional<json> result;
   while (auto message = c.next(child::seconds(patience_s))) {
     if (message->contains("result")) result = (*message)["result"];
+    if (message->contains("too_short")) result = *message;
     if (message->value("asleep", false))
       shown.update(1.0, show(*message, "made", unit::count) + " asleep");
     else if (message->contains("progress"))

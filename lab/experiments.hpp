@@ -51,7 +51,8 @@ experiment run_c10k(const c10k_options& o, progress& shown);
 experiment run_costs(const costs_options& o, progress& shown);
 experiment run_hog(const hog_options& o, progress& shown);
 
-// Runs one model in a child and returns its {"result": …}; its progress messages go to `shown`.
+// Runs one model in a child and returns its {"result": …}, or {"too_short": true} (see crowd); its progress
+// messages go to `shown`.
 json result_of(const std::string& model, const json& order, double patience_s, progress& shown,
                int processors = 0);
 

@@ -45,7 +45,7 @@ void add_lessons(experiment& e, int hogs) {
   std::string most = variant_name(hogs);
   if (const json* loop = find_row(e, "event-loop", "1 hog"))
     e.lessons.push_back(fmt::format(
-        "In an event loop one callback that never returns stops everybody: {} wake-ups beside 1 hog.",
+        "In an event loop one callback that never returns stops everybody: wake-ups beside 1 hog: {}.",
         show(*loop, "ticks", unit::count)));
   const json* thread = find_row(e, "thread", most);
   const json* fiber = find_row(e, "fiber", most);

@@ -29,6 +29,14 @@ std::string on_one_line(std::string text) {
   return text;
 }
 
+constexpr const char* where_help_is = " (`thrum --help` and `thrum lab --help` explain the options)";
+
+// CLI11 would only say that a sub-command is missing, not that it does not know the word it got.
+std::string what_is_missing(const CLI::App& program, const CLI::RequiredError& e) {
+  std::vector<std::string> unknown = program.remaining(/*recurse=*/true);
+  return unknown.empty() ? e.what() : fmt::format("'{}' is not known here", unknown.front());
+}
+
 int run(CLI::App& program, int argc, char** argv) {
   try {
     program.parse(argc, argv);

@@ -179,16 +179,16 @@ json describe_machine() {
 std::string table_text(const experiment& e) {
   grid cells = cells_of(e);
   std::vector<std::size_t> widths = widths_of(cells);
+  std::vector<std::string> rule;
+  for (std::size_t w : widths) rule.emplace_back(w, '-');
+  cells.insert(cells.begin() + 1, rule);
   std::string out;
-  for (std::size_t r = 0; r < cells.size(); ++r) {
-    std::string line;
-    for (std::size_t i = 0; i < widths.size(); ++i)
-      line += (i ? "  " : "") + padded(cells[r][i], widths[i], e.columns[i].shown_as != unit::text);
-    out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-    if (r > 0) continue;
-    std::string rule;
-    for (std::size_t i = 0; i < widths.size(); ++i) rule += (i ? "  " : "") + std::string(widths[i], '-');
-    out += rule + "\n";
+  for (const auto& row : cells) {
+    std::vector<std::string> fields;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      fields.push_back(padded(row[i], widths[i], e.columns[i].shown_as != unit::text));
+    std::string line = fmt::format("{}", fmt::join(fields, "  "));
+    out.append(line, 0, line.find_last_not_of(' ') + 1).append("\n");
   }
   return out;
 }

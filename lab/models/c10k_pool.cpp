@@ -98,8 +98,8 @@ void c10k_pool(const nlohmann::json& order) {
   service s(order);
   int poller = epoll_create1(EPOLL_CLOEXEC);
   ready_queue ready;
-  start_pool(ready, poller, s);
   int listener = listen_and_announce(s);
+  start_pool(ready, poller, s);
   std::thread(accept_for_ever, listener, poller).detach();
   std::array<epoll_event, 256> events;
   for (;;) {
