@@ -1,0 +1,26 @@
+// The part of the wait-queue interface that public types embed: a lock and a list of parked waiters.
+// What happens in it is internal (src/sched/wait.hpp).
+#pragma once
+
+#include <thrum/detail/spinlock.hpp>
+
+namespace thrum::sched {
+struct wait_node;
+}
+
+namespace thrum::detail {
+
+// First in, first out; guarded by the lock beside it.
+struct wait_list {
+  sched::wait_node* first = nullptr;
+  sched::wait_node* last = nullptr;
+
+  bool empty() const noexcept { return first == nullptr; }
+};
+
+struct wait_queue {
+  spinlock lock;
+  wait_list waiters;
+};
+
+}  // namespace thrum::detail

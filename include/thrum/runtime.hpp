@@ -1,0 +1,121 @@
+// The runtime: workers, one per available core, that run fibers.
+//
+//   int main() {
+//     return thrum::run([] { … });     // or: thrum::runtime rt; rt.run([] { … });
+//   }
+//
+// A runtime is an object; a process may have several. The calling thread of run() runs no fibers: it waits.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+#include <thrum/fiber.hpp>
+
+namespace thrum {
+
+// How many workers a runtime gets by default: the CPUs in the affinity mask, or fewer where a cgroup, at any level,
+// allows less CPU time.
+unsigned available_processors() noexcept;
+
+struct runtime_options {
+  unsigned workers = 0;                             // 0: available_processors(). At most 256.
+  std::size_t stack_size = 256 * 1024;              // Bytes of address space per fiber; memory only as used.
+  std::chrono::nanoseconds grace = std::chrono::seconds(10);  // For the fibers that outlive the main function.
+  unsigned threads_max = 4096;                      // OS threads, those stuck in long calls included.
+  std::size_t fibers_max = std::size_t{16} << 20;   // Alive at once.
+};
+
+class runtime {
+ public:
+  // Throws std::system_error when threads or descriptors cannot be had.
+  explicit runtime(const runtime_options& options = {});
+  // Cancels the fibers that are left and waits for them, `grace` at most; then names them and aborts.
+  ~runtime();
+  runtime(const runtime&) = delete;
+  runtime& operator=(const runtime&) = delete;
+
+  // Runs f() as a fiber, waits for its end and returns its result or throws its exception. May be called by any
+  // thread that is not a fiber of this runtime, also several times.
+  template <class F>
+  std::invoke_result_t<std::decay_t<F>&> run(F&& f, std::source_location where = std::source_location::current());
+
+  // As thrum::go and thrum::spawn, from any thread.
+  template <class F>
+  void go(F&& f, std::source_location where = std::source_location::current()) {
+    detail::launch(core(), {}, std::forward<F>(f), where, true);
+  }
+  template <class F>
+  fiber spawn(F&& f, std::source_location where = std::source_location::current()) {
+    return detail::fiber_access::make(detail::launch(core(), {}, std::forward<F>(f), where, false));
+  }
+
+  unsigned workers() const noexcept;
+
+  // Lists every fiber on standard error: where it was spawned, what it waits for, its stack. SIGQUIT does the same.
+  void dump() noexcept;
+
+  // What has happened so far; for tests and dashboards.
+  struct statistics {
+    std::size_t fibers = 0;           // Alive now.
+    std::size_t threads = 0;          // OS threads of the runtime.
+    std::uint64_t handoffs = 0;       // Processors taken from stuck threads.
+    std::size_t warm_stacks = 0;      // Free stacks that still hold memory, beyond the workers' own caches.
+    std::size_t unguarded_stacks = 0; // Stacks without a guard page.
+  };
+  statistics stats() const noexcept;
+
+ private:
+  sched::scheduler* core() const noexcept;
+  struct parts;
+  std::unique_ptr<parts> parts_;
+};
+
+// Runs f() as the main fiber of a new runtime. When f has returned, cancels the fibers that remain and waits for them.
+// Returns what f returns (an int, for main), or 0 when it returns nothing; throws what f throws.
+template <class F>
+auto run(const runtime_options& options, F&& f, std::source_location where = std::source_location::current()) {
+  runtime rt(options);
+  if constexpr (std::is_void_v<std::invoke_result_t<std::decay_t<F>&>>) {
+    rt.run(std::forward<F>(f), where);
+    return 0;
+  } else {
+    return rt.run(std::forward<F>(f), where);
+  }
+}
+template <class F>
+auto run(F&& f, std::source_location where = std::source_location::current()) {
+  return run(runtime_options{}, std::forward<F>(f), where);
+}
+
+// A plain thread that will never wake a fiber may say so while this lives: deadlocks can then be proved in spite of it.
+class inert_thread {
+ public:
+  inert_thread() noexcept;
+  ~inert_thread();
+  inert_thread(const inert_thread&) = delete;
+  inert_thread& operator=(const inert_thread&) = delete;
+};
+
+template <class F>
+std::invoke_result_t<std::decay_t<F>&> runtime::run(F&& f, std::source_location where) {
+  using result = std::invoke_result_t<std::decay_t<F>&>;
+  if constexpr (std::is_void_v<result>) {
+    fiber main = spawn(std::forward<F>(f), where);
+    main.join();
+  } else {
+    std::optional<result> value;
+    fiber main = spawn([&value, function = std::forward<F>(f)]() mutable { value.emplace(function()); }, where);
+    main.join();
+    return std::move(*value);
+  }
+}
+
+}  // namespace thrum

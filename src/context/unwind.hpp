@@ -1,0 +1,28 @@
+// Stack traces of the running code and of suspended contexts.
+//
+// A suspended context is unwound where it lies, by the C++ runtime's own unwinder: thrum_context_visit's call frame
+// information says that its caller is the suspended frame. Nothing is written to the fiber's stack, no frame pointers
+// are needed, and it works for code built by other compilers.
+#pragma once
+
+#include "context/context.hpp"
+
+namespace thrum::context {
+
+inline constexpr int trace_depth = 64;
+
+struct trace {
+  void* frames[trace_depth];  // Return addresses, innermost first.
+  int count = 0;
+};
+
+// The calling code's stack; `skip` frames nearest to the caller are left out.
+void capture(trace& out, int skip = 0) noexcept;
+
+// The stack of a context that is suspended and stays so during the call.
+void capture(trace& out, const context& suspended) noexcept;
+
+// One line per frame to standard error: "    #0 name+0x1f (module+0x1234)".
+void print(const trace& t) noexcept;
+
+}  // namespace thrum::context

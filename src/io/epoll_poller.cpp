@@ -1,0 +1,123 @@
+// epoll with nanosecond timeouts where the kernel has them (5.11), milliseconds otherwise.
+#include "io/epoll_poller.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <ctime>
+#include <system_error>
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sched/fd_watch.hpp"
+
+namespace thrum::io {
+namespace {
+
+constexpr int events_per_wait = 256;
+std::atomic<bool> has_pwait2{true};
+
+// An event carries the watch's address and, in the 16 bits that user addresses leave free, its generation.
+constexpr int generation_shift = 48;
+constexpr std::uint64_t address_mask = (std::uint64_t{1} << generation_shift) - 1;
+
+[[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
+
+unsigned meaning(std::uint32_t epoll_events) noexcept {
+  using watch = sched::fd_watch;
+  unsigned e = 0;
+  if (epoll_events & (EPOLLIN | EPOLLPRI)) e |= watch::can_read;
+  if (epoll_events & EPOLLRDHUP) e |= watch::read_ended;
+  if (epoll_events & EPOLLOUT) e |= watch::can_write;
+  if (epoll_events & (EPOLLHUP | EPOLLERR)) e |= watch::ended;
+  return e;
+}
+
+class epoll_poller final : public sched::poller {
+ public:
+  epoll_poller() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+    if (epoll_ < 0) fail("thrum: epoll_create1");
+    wakeup_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    epoll_event e{.events = EPOLLIN | EPOLLET, .data = {.u64 = 0}};
+    // Edge-triggered: every write to the eventfd is an event, and nobody ever has to read it.
+    if (wakeup_ < 0 || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, wakeup_, &e) != 0) {
+      const int error = errno;
+      if (wakeup_ >= 0) ::close(wakeup_);
+      ::close(epoll_);
+      errno = error;
+      fail("thrum: eventfd for the poller");
+    }
+  }
+  ~epoll_poller() override {
+    ::close(wakeup_);
+    ::close(epoll_);
+  }
+
+  int watch(int fd, sched::fd_watch& w) noexcept override {
+    epoll_event e{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.u64 = 0}};
+    e.data.u64 = reinterpret_cast<std::uintptr_t>(&w) | std::uint64_t{w.generation()} << generation_shift;
+    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &e) != 0) return errno;
+    watched_.fetch_add(1, std::memory_order_relaxed);
+    return 0;
+  }
+
+  void unwatch(int fd) noexcept override {
+    epoll_event ignored{};
+    if (fd >= 0) ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &ignored);
+    watched_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  void wait(std::int64_t deadline_ns, std::int64_t now_ns, sched::runnable_batch& out) noexcept override {
+    // A look without waiting is pointless when nothing is registered.
+    if (deadline_ns <= now_ns && watched() == 0) return;
+    const int n = wait_for_events(deadline_ns, now_ns);
+    for (int i = 0; i < n; ++i) {
+      const auto data = events_[static_cast<std::size_t>(i)].data.u64;
+      if (data == 0) continue;  // The eventfd.
+      auto* w = reinterpret_cast<sched::fd_watch*>(data & address_mask);
+      w->ready(meaning(events_[static_cast<std::size_t>(i)].events), static_cast<std::uint16_t>(data >> generation_shift),
+               out);
+    }
+  }
+
+  void wake() noexcept override {
+    const std::uint64_t one = 1;
+    // Fails only when the counter is full, and then the poller is awake anyway.
+    [[maybe_unused]] const auto n = ::write(wakeup_, &one, sizeof one);
+  }
+
+  std::size_t watched() const noexcept override { return watched_.load(std::memory_order_relaxed); }
+
+ private:
+  int wait_for_events(std::int64_t deadline_ns, std::int64_t now_ns) noexcept {
+    const auto left = deadline_ns == sched::never ? -1 : std::max<std::int64_t>(deadline_ns - now_ns, 0);
+#ifdef SYS_epoll_pwait2
+    if (left > 0 && has_pwait2.load(std::memory_order_relaxed)) {
+      const timespec t{.tv_sec = left / 1'000'000'000, .tv_nsec = left % 1'000'000'000};
+      const auto n = ::syscall(SYS_epoll_pwait2, epoll_, events_.data(), events_per_wait, &t, nullptr, 0);
+      if (n >= 0 || errno != ENOSYS) return static_cast<int>(n);
+      has_pwait2.store(false, std::memory_order_relaxed);
+    }
+#endif
+    // Rounded up: waking before the deadline would spin.
+    const auto ms = left < 0 ? -1 : std::min<std::int64_t>((left + 999'999) / 1'000'000, 60'000);
+    return ::epoll_wait(epoll_, events_.data(), events_per_wait, static_cast<int>(ms));
+  }
+
+  const int epoll_;
+  int wakeup_ = -1;
+  std::atomic<std::size_t> watched_{0};
+  std::array<epoll_event, events_per_wait> events_;  // For one waiting thread at a time.
+};
+
+}  // namespace
+
+std::unique_ptr<sched::poller> make_epoll_poller() { return std::make_unique<epoll_poller>(); }
+
+void forbid_epoll_pwait2(bool forbidden) noexcept { has_pwait2.store(!forbidden); }
+
+}  // namespace thrum::io

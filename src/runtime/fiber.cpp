@@ -1,0 +1,121 @@
+// fiber.hpp: launching, handles, this_fiber.
+#include <thrum/fiber.hpp>
+
+#include <stdexcept>
+#include <system_error>
+
+#include "base/assert.hpp"
+#include "os/thread.hpp"
+#include "sched/cancel.hpp"
+#include "sched/fiber_end.hpp"
+#include "sched/park.hpp"
+#include "sched/scheduler.hpp"
+#include "sched/wait.hpp"
+
+namespace thrum {
+namespace detail {
+
+std::int64_t now_ns() noexcept { return sched::now_ns(); }
+
+unstarted create_fiber(sched::scheduler* home, std::size_t closure_size, std::size_t closure_align,
+                       const fiber_options& options, std::source_location where) {
+  if (!home) {
+    auto* w = sched::this_worker();
+    if (!w) throw std::logic_error("thrum: go and spawn need a running runtime: call them from a fiber");
+    home = &w->home;
+  }
+  auto& f = home->create({.closure_size = closure_size,
+                          .closure_align = closure_align,
+                          .stack_size = options.stack_size,
+                          .name = options.name,
+                          .where = where});
+  return {&f, f.closure};
+}
+
+void abandon_fiber(unstarted u) noexcept { u.control->home->abandon(*u.control); }
+
+void start_fiber(unstarted u, void (*run)(void*), bool detached) noexcept {
+  auto& f = *u.control;
+  f.run = run;
+  f.detached = detached;
+  if (!detached) f.references.store(2, std::memory_order_relaxed);
+  f.home->start(f);
+}
+
+}  // namespace detail
+
+void fiber::join() {
+  if (!control_) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
+  sched::join(*control_, sched::never, false);
+  auto* f = std::exchange(control_, nullptr);
+  const auto failure = std::exchange(f->failure, nullptr);
+  f->home->release(*f);
+  if (failure) std::rethrow_exception(failure);
+}
+
+void fiber::request_stop() noexcept {
+  if (!control_) return;
+  sched::runnable_batch batch;
+  sched::cancel(control_->own_scope, detail::cancel_node::cancelled, batch);
+  sched::make_runnable(batch);
+}
+
+void fiber::detach() {
+  if (!control_) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
+  auto* f = std::exchange(control_, nullptr);
+  // Under the lock that complete() takes: either it sees the mark, or we see the failure.
+  f->join.lock.lock();
+  f->detached = true;
+  const auto failure = f->finished ? std::exchange(f->failure, nullptr) : nullptr;
+  f->join.lock.unlock();
+  f->home->release(*f);
+  if (failure) std::rethrow_exception(failure);
+}
+
+std::uint64_t fiber::get_id() const noexcept { return control_ ? control_->id : 0; }
+
+void fiber::end() noexcept {
+  if (!control_) return;
+  request_stop();
+  sched::join(*control_, sched::never, true);
+  auto* f = std::exchange(control_, nullptr);
+  f->home->release(*f);
+}
+
+namespace this_fiber {
+
+void yield() {
+  auto* f = sched::current_fiber();
+  if (!f) return os::yield_thread();
+  if (f->cancel_pending.load(std::memory_order_acquire)) throw cancelled{};
+  auto* w = sched::this_worker();
+  w->enter();
+  sched::worker::yield(*w);
+  sched::this_worker()->leave();
+}
+
+void detail_sleep::until_ns(std::int64_t deadline_ns) {
+  if (deadline_ns <= sched::now_ns()) return yield();
+  sched::waiting w(sched::cancellation::point);
+  w.open();
+  w.throw_if_cancelled(w.park(deadline_ns, {"a sleep to end"}));
+}
+
+std::uint64_t get_id() noexcept {
+  auto* f = sched::current_fiber();
+  return f ? f->id : 0;
+}
+
+void set_name(std::string_view name) noexcept {
+  if (auto* f = sched::current_fiber()) f->name.set(name);
+}
+
+bool stop_requested() noexcept {
+  auto* f = sched::current_fiber();
+  return f && f->cancel_pending.load(std::memory_order_acquire);
+}
+
+bool in_fiber() noexcept { return sched::current_fiber() != nullptr; }
+
+}  // namespace this_fiber
+}  // namespace thrum

@@ -1,0 +1,102 @@
+// The composition root: real clock, random source, policy and poller, and the life of a runtime.
+#include <thrum/runtime.hpp>
+
+#include <thrum/detail/deadline.hpp>
+
+#include "base/assert.hpp"
+#include "base/rng.hpp"
+#include "io/epoll_poller.hpp"
+#include "os/clock.hpp"
+#include "os/cpus.hpp"
+#include "os/report.hpp"
+#include "os/thread.hpp"
+#include "sched/diagnose.hpp"
+#include "sched/pick_fifo.hpp"
+#include "sched/scheduler.hpp"
+
+namespace thrum {
+namespace {
+
+constexpr std::size_t survivors_shown = 20;
+
+class monotonic_clock final : public sched::clock_source {
+ public:
+  std::int64_t now_ns() noexcept override { return os::now_ns(); }
+};
+
+class xorshift_source final : public sched::random_source {
+ public:
+  explicit xorshift_source(std::uint64_t seed) noexcept : rng_(seed) {}
+  std::uint64_t next() noexcept override { return rng_.next(); }
+
+ private:
+  base::rng rng_;
+};
+
+class real_seams final : public sched::seams {
+ public:
+  sched::clock_source& clock() override { return clock_; }
+  std::unique_ptr<sched::random_source> make_random(unsigned processor_index) override {
+    return std::make_unique<xorshift_source>(static_cast<std::uint64_t>(os::now_ns()) * 2 + processor_index);
+  }
+  sched::pick_policy& policy() override { return policy_; }
+  std::unique_ptr<sched::poller> make_poller() override { return io::make_epoll_poller(); }
+
+ private:
+  monotonic_clock clock_;
+  sched::pick_fifo policy_;
+};
+
+sched::scheduler_options internal(const runtime_options& o) {
+  return {.processors = o.workers ? o.workers : os::available_cpus(),
+          .stack_size = o.stack_size,
+          .fibers_max = o.fibers_max,
+          .threads_max = o.threads_max};
+}
+
+}  // namespace
+
+struct runtime::parts {
+  explicit parts(const runtime_options& o)
+      : grace_ns(o.grace.count()), scheduler(internal(o), std::make_unique<real_seams>()) {}
+
+  const std::int64_t grace_ns;
+  sched::scheduler scheduler;
+};
+
+unsigned available_processors() noexcept { return os::available_cpus(); }
+
+runtime::runtime(const runtime_options& options) : parts_(std::make_unique<parts>(options)) {}
+
+runtime::~runtime() {
+  auto& s = parts_->scheduler;
+  const auto deadline = os::now_ns() + parts_->grace_ns;
+  s.cancel_all();
+  for (int i = 0; !s.quiescent(); ++i) {
+    if (os::now_ns() > deadline) {
+      os::report("thrum: fatal: fibers still run after the grace period:\n");
+      sched::report_survivors(s, survivors_shown);
+      std::abort();
+    }
+    if (i < 100) os::yield_thread();
+    else os::sleep_thread_ns(200'000);
+  }
+}
+
+sched::scheduler* runtime::core() const noexcept { return &parts_->scheduler; }
+unsigned runtime::workers() const noexcept { return parts_->scheduler.processor_count(); }
+void runtime::dump() noexcept { sched::dump_fibers(parts_->scheduler); }
+
+runtime::statistics runtime::stats() const noexcept {
+  auto& s = parts_->scheduler;
+  return {.fibers = s.live_count(),
+          .threads = s.workers_total() + 1,
+          .handoffs = s.the_monitor().handoffs(),
+          .warm_stacks = s.default_stacks().warm_count(),
+          .unguarded_stacks = s.default_stacks().unguarded_count()};
+}
+
+inert_thread::inert_thread() noexcept { sched::add_inert_thread(1); }
+inert_thread::~inert_thread() { sched::add_inert_thread(-1); }
+
+}  // namespace thrum

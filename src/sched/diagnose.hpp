@@ -1,0 +1,43 @@
+// Reports: stack overflow, uncaught exceptions, dumps of all fibers, deadlocks. All go to standard error.
+//
+// Process-wide parts (the handlers of SIGSEGV, SIGBUS and SIGQUIT, and the panic hook) are installed with the first
+// scheduler and removed with the last. Handlers chain to what was installed before.
+#pragma once
+
+#include <cstddef>
+
+#include "sched/fiber_control.hpp"
+
+namespace thrum::sched {
+
+class scheduler;
+
+void install_diagnostics(scheduler& s);
+void uninstall_diagnostics(scheduler& s) noexcept;
+
+// Per worker thread: the alternate stack on which an overflow is reported.
+void prepare_signal_stack() noexcept;
+void release_signal_stack() noexcept;
+
+// "fiber 7 "name" (spawned at file:line in function)".
+void describe(const fiber_control& f) noexcept;
+
+[[noreturn]] void report_overflow(const fiber_control& f) noexcept;
+void report_uncaught(const fiber_control& f) noexcept;
+
+// Lists every fiber: where it was spawned, what it waits for, who holds it, its stack. Called by the monitor.
+void dump_fibers(scheduler& s) noexcept;
+
+// When nothing can ever run again: reports and exits with status 2. Called by the monitor when all processors sleep.
+void check_deadlock(scheduler& s) noexcept;
+
+// True when this process has several schedulers: then no deadlock can be proved from one alone.
+bool other_schedulers_exist(const scheduler& s) noexcept;
+
+// Threads that are not the runtime's and will never wake a fiber; a thread may declare itself inert.
+void add_inert_thread(int change) noexcept;
+
+// Live fibers by name, for the survivors' report; at most `most` of them.
+std::size_t report_survivors(scheduler& s, std::size_t most) noexcept;
+
+}  // namespace thrum::sched

@@ -1,0 +1,124 @@
+// Waiting for edges, and the pool of watches.
+#include "sched/fd_watch.hpp"
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "sched/scheduler.hpp"
+
+namespace thrum::sched {
+namespace {
+
+constexpr std::size_t chunk = 64;
+
+struct watch_pool {
+  detail::spinlock lock;
+  fd_watch* free = nullptr;
+  std::vector<std::unique_ptr<fd_watch[]>> chunks;
+};
+
+// Process-wide and never destroyed: see the header.
+watch_pool& pool() {
+  static auto* p = new watch_pool;
+  return *p;
+}
+
+}  // namespace
+
+fd_watch* fd_watch::acquire(scheduler& home) {
+  auto& all = pool();
+  fd_watch* w;
+  {
+    std::lock_guard held(all.lock);
+    if (!all.free) {
+      all.chunks.push_back(std::make_unique<fd_watch[]>(chunk));
+      for (std::size_t i = 0; i < chunk; ++i) {
+        auto& fresh = all.chunks.back()[i];
+        fresh.next_free_ = all.free;
+        all.free = &fresh;
+      }
+    }
+    w = all.free;
+    all.free = w->next_free_;
+  }
+  w->home_serial_ = home.serial();
+  w->closed_.store(false, std::memory_order_relaxed);
+  for (auto& s : w->sides_) s.word.store(ready_bit, std::memory_order_release);
+  return w;
+}
+
+void fd_watch::release() noexcept {
+  // Under both locks, so that an event with the old generation is either delivered before or ignored.
+  for (auto& s : sides_) s.queue.lock.lock();
+  generation_.fetch_add(1, std::memory_order_acq_rel);
+  for (auto& s : sides_) s.queue.lock.unlock();
+  auto& all = pool();
+  std::lock_guard held(all.lock);
+  next_free_ = all.free;
+  all.free = this;
+}
+
+bool fd_watch::belongs_to(const scheduler& s) const noexcept { return home_serial_ == s.serial(); }
+
+fd_watch::outcome fd_watch::wait(direction d, std::int64_t deadline_ns) {
+  waiting w(cancellation::reported);
+  if (w.already_cancelled()) return outcome::cancelled;
+  side& s = sides_[d];
+  s.queue.lock.lock();
+  if (closed_.load(std::memory_order_relaxed) || may_be_ready(d)) {
+    s.queue.lock.unlock();
+    return closed_.load(std::memory_order_relaxed) ? outcome::closed : outcome::ready;
+  }
+  wait_node node(w);
+  w.open();
+  push_back(s.queue.waiters, node);
+  s.queue.lock.unlock();
+  const auto code = w.park(deadline_ns, {d == reading ? "a descriptor to become readable"
+                                                      : "a descriptor to become writable",
+                                         nullptr, nullptr, true});
+  if (code == claim_code::first_clause) return outcome::ready;
+  if (code == closed_code) return outcome::closed;
+  withdraw(s.queue, node);
+  return code == claim_code::cancelled ? outcome::cancelled : outcome::timed_out;
+}
+
+void fd_watch::close() noexcept {
+  runnable_batch batch;
+  closed_.store(true, std::memory_order_release);
+  for (auto& s : sides_) {
+    std::lock_guard held(s.queue.lock);
+    wake_all(s, closed_code, batch);
+  }
+  make_runnable(batch);
+}
+
+void fd_watch::ready(unsigned events, std::uint16_t generation, runnable_batch& out) noexcept {
+  const bool over = events & ended;
+  for (auto d : {reading, writing}) {
+    const bool last = over || (d == reading && (events & read_ended));
+    if (!last && !(events & (d == reading ? can_read : can_write))) continue;
+    side& s = sides_[d];
+    std::lock_guard held(s.queue.lock);
+    if (generation_.load(std::memory_order_relaxed) != generation) return;
+    edge_seen(s, last, out);
+  }
+}
+
+void fd_watch::edge_seen(side& s, bool last, runnable_batch& out) noexcept {
+  auto w = s.word.load(std::memory_order_relaxed);
+  while (!s.word.compare_exchange_weak(w, (w + edge) | ready_bit | (last ? latched_bit : 0),
+                                       std::memory_order_acq_rel)) {
+  }
+  wake_all(s, claim_code::first_clause, out);
+}
+
+// Everybody: two readers of one descriptor both look again.
+void fd_watch::wake_all(side& s, claim_code code, runnable_batch& out) noexcept {
+  while (wait_node* n = s.queue.waiters.first) {
+    remove(s.queue.waiters, *n);
+    claim_waiter(*n->who, code, out);
+  }
+}
+
+}  // namespace thrum::sched

@@ -1,0 +1,77 @@
+// A descriptor as the poller and its waiters share it: what has been seen, and who waits for more.
+//
+// Model. The poller reports edges: ready() marks a direction ready and wakes who waits for it. A reader reads first
+// and waits only when there is nothing; before it sleeps it must know that no edge has come since it looked, so every
+// edge changes the direction's word and not_ready() clears the mark only if the word is unchanged. An end-of-stream
+// or error stays latched: such a direction is never waited for again.
+//
+//   bit 0  ready: an edge has come since somebody last found nothing
+//   bit 1  latched: peer closed, hung up or error
+//   bits 2..63  number of edges seen
+//
+// Watches live in a pool and are never freed, because an event that the kernel has already delivered may name one
+// after its descriptor has been closed; a generation in the event tells.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include <thrum/detail/wait_queue.hpp>
+
+#include "sched/seams.hpp"
+#include "sched/wait.hpp"
+
+namespace thrum::sched {
+
+class scheduler;
+
+class fd_watch {
+ public:
+  enum direction : unsigned { reading, writing };
+  enum events : unsigned { can_read = 1, can_write = 2, read_ended = 4, ended = 8 };
+  enum class outcome { ready, timed_out, cancelled, closed };
+
+  // From the pool; `home` is the scheduler whose poller reports it.
+  static fd_watch* acquire(scheduler& home);
+  void release() noexcept;
+
+  // The word before an attempt, and what the attempt told: nothing more to get, unless an edge has come since.
+  std::uint64_t word(direction d) const noexcept { return sides_[d].word.load(std::memory_order_acquire); }
+  bool may_be_ready(direction d) const noexcept { return (word(d) & (ready_bit | latched_bit)) != 0; }
+  void not_ready(direction d, std::uint64_t before) noexcept {
+    if ((before & latched_bit) == 0)
+      sides_[d].word.compare_exchange_strong(before, before & ~ready_bit, std::memory_order_acq_rel);
+  }
+
+  // Waits for the next edge unless one is marked. Does not throw on cancellation: reports it.
+  outcome wait(direction d, std::int64_t deadline_ns);
+
+  // The descriptor is about to be closed: whoever waits gets outcome::closed.
+  void close() noexcept;
+
+  // The poller.
+  void ready(unsigned events, std::uint16_t generation, runnable_batch& out) noexcept;
+  std::uint16_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
+
+  bool belongs_to(const scheduler& s) const noexcept;
+
+ private:
+  static constexpr std::uint64_t ready_bit = 1, latched_bit = 2, edge = 4;
+  static constexpr claim_code closed_code = clause_code(1);
+
+  struct side {
+    std::atomic<std::uint64_t> word{ready_bit};
+    detail::wait_queue queue;
+  };
+
+  void edge_seen(side& s, bool ended, runnable_batch& out) noexcept;
+  void wake_all(side& s, claim_code code, runnable_batch& out) noexcept;
+
+  side sides_[2];
+  std::atomic<std::uint16_t> generation_{0};
+  std::atomic<bool> closed_{false};
+  std::uint64_t home_serial_ = 0;
+  fd_watch* next_free_ = nullptr;
+};
+
+}  // namespace thrum::sched

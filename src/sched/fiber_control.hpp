@@ -1,0 +1,90 @@
+// A fiber's control block: everything the runtime knows about it, apart from its stack.
+//
+// Lives in a slab that is never returned while the runtime lives (fiber_pool.hpp), so a late waker, canceller or dump
+// reads valid memory: at worst it meets the block's next tenant, which every protocol here tolerates by numbering
+// (waiter::claim_episode) or by taking the list's lock first.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <source_location>
+
+#include <thrum/detail/cancel_node.hpp>
+#include <thrum/detail/wait_queue.hpp>
+
+#include "context/context.hpp"
+#include "context/stack_pool.hpp"
+#include "sched/fiber_name.hpp"
+#include "sched/waiter.hpp"
+
+namespace thrum::sched {
+
+class scheduler;
+
+// What a parked waiter waits for, for dumps. `holder` names who could end the wait, or is null.
+struct wait_reason {
+  const char* what = "nothing";
+  const void* object = nullptr;
+  const waiter* (*holder)(const void* object) noexcept = nullptr;
+  bool external = false;  // May be ended from outside the process: a descriptor. Never part of a deadlock.
+};
+
+// The exception state of the C++ runtime (__cxa_eh_globals): belongs to the fiber.
+struct exception_state {
+  void* caught = nullptr;
+  unsigned int uncaught = 0;
+};
+
+enum class fiber_phase : std::uint8_t { free, fresh, started, done };
+
+struct alignas(64) fiber_control : waiter {
+  static constexpr std::size_t inline_closure_size = 96;
+
+  fiber_control() noexcept : waiter(waiter_kind::fiber) {}
+  ~fiber_control() { context::forget_stack(sanitizer); }
+
+  // --- The running fiber's, saved and restored at switches.
+  context::context ctx;
+  exception_state exceptions;
+  int error_number = 0;
+  [[no_unique_address]] context::sanitizer_state sanitizer;
+
+  // --- Set when created, constant while it lives.
+  scheduler* home = nullptr;
+  void (*run)(void* closure) = nullptr;
+  void* closure = storage;  // `storage`, or its own allocation when larger.
+  std::uint64_t id = 0;
+  std::source_location where;
+  std::uint32_t closure_align = 16;  // Of a closure outside `storage`.
+  std::uint8_t size_class = 0;  // log2 of the stack size.
+  bool detached = false;        // Nobody will look at its exception.
+
+  // --- Written by whoever runs it; read by dumps.
+  std::atomic<fiber_phase> phase{fiber_phase::free};
+  bool hogged = false;           // Once lost its processor: looked at earlier next time.
+  context::stack_ref stack;      // From its first run to its end.
+  fiber_name name;
+  wait_reason reason;            // Valid while parked.
+  std::atomic<std::int64_t> running_since{0};  // Written by the monitor when it first meets it running.
+
+  // --- Links it into one run queue, free list or batch at a time.
+  fiber_control* next = nullptr;
+
+  // --- Cancellation. `active` is the innermost scope; written by the owner under cancel_lock, read by cancellers.
+  detail::cancel_node own_scope;
+  detail::spinlock cancel_lock;
+  detail::cancel_node* active = nullptr;
+  std::atomic<bool> cancel_pending{false};  // Mirrors "active is cancelled"; read at every call that may wait.
+
+  // --- Its end. Guarded by join.lock: finished, failure.
+  std::atomic<std::uint32_t> references{0};  // The fiber itself and its handle.
+  detail::wait_queue join;
+  bool finished = false;
+  std::exception_ptr failure;
+
+  alignas(16) std::byte storage[inline_closure_size];
+};
+
+}  // namespace thrum::sched

@@ -1,0 +1,14 @@
+// How a fiber ends: running its closure, keeping or reporting its exception, waking who joins it.
+#pragma once
+
+#include "sched/fiber_control.hpp"
+
+namespace thrum::sched {
+
+// Runs f's closure on f's own stack, outside the runtime, and completes f.
+void run_closure(fiber_control& f) noexcept;
+
+// Waits until f has completed. False when the deadline passed first; throws cancelled unless shielded.
+bool join(fiber_control& f, std::int64_t deadline_ns, bool shielded);
+
+}  // namespace thrum::sched

@@ -1,0 +1,234 @@
+// The flow of runnable fibers: pushing, picking, stealing, sleeping, waking. Part of the scheduler (scheduler.hpp),
+// which explains the policy; idle_set.hpp explains the race between sleeping and waking.
+#include <algorithm>
+#include <mutex>
+
+#include "sched/park.hpp"
+#include "sched/scheduler.hpp"
+
+namespace thrum::sched {
+namespace {
+
+constexpr unsigned dispatches_per_look = 64;
+constexpr std::uint32_t global_batch = run_queue::capacity / 2;
+constexpr std::int64_t poll_interval_ns = 100'000;     // With runnable fibers at hand the poller is looked at so often.
+constexpr std::int64_t neglected_after_ns = 1'000'000;  // A processor's timers and poller are served by others after.
+
+}  // namespace
+
+void runnable_batch::push(fiber_control* f) noexcept {
+  f->next = nullptr;
+  if (last) last->next = f;
+  else first = f;
+  last = f;
+  ++count;
+}
+
+void runnable_batch::append(const runnable_batch& more) noexcept {
+  if (more.empty()) return;
+  if (last) last->next = more.first;
+  else first = more.first;
+  last = more.last;
+  count += more.count;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Pushing.
+
+void scheduler::ready(fiber_control& f) noexcept {
+  processor* p = local_processor(this_worker());
+  if (!p) return inject(f);
+  if (auto* displaced = p->swap_lifo(&f)) push_tail(*p, *displaced);
+}
+
+void scheduler::ready(runnable_batch& batch) noexcept {
+  processor* p = local_processor(this_worker());
+  for (auto* f = batch.first; f;) {
+    auto* following = f->next;
+    if (p) push_tail(*p, *f);
+    else inject(*f);
+    f = following;
+  }
+  batch = {};
+}
+
+void scheduler::requeue(worker& w, fiber_control& f) noexcept {
+  if (w.p) push_tail(*w.p, f);
+  else inject(f);
+}
+
+void scheduler::push_tail(processor& p, fiber_control& f) noexcept {
+  if (!p.queue.push(&f)) overflow(p, f);
+  if (p.shared) notify(p);
+}
+
+// The queue is full: half of it moves to the global queue, with the new fiber behind it.
+void scheduler::overflow(processor& p, fiber_control& f) noexcept {
+  fiber_control* moved[run_queue::capacity / 2];
+  const auto n = p.queue.pop_some(moved, run_queue::capacity / 2);
+  runnable_batch batch;
+  for (std::uint32_t i = 0; i < n; ++i) batch.push(moved[i]);
+  batch.push(&f);
+  std::lock_guard held(global_lock_);
+  global_.append(batch);
+  global_count_.store(global_.count, std::memory_order_release);
+}
+
+void scheduler::inject(fiber_control& f) noexcept {
+  {
+    std::lock_guard held(global_lock_);
+    global_.push(&f);
+    global_count_.store(global_.count, std::memory_order_release);
+  }
+  wake_idle();
+}
+
+// One runnable fiber is for the worker itself; from the second on there is work for others.
+void scheduler::notify(processor& p) noexcept {
+  if (p.queue.size() + (p.lifo.load(std::memory_order_relaxed) ? 1 : 0) >= 2) wake_idle();
+}
+
+void scheduler::wake_idle() noexcept {
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // Waker's step 2; pairs with sleep().
+  if (!idle_.wants_wake() || !idle_.try_begin_first_search()) return;
+  const int i = idle_.take_one();
+  if (i >= 0) processors_[static_cast<std::size_t>(i)]->poll->wake();
+  else idle_.end_search();
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Finding.
+
+fiber_control* scheduler::find_work(worker& w) noexcept {
+  processor& p = *w.p;
+  bool searching = false;
+  fiber_control* f = nullptr;
+  while (!stopping()) {
+    runnable_batch due;
+    const auto time = now();
+    serve(p, time, due);
+    ready(due);
+    if ((f = next_local(p))) break;
+    if (p.shared && !searching) {
+      idle_.begin_search();
+      searching = true;
+    }
+    if ((f = steal(p))) break;
+    serve_neglected(p, time, due);
+    ready(due);
+    if ((f = next_local(p))) break;
+    if (searching) idle_.end_search();
+    searching = sleep(p, time);
+  }
+  // Where one fiber was found there may be more, and nobody else was woken while we searched.
+  if (searching && idle_.end_search() && f) wake_idle();
+  return f;
+}
+
+fiber_control* scheduler::next_local(processor& p) noexcept {
+  const bool global_first = p.tick.load(std::memory_order_relaxed) % dispatches_per_look == 0;
+  if (global_first)
+    if (auto* f = take_global(p)) return f;
+  if (auto* f = policy_.pick(p)) return f;
+  return global_first ? nullptr : take_global(p);
+}
+
+void scheduler::serve(processor& p, std::int64_t time, runnable_batch& out) noexcept {
+  p.timers.fire_due(time, out);
+  const bool look = time - p.served_at.load(std::memory_order_relaxed) > poll_interval_ns;
+  if (look && p.has_runnable() && p.polling.try_lock()) {
+    p.poll->wait(0, time, out);
+    p.polling.unlock();
+  }
+  if (look) p.served_at.store(time, std::memory_order_relaxed);
+}
+
+fiber_control* scheduler::take_global(processor& p) noexcept {
+  if (global_count_.load(std::memory_order_acquire) == 0) return nullptr;
+  fiber_control* first;
+  fiber_control* rest;
+  std::size_t n;
+  {
+    std::lock_guard held(global_lock_);
+    if (!global_.first) return nullptr;
+    n = std::min<std::size_t>(global_.count / processors_.size() + 1, global_batch);
+    n = std::min<std::size_t>(n, global_.count);
+    first = global_.first;
+    fiber_control* last = first;
+    for (std::size_t i = 1; i < n; ++i) last = last->next;
+    global_.first = last->next;
+    if (!global_.first) global_.last = nullptr;
+    global_.count -= n;
+    global_count_.store(global_.count, std::memory_order_release);
+    rest = n > 1 ? first->next : nullptr;
+  }
+  for (std::size_t i = 1; i < n; ++i) {
+    fiber_control* following = i + 1 < n ? rest->next : nullptr;
+    push_tail(p, *rest);
+    rest = following;
+  }
+  return first;
+}
+
+fiber_control* scheduler::steal(processor& p) noexcept {
+  const auto n = processor_count();
+  if (n == 1) return nullptr;
+  const auto start = static_cast<unsigned>(p.random->next() % n);
+  for (unsigned i = 0; i < n; ++i) {
+    processor& victim = *processors_[(start + i) % n];
+    if (&victim == &p) continue;
+    if (auto* f = victim.queue.steal_into(p.queue)) return f;
+  }
+  return nullptr;
+}
+
+// A worker that computes for long does not look at its timers and poller: those who are idle do it for it.
+void scheduler::serve_neglected(processor& p, std::int64_t time, runnable_batch& out) noexcept {
+  for (auto& other : processors_) {
+    if (other.get() == &p || idle_.contains(other->index)) continue;
+    if (time - other->served_at.load(std::memory_order_relaxed) < neglected_after_ns) continue;
+    other->timers.fire_due(time, out);
+    if (!other->polling.try_lock()) continue;
+    other->poll->wait(0, time, out);
+    other->polling.unlock();
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Sleeping.
+
+bool scheduler::work_is_visible(const processor& p) const noexcept {
+  if (stopping() || global_size() > 0) return true;
+  for (const auto& other : processors_)
+    if (!other->queue.empty()) return true;
+  return p.lifo.load(std::memory_order_relaxed) != nullptr;
+}
+
+// Sleeps in the poller until there may be work. True when another worker woke us: we are searching on its behalf.
+bool scheduler::sleep(processor& p, std::int64_t time) noexcept {
+  idle_.announce(p.index);
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // Sleeper's step 2; pairs with wake_idle().
+  runnable_batch batch;
+  if (!work_is_visible(p)) {
+    std::lock_guard held(p.polling);
+    p.poll->wait(p.timers.next_deadline(), time, batch);
+  }
+  const bool woken = !idle_.remove(p.index);
+  monitor_.note_activity();
+  ready(batch);
+  return woken;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Timers.
+
+// Called inside the runtime or on a foreign thread. A timer of another processor may be earlier than what its worker
+// sleeps for.
+void scheduler::arm(timer& t) {
+  worker* w = this_worker();
+  processor* p = local_processor(w);
+  processor& target = p ? *p : *processors_.front();
+  if (target.timers.arm(t, now()) && !p) target.poll->wake();
+}
+
+}  // namespace thrum::sched

@@ -1,0 +1,72 @@
+// Which processors sleep, and who may wake them.
+//
+// The race between going to sleep and bringing work has two sides:
+//   sleeper: (1) announces itself here, (2) full fence, (3) looks at all queues once more, (4) sleeps
+//   waker:   (1) makes work visible,    (2) full fence, (3) reads this set
+// Each does its write before its read, with a seq_cst fence between: at least one sees the other.
+//
+// To avoid a stampede a waker does nothing while somebody searches: the searcher will find the work, and when it has
+// found some it wakes the next. A searcher that gives up leaves the count (a seq_cst operation) before its last look.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+
+namespace thrum::sched {
+
+class idle_set {
+ public:
+  static constexpr unsigned processors_max = 256;
+
+  void announce(unsigned processor) noexcept {
+    words_[processor / 64].fetch_or(bit(processor), std::memory_order_seq_cst);
+    count_.fetch_add(1, std::memory_order_seq_cst);
+  }
+
+  // Takes this processor out. True when the caller was the one to do so.
+  bool remove(unsigned processor) noexcept {
+    if (!(words_[processor / 64].fetch_and(~bit(processor), std::memory_order_seq_cst) & bit(processor))) return false;
+    count_.fetch_sub(1, std::memory_order_seq_cst);
+    return true;
+  }
+
+  // Takes any processor out; -1 when none sleeps.
+  int take_one() noexcept {
+    for (unsigned i = 0; i < words_.size(); ++i) {
+      for (auto w = words_[i].load(std::memory_order_relaxed); w != 0; w &= w - 1) {
+        const auto processor = i * 64 + static_cast<unsigned>(std::countr_zero(w));
+        if (remove(processor)) return static_cast<int>(processor);
+      }
+    }
+    return -1;
+  }
+
+  unsigned count() const noexcept { return count_.load(std::memory_order_seq_cst); }
+  bool contains(unsigned processor) const noexcept {
+    return words_[processor / 64].load(std::memory_order_relaxed) & bit(processor);
+  }
+
+  // After the waker's fence: is there anybody to wake, and is nobody searching yet?
+  bool wants_wake() const noexcept {
+    return count_.load(std::memory_order_relaxed) != 0 && searching_.load(std::memory_order_relaxed) == 0;
+  }
+  void begin_search() noexcept { searching_.fetch_add(1, std::memory_order_seq_cst); }
+  // True when this was the last searcher.
+  bool end_search() noexcept { return searching_.fetch_sub(1, std::memory_order_seq_cst) == 1; }
+  // Claims the right to be the first searcher.
+  bool try_begin_first_search() noexcept {
+    int none = 0;
+    return searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst);
+  }
+
+ private:
+  static constexpr std::uint64_t bit(unsigned processor) noexcept { return std::uint64_t{1} << (processor % 64); }
+
+  std::array<std::atomic<std::uint64_t>, processors_max / 64> words_{};
+  std::atomic<unsigned> count_{0};
+  std::atomic<int> searching_{0};
+};
+
+}  // namespace thrum::sched

@@ -1,0 +1,176 @@
+// The monitor's loop and its judgement of stuck workers.
+#include "sched/monitor.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "os/clock.hpp"
+#include "os/futex.hpp"
+#include "os/report.hpp"
+#include "os/thread.hpp"
+#include "sched/diagnose.hpp"
+#include "sched/scheduler.hpp"
+
+namespace thrum::sched {
+namespace {
+
+constexpr std::int64_t look_ns = 1'000'000;
+constexpr std::int64_t look_idle_ns = 10'000'000;
+constexpr unsigned idle_looks_max = 10;                 // Then the monitor sleeps until there is activity.
+constexpr std::int64_t computing_ns = 10'000'000;
+constexpr std::int64_t computing_again_ns = 2'000'000;  // A fiber that has hogged a processor before.
+constexpr std::int64_t blocked_ns = 900'000;
+constexpr std::size_t warm_stacks = 1024;
+
+}  // namespace
+
+void monitor::start() {
+  const int error = os::start_thread(thread_, &thread_main, this);
+  if (error) throw std::system_error(error, std::generic_category(), "thrum: cannot create the monitor thread");
+  started_ = true;
+}
+
+void monitor::stop() noexcept {
+  if (!started_) return;
+  stop_.store(true, std::memory_order_release);
+  wake();
+  ::pthread_join(thread_, nullptr);
+  started_ = false;
+}
+
+void monitor::wake() noexcept {
+  signal_.fetch_add(1, std::memory_order_seq_cst);
+  os::futex_wake(signal_, 1);
+}
+
+void monitor::request_dump() noexcept {
+  dump_.store(true, std::memory_order_release);
+  wake();
+}
+
+void* monitor::thread_main(void* self) {
+  os::name_thread("thrum-monitor");
+  os::want_exact_timers();
+  static_cast<monitor*>(self)->run();
+  return nullptr;
+}
+
+void monitor::run() noexcept {
+  home_.ensure_spare();
+  unsigned idle_looks = 0;
+  while (!stop_.load(std::memory_order_acquire)) {
+    if (dump_.exchange(false)) dump_fibers(home_);
+    if (look()) {
+      idle_looks = 0;
+      pause(look_ns);
+    } else if (++idle_looks < idle_looks_max) {
+      pause(look_idle_ns);
+    } else {
+      look_when_idle();
+      sleep_until_activity();
+      idle_looks = 0;
+    }
+  }
+}
+
+bool monitor::look() noexcept {
+  const auto now = os::now_ns();
+  for (unsigned i = 0; i < home_.processor_count(); ++i) {
+    processor& p = home_.processor_at(i);
+    if (!home_.idle().contains(i)) look_at(p, now);
+  }
+  return !home_.all_idle();
+}
+
+void monitor::look_at(processor& p, std::int64_t now) noexcept {
+  worker* w = p.owner.load(std::memory_order_acquire);
+  const auto tick = p.tick.load(std::memory_order_relaxed);
+  if (tick != p.seen_tick || w != p.seen_owner) {
+    p.seen_tick = tick;
+    p.seen_owner = w;
+    p.seen_since = now;
+    p.seen_cpu_ns = -1;
+    return;
+  }
+  if (!work_waits(p)) return;
+  expose_lifo(p);
+  const auto tid = w->tid.load(std::memory_order_relaxed);
+  if (tid == 0 || w->in_runtime()) return;
+  const auto stuck_for = now - p.seen_since;
+  if (p.seen_cpu_ns < 0) {
+    p.seen_cpu_ns = os::thread_cpu_ns(tid);
+    if (stuck_for < 2 * look_ns) return;
+  }
+  const auto limit = limit_for(p, *w);
+  if (stuck_for >= limit) relieve(p, *w);
+}
+
+// How long the worker may stay as it is now; see the table in the header.
+std::int64_t monitor::limit_for(processor& p, worker& w) noexcept {
+  const auto tid = w.tid.load(std::memory_order_relaxed);
+  const auto cpu = os::thread_cpu_ns(tid);
+  const auto used = cpu - p.seen_cpu_ns;
+  p.seen_cpu_ns = cpu;
+  if (used > look_ns / 20) return w.hogged_before() ? computing_again_ns : computing_ns;
+  const char state = os::thread_state(tid);
+  return state == 'R' || state == '?' ? never : blocked_ns;
+}
+
+bool monitor::work_waits(processor& p) const noexcept {
+  return p.has_runnable() || home_.global_size() > 0 || p.timers.count() > 0 || p.poll->watched() > 0;
+}
+
+// The fiber in the LIFO slot of a stuck worker cannot be stolen: move it to where all can see it.
+void monitor::expose_lifo(processor& p) noexcept {
+  if (!p.shared) return;
+  if (auto* f = p.take_lifo()) home_.inject(*f);
+  else home_.wake_idle();  // Its queue, timers and poller can be served by whoever is idle.
+}
+
+void monitor::relieve(processor& p, worker& w) noexcept {
+  if (!home_.ensure_spare()) return report_cap();
+  cap_reported_ = false;
+  worker* spare = home_.take_spare();
+  if (!spare) return;
+  if (p.owner.load(std::memory_order_acquire) == &w && w.try_retake()) {
+    os::set_time_slice(w.tid.load(std::memory_order_relaxed), 0);
+    home_.hand_over(p, *spare);
+    home_.ensure_spare();
+  } else {
+    home_.add_spare(*spare);
+  }
+}
+
+void monitor::report_cap() noexcept {
+  if (std::exchange(cap_reported_, true)) return;
+  os::report("thrum: warning: all %zu threads are in use by fibers that do not yield; no further processor can be "
+             "handed over\n", home_.workers_total());
+}
+
+// Everything has been asleep for a while: give memory back, and see whether it can ever wake up.
+void monitor::look_when_idle() noexcept {
+  try {
+    home_.trim_stacks(warm_stacks);
+  } catch (...) {  // No memory for the lists: another time.
+  }
+  check_deadlock(home_);
+}
+
+void monitor::pause(std::int64_t ns) noexcept {
+  const auto seen = signal_.load(std::memory_order_seq_cst);
+  if (stop_.load(std::memory_order_acquire) || dump_.load(std::memory_order_acquire)) return;
+  os::futex_wait(signal_, seen, os::now_ns() + ns);
+}
+
+// The race with note_activity() is that of sleepers and wakers in idle_set.hpp: announce, fence, look, sleep.
+void monitor::sleep_until_activity() noexcept {
+  const auto seen = signal_.load(std::memory_order_seq_cst);
+  asleep_.store(true, std::memory_order_seq_cst);
+  const bool busy = !home_.all_idle() || stop_.load() || dump_.load();
+  if (!busy) os::futex_wait(signal_, seen);
+  asleep_.store(false, std::memory_order_seq_cst);
+}
+
+}  // namespace thrum::sched

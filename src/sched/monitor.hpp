@@ -1,0 +1,67 @@
+// The monitor: a thread that notices stuck workers and hands their processors to others.
+//
+// It looks every millisecond while somebody runs, more rarely while all sleep, and after a tenth of a second without
+// activity it sleeps on a futex until a worker wakes up. A worker is stuck when its processor has dispatched nothing
+// since the last look although work waits for it. Then the thread itself is looked at: one that uses CPU time is
+// computing and loses its processor after 10 ms (2 ms if its fiber has done so before), one that is blocked in the
+// kernel after 1 ms, one that is merely descheduled keeps it.
+//
+// The monitor also gives memory back, proves deadlocks and writes dumps (diagnose.hpp).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include <pthread.h>
+
+namespace thrum::sched {
+
+class scheduler;
+class processor;
+class worker;
+
+class monitor {
+ public:
+  explicit monitor(scheduler& home) noexcept : home_(home) {}
+
+  void start();  // Throws std::system_error when the thread cannot be created.
+  void stop() noexcept;
+
+  // A worker has left the idle set.
+  void note_activity() noexcept {
+    if (asleep_.load(std::memory_order_seq_cst)) [[unlikely]] wake();
+  }
+
+  void wake() noexcept;
+  void request_dump() noexcept;  // Async-signal-safe.
+  std::uint64_t handoffs() const noexcept { return handoffs_.load(std::memory_order_relaxed); }
+  void count_handoff() noexcept { handoffs_.fetch_add(1, std::memory_order_relaxed); }
+
+ private:
+  static void* thread_main(void* self);
+  void run() noexcept;
+  bool look() noexcept;  // False when all processors were idle.
+  void look_at(processor& p, std::int64_t now) noexcept;
+  bool work_waits(processor& p) const noexcept;
+  void expose_lifo(processor& p) noexcept;
+  std::int64_t limit_for(processor& p, worker& w) noexcept;
+  void relieve(processor& p, worker& w) noexcept;
+  void report_cap() noexcept;
+  void look_when_idle() noexcept;
+  void pause(std::int64_t ns) noexcept;
+  void sleep_until_activity() noexcept;
+
+  scheduler& home_;
+  pthread_t thread_{};
+  bool started_ = false;
+  std::atomic<std::uint32_t> signal_{0};  // Futex: bumped by wake().
+  std::atomic<bool> asleep_{false};
+  std::atomic<bool> stop_{false};
+  std::atomic<bool> dump_{false};
+  std::atomic<std::uint64_t> handoffs_{0};
+
+  // The monitor thread's.
+  bool cap_reported_ = false;
+};
+
+}  // namespace thrum::sched

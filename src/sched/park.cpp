@@ -1,0 +1,47 @@
+// Resuming claimed waiters: fibers through their scheduler, plain threads through the futex on their word.
+#include "sched/park.hpp"
+
+#include "os/futex.hpp"
+#include "sched/fiber_control.hpp"
+#include "sched/scheduler.hpp"
+#include "sched/thread_waiter.hpp"
+
+namespace thrum::sched {
+namespace {
+
+bool collect(waiter& w, claim_result r, runnable_batch& out) noexcept {
+  if (r == claim_result::resume) {
+    if (w.kind() == waiter_kind::fiber) out.push(static_cast<fiber_control*>(&w));
+    else static_cast<thread_waiter&>(w).resume();
+  }
+  return r != claim_result::too_late;
+}
+
+}  // namespace
+
+bool wake(waiter& w, claim_code code) noexcept {
+  const auto r = w.claim(code);
+  if (r == claim_result::resume) make_runnable(w);
+  return r != claim_result::too_late;
+}
+
+bool claim_waiter(waiter& w, claim_code code, runnable_batch& out) noexcept { return collect(w, w.claim(code), out); }
+
+bool claim_waiter_episode(waiter& w, std::uint64_t episode, claim_code code, runnable_batch& out) noexcept {
+  return collect(w, w.claim_episode(episode, code), out);
+}
+
+void make_runnable(waiter& w) noexcept {
+  if (w.kind() == waiter_kind::thread) return static_cast<thread_waiter&>(w).resume();
+  auto& f = static_cast<fiber_control&>(w);
+  runtime_section inside;
+  f.home->ready(f);
+}
+
+void make_runnable(runnable_batch& batch) noexcept {
+  if (batch.empty()) return;
+  runtime_section inside;
+  batch.first->home->ready(batch);
+}
+
+}  // namespace thrum::sched

@@ -1,0 +1,21 @@
+// Making waiters runnable: the one way from "claimed" back to running.
+#pragma once
+
+#include "sched/seams.hpp"
+#include "sched/waiter.hpp"
+
+namespace thrum::sched {
+
+// Claims the waiter for `code` and, when it is parked, makes it runnable at once (a fiber at the front of this
+// worker's queue). True when this call won the episode.
+bool wake(waiter& w, claim_code code) noexcept;
+
+// The same, but a fiber that must be resumed is collected in `out`; plain threads are woken at once.
+bool claim_waiter(waiter& w, claim_code code, runnable_batch& out) noexcept;
+bool claim_waiter_episode(waiter& w, std::uint64_t episode, claim_code code, runnable_batch& out) noexcept;
+
+// For the winner of claim_result::resume.
+void make_runnable(waiter& w) noexcept;
+void make_runnable(runnable_batch& batch) noexcept;
+
+}  // namespace thrum::sched

@@ -1,0 +1,78 @@
+// The processor: the right to run fibers on one core, and all that goes with it.
+//
+// Held by one worker at a time. When the worker is stuck the monitor gives the processor, as it is, to another worker
+// (handoff.hpp), so nothing that belongs to it is ever kept in a worker.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "context/stack_pool.hpp"
+#include "sched/fiber_control.hpp"
+#include "sched/run_queue.hpp"
+#include "sched/seams.hpp"
+#include "sched/timers.hpp"
+
+namespace thrum::sched {
+
+class worker;
+class scheduler;
+
+class alignas(64) processor {
+ public:
+  processor(scheduler& home, unsigned index, bool shared, seams& s)
+      : home(home), index(index), shared(shared), queue(shared), poll(s.make_poller()), random(s.make_random(index)) {}
+
+  // Owner. Puts f in the LIFO slot; returns the fiber that was there, which belongs in the queue now.
+  fiber_control* swap_lifo(fiber_control* f) noexcept {
+    if (shared) return lifo.exchange(f, std::memory_order_acq_rel);  // The monitor may take it: pairs with it.
+    auto* before = lifo.load(std::memory_order_relaxed);
+    lifo.store(f, std::memory_order_relaxed);
+    return before;
+  }
+  fiber_control* take_lifo() noexcept {
+    if (!lifo.load(std::memory_order_relaxed)) return nullptr;
+    return swap_lifo(nullptr);
+  }
+
+  bool has_runnable() const noexcept { return lifo.load(std::memory_order_relaxed) || !queue.empty(); }
+
+  // --- Constant after construction.
+  scheduler& home;
+  const unsigned index;
+  const bool shared;  // There are other processors.
+
+  // --- Own synchronisation.
+  run_queue queue;
+  std::atomic<fiber_control*> lifo{nullptr};
+  timer_set timers;
+  const std::unique_ptr<poller> poll;
+  detail::spinlock polling;                 // wait() is for one thread at a time.
+  std::atomic<worker*> owner{nullptr};      // Changed by the hand-off protocol alone.
+  std::atomic<std::uint64_t> tick{0};       // Counts dispatched fibers; the owner writes, the monitor reads.
+  std::atomic<std::int64_t> served_at{0};   // When timers and poller were last looked at.
+  std::atomic<std::uint64_t> created{0};    // Fibers created and ended here; the owner writes.
+  std::atomic<std::uint64_t> ended{0};
+
+  // --- The owner's, inside the runtime.
+  static constexpr std::size_t stack_cache_max = 64;
+  static constexpr std::size_t fiber_cache_max = 256;
+  const std::unique_ptr<random_source> random;
+  unsigned lifo_streak = 0;
+  std::uint64_t slice_tick = 0;
+  std::int64_t slice_start = 0;
+  context::stack_ref stacks[stack_cache_max];
+  std::size_t stack_count = 0;
+  fiber_control* free_fibers = nullptr;
+  std::size_t free_fiber_count = 0;
+
+  // --- The monitor's.
+  std::uint64_t seen_tick = 0;
+  std::int64_t seen_since = 0;
+  std::int64_t seen_cpu_ns = 0;
+  const worker* seen_owner = nullptr;
+};
+
+}  // namespace thrum::sched

@@ -1,0 +1,179 @@
+// The scheduler: processors, workers, the global queue, spare threads, and everything between "runnable" and "running".
+//
+// How work is found (find_work, in this order): timers and poller when they are due for a look, the global queue every
+// 64th dispatch, the LIFO slot, the processor's own queue, the global queue, other processors' queues, the timers and
+// poller of processors whose worker has neglected them for a millisecond. Then the worker sleeps in its poller.
+//
+// The LIFO slot holds the fiber woken last, whose data is still in the cache; after 32 turns in a row it has to queue
+// like everybody else, so that two fibers that wake each other cannot starve the rest.
+//
+// Waking: pushing the second runnable fiber to a processor wakes a sleeping one (idle_set.hpp). A single runnable
+// fiber does not: most often its waker is about to wait, and a wake-up across cores costs more than the wait. If the
+// waker computes instead, the monitor moves the fiber to the global queue within about a millisecond.
+//
+// Rejected: one global queue (contention), spinning idle workers (CPU per request is what servers pay for), a poller
+// shared by all workers (every wake-up would cross cores).
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include <thrum/detail/spinlock.hpp>
+
+#include "context/stack_pool.hpp"
+#include "sched/fiber_pool.hpp"
+#include "sched/idle_set.hpp"
+#include "sched/monitor.hpp"
+#include "sched/processor.hpp"
+#include "sched/seams.hpp"
+#include "sched/worker.hpp"
+
+namespace thrum::sched {
+
+struct scheduler_options {
+  unsigned processors = 1;
+  std::size_t stack_size = 256 * 1024;
+  std::size_t fibers_max = std::size_t{16} << 20;
+  unsigned threads_max = 4096;
+  context::guard_mode guards = context::guard_mode::automatic;
+};
+
+struct spawn_request {
+  std::size_t closure_size = 0;
+  std::size_t closure_align = 1;
+  std::size_t stack_size = 0;  // 0: the default.
+  std::string_view name;
+  std::source_location where;
+};
+
+class scheduler {
+ public:
+  scheduler(const scheduler_options& options, std::unique_ptr<seams> s);
+  ~scheduler();  // All fibers must have ended.
+  scheduler(const scheduler&) = delete;
+  scheduler& operator=(const scheduler&) = delete;
+
+  // --- Fibers. create() throws std::bad_alloc or std::system_error when memory, address space or fibers_max is
+  // exhausted; the closure is then built in f.closure and the fiber is started or abandoned.
+  fiber_control& create(const spawn_request& request);
+  void abandon(fiber_control& f) noexcept;
+  void start(fiber_control& f) noexcept;
+  void release(fiber_control& f) noexcept;  // Drops one reference.
+
+  // --- Runnable fibers; inside the runtime or on a foreign thread.
+  void ready(fiber_control& f) noexcept;           // Next on this worker.
+  void ready(runnable_batch& batch) noexcept;      // Behind what is queued here.
+  void inject(fiber_control& f) noexcept;          // To the global queue.
+  void requeue(worker& w, fiber_control& f) noexcept;  // Behind what is queued here: a yield.
+
+  // --- The worker loop.
+  fiber_control* find_work(worker& w) noexcept;  // Null at shutdown.
+  fiber_control* pick(processor& p) noexcept { return policy_.pick(p); }
+  void serve(processor& p, std::int64_t now, runnable_batch& out) noexcept;
+  void retire(worker& w, fiber_control& f) noexcept;
+  context::stack_ref take_stack(processor* p, fiber_control& f) noexcept;
+  void wake_idle() noexcept;
+
+  // --- Timers; inside the runtime or on a foreign thread.
+  void arm(timer& t);
+  std::int64_t now() noexcept { return clock_.now_ns(); }
+  std::uint64_t random() noexcept;
+  processor& processor_here() noexcept;  // This worker's, or the first.
+
+  // --- Threads.
+  worker* take_spare() noexcept;
+  bool add_spare(worker& w) noexcept;  // False at shutdown.
+  bool ensure_spare() noexcept;  // The monitor: creates a thread when none is spare. False at the cap.
+  bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
+  void hand_over(processor& p, worker& to) noexcept;
+
+  // --- The end.
+  bool quiescent() const noexcept { return live_count() == 0; }
+  std::size_t live_count() const noexcept;  // Exact when none is created or ends meanwhile; 0 only if none was alive.
+  void cancel_all() noexcept;       // Cancels every fiber, and those created from now on.
+  bool cancelling() const noexcept { return cancelling_.load(std::memory_order_relaxed); }
+
+  // --- Looking in, for the monitor, dumps and tests.
+  unsigned processor_count() const noexcept { return static_cast<unsigned>(processors_.size()); }
+  processor& processor_at(unsigned i) noexcept { return *processors_[i]; }
+  idle_set& idle() noexcept { return idle_; }
+  bool all_idle() const noexcept { return idle_.count() == processors_.size(); }
+  std::size_t global_size() const noexcept { return global_count_.load(std::memory_order_acquire); }
+  fiber_pool& fibers() noexcept { return fibers_; }
+  context::stack_class& default_stacks() noexcept { return class_for(default_class_); }
+  void trim_stacks(std::size_t keep_warm);
+  std::size_t workers_total() const noexcept { return workers_total_.load(std::memory_order_acquire); }
+  std::size_t spares() const noexcept { return spare_count_.load(std::memory_order_acquire); }
+  monitor& the_monitor() noexcept { return monitor_; }
+  unsigned threads_max() const noexcept { return options_.threads_max; }
+  bool light_fence() const noexcept { return light_fence_; }
+  std::uint64_t serial() const noexcept { return serial_; }  // Unique in the process.
+
+ private:
+  friend class monitor;
+
+  void shut_down() noexcept;
+  processor* local_processor(worker* w) const noexcept;
+  context::stack_class& class_for(std::uint8_t log2);
+  bool bind_special_stack(fiber_control& f);
+  void give_stack_back(processor* p, context::stack_ref s, std::uint8_t size_class) noexcept;
+  std::uint64_t count_created(processor* p) noexcept;
+  void count_ended(processor* p) noexcept;
+  fiber_control* take_block(processor* p);
+  bool allocate_closure(fiber_control& f, const spawn_request& request) noexcept;
+  void free_block(processor* p, fiber_control& f) noexcept;
+  worker& create_worker(processor* p);
+
+  void push_tail(processor& p, fiber_control& f) noexcept;
+  void overflow(processor& p, fiber_control& f) noexcept;
+  void notify(processor& p) noexcept;
+  fiber_control* next_local(processor& p) noexcept;
+  fiber_control* take_global(processor& p) noexcept;
+  fiber_control* steal(processor& p) noexcept;
+  void serve_neglected(processor& p, std::int64_t now, runnable_batch& out) noexcept;
+  bool work_is_visible(const processor& p) const noexcept;
+  bool sleep(processor& p, std::int64_t time) noexcept;
+
+  // Constant after construction.
+  const scheduler_options options_;
+  const bool light_fence_;
+  const std::uint64_t serial_;
+  const std::unique_ptr<seams> seams_;
+  clock_source& clock_;
+  pick_policy& policy_;
+  const std::uint8_t default_class_;
+  std::vector<std::unique_ptr<processor>> processors_;
+
+  // Own synchronisation.
+  idle_set idle_;
+  static constexpr std::size_t stack_classes = 40;
+  detail::spinlock growth_lock_;
+  std::vector<std::unique_ptr<context::stack_class>> stack_owners_;  // Guarded by growth_lock_.
+  std::atomic<context::stack_class*> stacks_[stack_classes]{};       // By log2 of the size.
+  fiber_pool fibers_;
+  std::atomic<std::uint64_t> created_elsewhere_{0};
+  std::atomic<std::uint64_t> ended_elsewhere_{0};
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> cancelling_{false};
+
+  // Guarded by global_lock_; the count may be read without it.
+  detail::spinlock global_lock_;
+  runnable_batch global_;
+  std::atomic<std::size_t> global_count_{0};
+
+  // Guarded by threads_lock_; the counts may be read without it.
+  detail::spinlock threads_lock_;
+  std::vector<std::unique_ptr<worker>> workers_;
+  worker* spare_ = nullptr;
+  std::atomic<std::size_t> spare_count_{0};
+  std::atomic<std::size_t> workers_total_{0};
+
+  monitor monitor_;
+};
+
+}  // namespace thrum::sched

@@ -1,0 +1,200 @@
+// The wheel, the heap and firing.
+#include "sched/timers.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <mutex>
+#include <utility>
+
+#include "base/assert.hpp"
+#include "base/cpu.hpp"
+#include "os/thread.hpp"
+#include "sched/fiber_control.hpp"
+#include "sched/park.hpp"
+
+namespace thrum::sched {
+
+timer_set::timer_set() noexcept = default;
+
+bool timer_set::arm(timer& t, std::int64_t now) {
+  std::lock_guard held(lock_);
+  const auto count = count_.load(std::memory_order_relaxed);
+  if (heap_.capacity() < count + 1) heap_.reserve(std::max<std::size_t>(64, 2 * count));
+  if (count == 0) tick_ = std::max(tick_, now >> tick_bits);
+  count_.store(count + 1, std::memory_order_relaxed);
+  t.set.store(this, std::memory_order_release);  // Pairs with cancel().
+  place(t);
+  const auto before = next_.load(std::memory_order_relaxed);
+  update_next();
+  return next_.load(std::memory_order_relaxed) < before;
+}
+
+void timer_set::cancel(timer& t) noexcept {
+  auto* set = t.set.load(std::memory_order_acquire);
+  if (set) {
+    std::lock_guard held(set->lock_);
+    if (t.at != timer::place::nowhere) {
+      set->unlink(t);
+      set->count_.store(set->count_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+      // next_ may now be too early: one look too many is cheaper than searching for the next at every cancel.
+      if (set->heap_.empty() && set->count() == 0) set->next_.store(never, std::memory_order_release);
+    }
+  }
+  // A callback that runs right now may still use the timer.
+  for (int i = 0; t.firing.load(std::memory_order_acquire); ++i) i < 100 ? base::cpu_relax() : os::yield_thread();
+}
+
+void timer_set::fire_due(std::int64_t now, runnable_batch& out) {
+  if (next_.load(std::memory_order_acquire) > now) return;
+  std::unique_lock held(lock_);
+  advance(now);
+  timer* t;
+  while (pop_due(now, t)) {
+    count_.store(count_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+    if (t->who) {
+      // The claim is the last access: its owner may return from its wait as soon as it has lost the episode to us.
+      claim_waiter_episode(*t->who, t->episode, t->code, out);
+      continue;
+    }
+    t->firing.store(true, std::memory_order_relaxed);
+    held.unlock();
+    t->callback(*t);
+    t->firing.store(false, std::memory_order_release);  // Pairs with cancel().
+    held.lock();
+  }
+  update_next();
+}
+
+bool timer_set::pop_due(std::int64_t now, timer*& out) noexcept {
+  if (heap_.empty() || heap_.front().when > now) return false;
+  out = heap_.front().t;
+  unlink(*out);
+  return true;
+}
+
+void timer_set::place(timer& t) {
+  const auto tick = t.when >> tick_bits;
+  if (tick - tick_ <= near_ticks) {
+    heap_push(t);
+    return;
+  }
+  // The level is that of the highest group of six bits in which the tick differs from the current one, so a slot
+  // is always ahead of us in the current rotation of its level.
+  const auto differing = static_cast<std::uint64_t>(tick ^ tick_);
+  const int level = (std::bit_width(differing) - 1) / slot_bits;
+  if (level < levels) link(t, level, tick);
+  else link(t, levels - 1, tick_ | ((std::int64_t{1} << (levels * slot_bits)) - 1));  // Years away: look again then.
+}
+
+void timer_set::link(timer& t, int level, std::int64_t tick) noexcept {
+  const auto slot = static_cast<unsigned>(tick >> (level * slot_bits)) % slots;
+  auto& head = wheel_[static_cast<std::size_t>(level)][slot];
+  t.at = timer::place::wheel;
+  t.slot = static_cast<std::uint16_t>(level * slots + static_cast<int>(slot));
+  t.previous = nullptr;
+  t.next = head;
+  if (head) head->previous = &t;
+  head = &t;
+  occupied_[static_cast<std::size_t>(level)] |= std::uint64_t{1} << slot;
+}
+
+void timer_set::unlink(timer& t) noexcept {
+  if (t.at == timer::place::heap) {
+    heap_erase(t.heap_index);
+  } else {
+    const auto level = static_cast<std::size_t>(t.slot / slots), slot = static_cast<std::size_t>(t.slot % slots);
+    if (t.next) t.next->previous = t.previous;
+    if (t.previous) t.previous->next = t.next;
+    else wheel_[level][slot] = t.next;
+    if (!wheel_[level][slot]) occupied_[level] &= ~(std::uint64_t{1} << slot);
+  }
+  t.at = timer::place::nowhere;
+}
+
+// The first tick at which a slot must be emptied. The lowest occupied level has it: a higher level's next slot begins
+// where the lower level's rotation ends.
+std::int64_t timer_set::first_slot_tick(int& level, int& slot) const noexcept {
+  for (level = 0; level < levels; ++level) {
+    const auto bits = occupied_[static_cast<std::size_t>(level)];
+    if (bits == 0) continue;
+    slot = std::countr_zero(bits);
+    const int above = (level + 1) * slot_bits;
+    return (tick_ >> above << above) | (std::int64_t{slot} << (level * slot_bits));
+  }
+  return never >> tick_bits;
+}
+
+void timer_set::advance(std::int64_t now) {
+  const auto target = now >> tick_bits;
+  int level, slot;
+  for (;;) {
+    const auto tick = first_slot_tick(level, slot);
+    if (tick > target) break;
+    tick_ = std::max(tick_, tick);
+    auto& head = wheel_[static_cast<std::size_t>(level)][static_cast<std::size_t>(slot)];
+    timer* t = std::exchange(head, nullptr);
+    occupied_[static_cast<std::size_t>(level)] &= ~(std::uint64_t{1} << slot);
+    while (t) {
+      timer* following = t->next;
+      place(*t);
+      t = following;
+    }
+  }
+  tick_ = std::max(tick_, target);
+}
+
+void timer_set::update_next() noexcept {
+  int level, slot;
+  const auto tick = first_slot_tick(level, slot);
+  const auto wheel = level < levels ? tick << tick_bits : never;
+  const auto heap = heap_.empty() ? never : heap_.front().when;
+  next_.store(std::min(wheel, heap), std::memory_order_release);
+}
+
+void timer_set::heap_push(timer& t) {
+  t.at = timer::place::heap;
+  heap_.push_back({});
+  set_heap(static_cast<std::uint32_t>(heap_.size() - 1), {t.when, &t});
+  sift_up(t.heap_index);
+}
+
+void timer_set::heap_erase(std::uint32_t index) noexcept {
+  const auto moved = heap_.back();
+  heap_.pop_back();
+  if (index == heap_.size()) return;
+  set_heap(index, moved);
+  sift_up(index);
+  sift_down(moved.t->heap_index);
+}
+
+void timer_set::set_heap(std::uint32_t index, entry e) noexcept {
+  heap_[index] = e;
+  e.t->heap_index = index;
+}
+
+void timer_set::sift_up(std::uint32_t index) noexcept {
+  const auto e = heap_[index];
+  while (index > 0) {
+    const auto parent = (index - 1) / 2;
+    if (heap_[parent].when <= e.when) break;
+    set_heap(index, heap_[parent]);
+    index = parent;
+  }
+  set_heap(index, e);
+}
+
+void timer_set::sift_down(std::uint32_t index) noexcept {
+  const auto e = heap_[index];
+  const auto size = static_cast<std::uint32_t>(heap_.size());
+  for (;;) {
+    auto child = 2 * index + 1;
+    if (child >= size) break;
+    if (child + 1 < size && heap_[child + 1].when < heap_[child].when) ++child;
+    if (heap_[child].when >= e.when) break;
+    set_heap(index, heap_[child]);
+    index = child;
+  }
+  set_heap(index, e);
+}
+
+}  // namespace thrum::sched

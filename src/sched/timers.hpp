@@ -1,0 +1,105 @@
+// A processor's timers: O(1) to arm and to cancel when far away, exact when near.
+//
+// Model. A hierarchical timing wheel (Varghese and Lauck, 1987) whose slots are intrusive lists holds what is more
+// than about a millisecond away; each level is 64 times coarser. When the slot of the current millisecond is
+// reached, its timers move into a small binary heap that fires them at their exact nanosecond. A typical timeout,
+// which is cancelled long before it is due, therefore costs two list operations; a million sleepers cost a few each.
+//
+// Rejected: one heap for all (Go's choice): cancelling and firing cost O(log n) cache misses with a million timers.
+//
+// Thread safety: everything is guarded by the lock inside; any thread may arm, cancel or fire.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <thrum/detail/spinlock.hpp>
+
+#include "sched/seams.hpp"
+#include "sched/waiter.hpp"
+
+namespace thrum::sched {
+
+class timer_set;
+
+// Belongs to whoever armed it, who must cancel it before it goes away.
+struct timer {
+  std::int64_t when = never;
+
+  // What firing does. With a waiter: claims that episode with `code`. Otherwise calls `callback`, with no lock held.
+  waiter* who = nullptr;
+  std::uint64_t episode = 0;
+  claim_code code = claim_code::timed_out;
+  void (*callback)(timer&) noexcept = nullptr;
+
+  // Guarded by the set's lock.
+  enum class place : std::uint8_t { nowhere, wheel, heap };
+  std::atomic<timer_set*> set{nullptr};
+  timer* previous = nullptr;
+  timer* next = nullptr;
+  std::uint32_t heap_index = 0;
+  std::uint16_t slot = 0;
+  place at = place::nowhere;
+  std::atomic<bool> firing{false};  // Its callback runs; cancel() waits for it.
+};
+
+class timer_set {
+ public:
+  timer_set() noexcept;
+
+  // The timer must not be armed. Returns true when it is now the earliest, so that a sleeping worker must be told.
+  bool arm(timer& t, std::int64_t now);
+
+  // After the call the timer is neither armed nor firing.
+  static void cancel(timer& t) noexcept;
+
+  // Fires what is due at `now`; collects the waiters that became runnable.
+  void fire_due(std::int64_t now, runnable_batch& out);
+
+  // When to look next: exact for near timers, the start of the next slot for far ones. `never` when empty.
+  std::int64_t next_deadline() const noexcept { return next_.load(std::memory_order_acquire); }
+  std::size_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
+
+ private:
+  static constexpr int levels = 6;
+  static constexpr int slot_bits = 6;
+  static constexpr int slots = 1 << slot_bits;
+  static constexpr int tick_bits = 20;  // A slot of level 0 spans 2^20 ns, about a millisecond.
+  static constexpr std::int64_t near_ticks = 4;  // What is nearer goes to the heap at once.
+
+  static constexpr int shift(int level) noexcept { return tick_bits + level * slot_bits; }
+
+  // The time stands beside the pointer, so that sifting does not touch the timers themselves.
+  struct entry {
+    std::int64_t when;
+    timer* t;
+  };
+
+  void place(timer& t);
+  void link(timer& t, int level, std::int64_t tick) noexcept;
+  void unlink(timer& t) noexcept;
+  void heap_push(timer& t);
+  void heap_erase(std::uint32_t index) noexcept;
+  void sift_up(std::uint32_t index) noexcept;
+  void sift_down(std::uint32_t index) noexcept;
+  void set_heap(std::uint32_t index, entry e) noexcept;
+  void advance(std::int64_t now);
+  std::int64_t first_slot_tick(int& level, int& slot) const noexcept;
+  bool pop_due(std::int64_t now, timer*& out) noexcept;
+  void update_next() noexcept;
+
+  mutable detail::spinlock lock_;
+  std::atomic<std::int64_t> next_{never};
+  std::atomic<std::size_t> count_{0};
+
+  // Guarded by lock_.
+  std::int64_t tick_ = 0;  // The wheel is served up to this level-0 tick; everything due in it is in the heap.
+  std::array<std::uint64_t, levels> occupied_{};  // A bit per slot.
+  std::array<std::array<timer*, slots>, levels> wheel_{};
+  std::vector<entry> heap_;  // Its capacity is at least count_, so that firing never allocates.
+};
+
+}  // namespace thrum::sched

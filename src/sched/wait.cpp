@@ -1,0 +1,116 @@
+// Lists of waiters, and the episode itself.
+#include "sched/wait.hpp"
+
+#include <mutex>
+
+#include <thrum/cancelled.hpp>
+
+#include "base/assert.hpp"
+#include "os/clock.hpp"
+#include "sched/scheduler.hpp"
+#include "sched/thread_waiter.hpp"
+#include "sched/worker.hpp"
+
+namespace thrum::sched {
+
+void push_back(detail::wait_list& list, wait_node& n) noexcept {
+  n.previous = list.last;
+  n.next = nullptr;
+  if (list.last) list.last->next = &n;
+  else list.first = &n;
+  list.last = &n;
+  n.linked = true;
+}
+
+void push_front(detail::wait_list& list, wait_node& n) noexcept {
+  n.next = list.first;
+  n.previous = nullptr;
+  if (list.first) list.first->previous = &n;
+  else list.last = &n;
+  list.first = &n;
+  n.linked = true;
+}
+
+void remove(detail::wait_list& list, wait_node& n) noexcept {
+  if (n.previous) n.previous->next = n.next;
+  else list.first = n.next;
+  if (n.next) n.next->previous = n.previous;
+  else list.last = n.previous;
+  n.linked = false;
+}
+
+void withdraw(detail::wait_queue& q, wait_node& n) noexcept {
+  std::lock_guard held(q.lock);
+  if (n.linked) remove(q.waiters, n);
+}
+
+claimed_waiter claim_front(detail::wait_list& list) noexcept {
+  while (wait_node* n = list.first) {
+    remove(list, *n);
+    waiter* who = n->who;
+    const auto r = who->claim(n->code);
+    if (r != claim_result::too_late) return {r == claim_result::resume ? who : nullptr, n};
+  }
+  return {};
+}
+
+void claim_all(detail::wait_list& list, runnable_batch& out) noexcept {
+  while (wait_node* n = list.first) {
+    remove(list, *n);
+    claim_waiter(*n->who, n->code, out);
+  }
+}
+
+waiter& current_waiter() noexcept {
+  if (auto* f = current_fiber()) return *f;
+  return thread_waiter::mine();
+}
+
+std::int64_t now_ns() noexcept {
+  auto* w = this_worker();
+  return w ? w->home.now() : os::now_ns();
+}
+
+waiting::waiting(cancellation c) : self_((worker::yield_if_asked(), &current_waiter())), cancellation_(c) {
+  if (c == cancellation::none || self_->kind() != waiter_kind::fiber) return;
+  // Level-triggered: a cancelled scope is noticed even by a call that would not have to wait.
+  already_cancelled_ = static_cast<fiber_control*>(self_)->cancel_pending.load(std::memory_order_acquire);
+  if (already_cancelled_ && c == cancellation::point) throw cancelled{};
+}
+
+waiting::~waiting() {
+  if (episode_ != 0) self_->close_episode();
+}
+
+claim_code waiting::park(std::int64_t deadline_ns, const wait_reason& reason) {
+  THRUM_ASSERT(episode_ != 0);
+  if (self_->kind() == waiter_kind::fiber) {
+    auto& f = *static_cast<fiber_control*>(self_);
+    f.reason = reason;
+    park_fiber(f, deadline_ns);
+  } else {
+    static_cast<thread_waiter*>(self_)->park(deadline_ns == never ? os::no_deadline : deadline_ns);
+  }
+  return self_->code();
+}
+
+void waiting::park_fiber(fiber_control& f, std::int64_t deadline_ns) {
+  timer timeout;
+  worker* w = this_worker();
+  w->enter();
+  if (deadline_ns != never) {
+    timeout.when = deadline_ns;
+    timeout.who = &f;
+    timeout.episode = episode_;
+    w->home.arm(timeout);
+  }
+  worker::suspend(*w, after_switch::park);
+  this_worker()->leave();
+  if (deadline_ns != never && f.code() != claim_code::timed_out) timer_set::cancel(timeout);
+}
+
+void waiting::throw_if_cancelled(claim_code code) const {
+  if (code == claim_code::cancelled && cancellation_ == cancellation::point) throw cancelled{};
+}
+
+}  // namespace thrum::sched

@@ -1,0 +1,112 @@
+// The wait-queue interface: the one way in which anything blocks, for fibers and plain threads alike.
+//
+// A primitive owns wait_queues (a lock and a list). To wait:
+//
+//   waiting w(cancellation::point);              // throws cancelled when the scope is already cancelled
+//   queue.lock.lock();
+//   if (<no need to wait>) { …; queue.lock.unlock(); return; }
+//   wait_node node(w);
+//   w.open();                                    // from here on wakers may claim us
+//   push_back(queue.waiters, node);
+//   queue.lock.unlock();
+//   switch (w.park(deadline, reason)) { … }      // claimed: by a waker, the deadline or cancellation
+//   withdraw(queue, node);                       // unless a waker took the node out
+//
+// To wake, with the queue's lock held: take nodes from the front, claim each (claim_front), and resume the winner
+// after unlocking. Timeouts, cancellation, select, dumps and deadlock proofs are written here once.
+#pragma once
+
+#include <cstdint>
+
+#include <thrum/detail/wait_queue.hpp>
+
+#include "os/futex.hpp"
+#include "sched/fiber_control.hpp"
+#include "sched/park.hpp"
+#include "sched/seams.hpp"
+#include "sched/timers.hpp"
+#include "sched/waiter.hpp"
+
+namespace thrum::sched {
+
+class waiting;
+
+struct wait_node {
+  wait_node(waiting& w, void* slot = nullptr, claim_code code = claim_code::first_clause) noexcept;
+  explicit wait_node(waiter& w) noexcept : who(&w) {}
+
+  waiter* who;
+  claim_code code = claim_code::first_clause;  // How a claim through this node is told to the waiter.
+  void* slot = nullptr;                        // The primitive's: where an element goes or comes from.
+  wait_node* previous = nullptr;
+  wait_node* next = nullptr;
+  bool linked = false;  // Guarded by the queue's lock, as the links are.
+};
+
+void push_back(detail::wait_list& list, wait_node& n) noexcept;
+void push_front(detail::wait_list& list, wait_node& n) noexcept;
+void remove(detail::wait_list& list, wait_node& n) noexcept;
+
+// Takes the node out if it is still linked; takes the lock.
+void withdraw(detail::wait_queue& q, wait_node& n) noexcept;
+
+// With the queue's lock held: removes nodes from the front until one is claimed. Null when there is none. Resume it
+// with `finish_wake` after unlocking.
+struct claimed_waiter {
+  waiter* resume = nullptr;  // To be made runnable after unlocking; null when nothing is to be done.
+  wait_node* node = nullptr;  // Valid while the lock is held. Null: nobody was waiting.
+};
+claimed_waiter claim_front(detail::wait_list& list) noexcept;
+inline void finish_wake(const claimed_waiter& c) noexcept {
+  if (c.resume) make_runnable(*c.resume);
+}
+
+// With the queue's lock held: claims everybody.
+void claim_all(detail::wait_list& list, runnable_batch& out) noexcept;
+
+enum class cancellation {
+  point,     // Throws cancelled, at once when the scope is cancelled already.
+  reported,  // The same, but park() returns claim_code::cancelled and `already_cancelled` is set; nothing throws.
+  none,      // Not a cancellation point: locks, shielded waits.
+};
+
+// One episode of waiting of the calling fiber or thread.
+class waiting {
+ public:
+  explicit waiting(cancellation c);
+  ~waiting();
+  waiting(const waiting&) = delete;
+  waiting& operator=(const waiting&) = delete;
+
+  waiter& self() const noexcept { return *self_; }
+  bool already_cancelled() const noexcept { return already_cancelled_; }
+
+  void open() noexcept { episode_ = self_->open_episode(cancellation_ != cancellation::none); }
+
+  // Waits to be claimed. `deadline_ns` is in the scheduler's clock. On cancellation::point throws only through
+  // throw_if_cancelled(), which the primitive calls once it has cleaned up.
+  claim_code park(std::int64_t deadline_ns, const wait_reason& reason);
+  void throw_if_cancelled(claim_code code) const;
+
+  // After a wait in a loop: ready for the next open().
+  void close() noexcept { self_->close_episode(); }
+
+ private:
+  void park_fiber(fiber_control& f, std::int64_t deadline_ns);
+
+  waiter* const self_;
+  const cancellation cancellation_;
+  bool already_cancelled_ = false;
+  std::uint64_t episode_ = 0;
+};
+
+inline wait_node::wait_node(waiting& w, void* slot, claim_code code) noexcept
+    : who(&w.self()), code(code), slot(slot) {}
+
+// The calling fiber or thread.
+waiter& current_waiter() noexcept;
+
+// The scheduler's clock for fibers, the monotonic clock for threads.
+std::int64_t now_ns() noexcept;
+
+}  // namespace thrum::sched

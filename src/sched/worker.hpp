@@ -1,0 +1,145 @@
+// The worker: an OS thread that runs fibers while it holds a processor. And the hand-off protocol, in one file.
+//
+// Every entry into the runtime that touches the processor is bracketed by enter() and leave(). Between them `in_rt_`
+// is 1 and nobody can take the processor away; outside (user code runs) the monitor may.
+//
+//   enter    in_rt_ = 1; compiler barrier; read retake_
+//   leave    in_rt_ = 0
+//   monitor  retake_: none -> asked; membarrier; if in_rt_ is set, give up (the request stays);
+//            else retake_: asked -> lost, and the processor goes to another worker
+//
+// Either the worker's in_rt_ = 1 precedes the barrier and the monitor sees it, or the worker's read of retake_ follows
+// the barrier and sees the request; then the compare-and-swap on retake_ decides. membarrier(2) is what lets enter()
+// do without a fence; where the kernel has none, enter() fences.
+//
+// A worker that has lost its processor goes on with its fiber as a foreign thread would: wakes and spawns go to the
+// global queue. At the fiber's next call that may suspend, the fiber is queued for a processor and the thread parks
+// in the pool of spare threads.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include <pthread.h>
+
+#include "context/context.hpp"
+#include "sched/fiber_control.hpp"
+#include "sched/self.hpp"
+
+namespace thrum::sched {
+
+class scheduler;
+class processor;
+
+// What to do with the fiber that has just been left, once its context is saved.
+enum class after_switch : std::uint8_t { nothing, park, yield, yield_global, retire };
+
+class alignas(64) worker {
+ public:
+  // Workers ask the kernel for short turns, so that they get the core back quickly beside threads that lost their
+  // processor, which keep the kernel's default.
+  static constexpr std::int64_t worker_slice_ns = 500'000;
+
+  enum : std::uint32_t { none, asked, lost };  // retake_
+
+  worker(scheduler& home, bool light_fence) noexcept : home(home), light_fence_(light_fence) {}
+
+  // --- Entering and leaving the runtime; by this worker's thread.
+  void enter() noexcept {
+    in_rt_.store(1, std::memory_order_relaxed);
+    if (light_fence_) std::atomic_signal_fence(std::memory_order_seq_cst);  // Pairs with the monitor's membarrier.
+    else std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (retake_.load(std::memory_order_acquire) != none || --budget_ < 0) [[unlikely]] enter_slow();
+  }
+  void leave() noexcept { in_rt_.store(0, std::memory_order_release); }  // Pairs with the monitor's acquire.
+
+  // --- Switching; inside the runtime, by the current fiber. Returns when the fiber runs again, elsewhere perhaps.
+  static void suspend(worker& w, after_switch what) noexcept;
+  static void yield(worker& w) noexcept;
+  [[noreturn]] static void finish(worker& w) noexcept;
+
+  // At the start of a call that may suspend: gives way when the monitor has asked, queues when the processor is lost.
+  static void yield_if_asked() noexcept;
+  bool should_yield() const noexcept {
+    return yield_wanted_ || !p || retake_.load(std::memory_order_relaxed) != none;
+  }
+
+  // --- The monitor's side of the protocol (see above). True: the caller now owns the processor.
+  bool try_retake() noexcept;
+  bool in_runtime() const noexcept { return in_rt_.load(std::memory_order_acquire) != 0; }
+
+  bool hogged_before() const noexcept { return hogged_.load(std::memory_order_relaxed); }
+
+  // Gives a processor to this spare worker and wakes it. The caller owns the processor.
+  void assign(processor& given) noexcept;
+  void dismiss() noexcept;  // The same at shutdown: it ends without a processor.
+
+  // The thread's body.
+  void main_loop() noexcept;
+
+  // --- Constant once the thread runs.
+  scheduler& home;
+  pthread_t thread{};
+  std::atomic<pid_t> tid{0};
+
+  // --- This thread's, inside the runtime.
+  processor* p = nullptr;  // Null: without a processor.
+  fiber_control* current = nullptr;
+  worker* next_spare = nullptr;  // Guarded by the spare pool's lock.
+
+ private:
+  friend class scheduler;
+
+  static void switch_away(worker& w, after_switch what, fiber_control* next) noexcept;
+  void enter_slow() noexcept;
+  void lose_processor() noexcept;
+  void check_slice() noexcept;
+  void pass_on_processor() noexcept;
+  void run(fiber_control& f) noexcept;
+  void prepare(fiber_control& f) noexcept;
+  void after(fiber_control& f, after_switch what) noexcept;
+  void finish_switch() noexcept;
+  void publish(fiber_control& f) noexcept;
+  void wait_for_processor() noexcept;
+  static void fiber_main(void* f) noexcept;
+
+  std::atomic<std::uint32_t> in_rt_{1};
+  std::atomic<std::uint32_t> retake_{none};
+  int budget_ = 128;
+  const bool light_fence_;  // membarrier works.
+  bool yield_wanted_ = false;
+  std::atomic<bool> hogged_{false};  // The current fiber has lost a processor before; the monitor reads.
+
+  after_switch after_ = after_switch::nothing;
+  fiber_control* leaving_ = nullptr;
+  context::context ctx_;  // Of the scheduler loop on the thread's own stack.
+  [[no_unique_address]] context::sanitizer_state sanitizer_;
+  exception_state* exceptions_ = nullptr;  // This thread's __cxa_eh_globals,
+  int* errno_ = nullptr;                   // and its errno: the compiler would keep either address across a switch.
+
+  std::atomic<std::uint32_t> assigned_{0};  // Futex: 1 once a processor has been assigned or at shutdown.
+  processor* given_ = nullptr;
+};
+
+// Brackets runtime code that does not switch. `w` is null on foreign threads.
+class runtime_section {
+ public:
+  runtime_section() noexcept : w(this_worker()) {
+    if (w) w->enter();
+  }
+  ~runtime_section() {
+    if (w) w->leave();
+  }
+  runtime_section(const runtime_section&) = delete;
+  runtime_section& operator=(const runtime_section&) = delete;
+
+  worker* const w;
+};
+
+// The calling fiber, or null on a thread that runs none.
+inline fiber_control* current_fiber() noexcept {
+  auto* w = this_worker();
+  return w ? w->current : nullptr;
+}
+
+}  // namespace thrum::sched
