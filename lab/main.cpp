@@ -43,9 +43,10 @@ int run(CLI::App& program, int argc, char** argv) {
     return std::fflush(stdout) == 0 ? 0 : complain("cannot write to standard output", 1);
   } catch (const CLI::Success& e) {
     return program.exit(e);
+  } catch (const CLI::RequiredError& e) {
+    return complain(what_is_missing(program, e) + where_help_is, 2);
   } catch (const CLI::ParseError& e) {
-    return complain(on_one_line(e.what()) + " (`thrum --help` and `thrum lab --help` explain the options)",
-                    2);
+    return complain(on_one_line(e.what()) + where_help_is, 2);
   } catch (const thrum::lab::interrupted& e) {
     return complain("interrupted", 128 + e.signal_number);
   } catch (const std::exception& e) {

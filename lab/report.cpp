@@ -51,7 +51,7 @@ std::string show_bytes(double bytes) {
 std::string with_commas(double v) {
   std::string digits = fmt::format("{:.0f}", v);
   std::size_t first = digits.front() == '-' ? 1 : 0;
-  for (std::size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, ",");
+  for (std::size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, 1, ',');
   return digits;
 }
 
