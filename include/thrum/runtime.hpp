@@ -17,6 +17,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <thrum/cancelled.hpp>
 #include <thrum/fiber.hpp>
 
 namespace thrum {
@@ -114,6 +115,7 @@ std::invoke_result_t<std::decay_t<F>&> runtime::run(F&& f, std::source_location 
     std::optional<result> value;
     fiber main = spawn([&value, function = std::forward<F>(f)]() mutable { value.emplace(function()); }, where);
     main.join();
+    if (!value) throw cancelled{};  // The main function let its own cancellation pass.
     return std::move(*value);
   }
 }

@@ -65,11 +65,7 @@ class epoll_poller final : public sched::poller {
     return 0;
   }
 
-  void unwatch(int fd) noexcept override {
-    epoll_event ignored{};
-    if (fd >= 0) ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &ignored);
-    watched_.fetch_sub(1, std::memory_order_relaxed);
-  }
+  void forget() noexcept override { watched_.fetch_sub(1, std::memory_order_relaxed); }
 
   void wait(std::int64_t deadline_ns, std::int64_t now_ns, sched::runnable_batch& out) noexcept override {
     // A look without waiting is pointless when nothing is registered.

@@ -1,6 +1,7 @@
 // Waiting for edges, and the pool of watches.
 #include "sched/fd_watch.hpp"
 
+#include <cerrno>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -26,7 +27,7 @@ watch_pool& pool() {
 
 }  // namespace
 
-fd_watch* fd_watch::acquire(scheduler& home) {
+fd_watch* fd_watch::from_pool() {
   auto& all = pool();
   fd_watch* w;
   {
@@ -42,10 +43,25 @@ fd_watch* fd_watch::acquire(scheduler& home) {
     w = all.free;
     all.free = w->next_free_;
   }
-  w->home_serial_ = home.serial();
-  w->closed_.store(false, std::memory_order_relaxed);
-  for (auto& s : w->sides_) s.word.store(ready_bit, std::memory_order_release);
   return w;
+}
+
+fd_watch* fd_watch::create(int fd) {
+  fd_watch* w = from_pool();
+  runtime_section inside;
+  processor& p = inside.w->p ? *inside.w->p : inside.w->home.processor_at(0);
+  w->home_serial_ = p.home.serial();
+  w->poller_ = p.poll;
+  w->closed_.store(false, std::memory_order_relaxed);
+  // Registering reports at once whether there is something to read; writing is possible until an attempt has failed.
+  w->sides_[reading].word.store(0, std::memory_order_release);
+  w->sides_[writing].word.store(ready_bit, std::memory_order_release);
+  const int error = w->poller_->watch(fd, *w);
+  if (error == 0) return w;
+  w->poller_.reset();
+  w->release();
+  errno = error;
+  return nullptr;
 }
 
 void fd_watch::release() noexcept {
@@ -53,6 +69,8 @@ void fd_watch::release() noexcept {
   for (auto& s : sides_) s.queue.lock.lock();
   generation_.fetch_add(1, std::memory_order_acq_rel);
   for (auto& s : sides_) s.queue.lock.unlock();
+  if (poller_) poller_->forget();
+  poller_.reset();
   auto& all = pool();
   std::lock_guard held(all.lock);
   next_free_ = all.free;

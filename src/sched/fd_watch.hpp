@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 #include <thrum/detail/wait_queue.hpp>
 
@@ -31,9 +32,10 @@ class fd_watch {
   enum events : unsigned { can_read = 1, can_write = 2, read_ended = 4, ended = 8 };
   enum class outcome { ready, timed_out, cancelled, closed };
 
-  // From the pool; `home` is the scheduler whose poller reports it.
-  static fd_watch* acquire(scheduler& home);
-  void release() noexcept;
+  // A watch on the descriptor by the calling worker's poller. Throws std::bad_alloc; null, with errno set, when the
+  // poller cannot watch it.
+  static fd_watch* create(int fd);
+  void release() noexcept;  // Before the descriptor is closed.
 
   // The word before an attempt, and what the attempt told: nothing more to get, unless an edge has come since.
   std::uint64_t word(direction d) const noexcept { return sides_[d].word.load(std::memory_order_acquire); }
@@ -56,11 +58,13 @@ class fd_watch {
   bool belongs_to(const scheduler& s) const noexcept;
 
  private:
+  static fd_watch* from_pool();
+
   static constexpr std::uint64_t ready_bit = 1, latched_bit = 2, edge = 4;
   static constexpr claim_code closed_code = clause_code(1);
 
   struct side {
-    std::atomic<std::uint64_t> word{ready_bit};
+    std::atomic<std::uint64_t> word{0};
     detail::wait_queue queue;
   };
 
@@ -71,6 +75,7 @@ class fd_watch {
   std::atomic<std::uint16_t> generation_{0};
   std::atomic<bool> closed_{false};
   std::uint64_t home_serial_ = 0;
+  std::shared_ptr<poller> poller_;
   fd_watch* next_free_ = nullptr;
 };
 

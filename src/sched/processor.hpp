@@ -48,7 +48,7 @@ class alignas(64) processor {
   run_queue queue;
   std::atomic<fiber_control*> lifo{nullptr};
   timer_set timers;
-  const std::unique_ptr<poller> poll;
+  const std::shared_ptr<poller> poll;       // Shared with the watches of its descriptors, which may outlive it.
   detail::spinlock polling;                 // wait() is for one thread at a time.
   std::atomic<worker*> owner{nullptr};      // Changed by the hand-off protocol alone.
   std::atomic<std::uint64_t> tick{0};       // Counts dispatched fibers; the owner writes, the monitor reads.

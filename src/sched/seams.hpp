@@ -46,7 +46,7 @@ struct runnable_batch {
   bool empty() const noexcept { return first == nullptr; }
 };
 
-// Tells about descriptors. One per processor. wait() is called by one thread at a time; watch(), unwatch() and wake()
+// Tells about descriptors. One per processor. wait() is called by one thread at a time; watch(), forget() and wake()
 // by any thread.
 class poller {
  public:
@@ -54,8 +54,8 @@ class poller {
 
   // Registers a descriptor for both directions, edge-triggered. Returns 0 or an errno value.
   virtual int watch(int fd, fd_watch& w) noexcept = 0;
-  // Must be called before the descriptor is closed when others may still hold duplicates of it.
-  virtual void unwatch(int fd) noexcept = 0;
+  // One descriptor less: it is about to be closed, which ends its registration.
+  virtual void forget() noexcept = 0;
 
   // Waits until something is ready, wake() is called or the deadline is reached; `deadline` <= now only looks.
   // Delivers readiness through fd_watch::ready(), which collects what became runnable in `out`.

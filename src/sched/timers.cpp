@@ -58,7 +58,7 @@ void timer_set::fire_due(std::int64_t now, runnable_batch& out) {
     }
     t->firing.store(true, std::memory_order_relaxed);
     held.unlock();
-    t->callback(*t);
+    t->callback(*t, out);
     t->firing.store(false, std::memory_order_release);  // Pairs with cancel().
     held.lock();
   }

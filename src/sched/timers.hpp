@@ -33,7 +33,7 @@ struct timer {
   waiter* who = nullptr;
   std::uint64_t episode = 0;
   claim_code code = claim_code::timed_out;
-  void (*callback)(timer&) noexcept = nullptr;
+  void (*callback)(timer&, runnable_batch& out) noexcept = nullptr;
 
   // Guarded by the set's lock.
   enum class place : std::uint8_t { nowhere, wheel, heap };

@@ -6,6 +6,7 @@
 #include <thrum/cancelled.hpp>
 
 #include "base/assert.hpp"
+#include "base/rng.hpp"
 #include "os/clock.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/thread_waiter.hpp"
@@ -49,7 +50,7 @@ claimed_waiter claim_front(detail::wait_list& list) noexcept {
     remove(list, *n);
     waiter* who = n->who;
     const auto r = who->claim(n->code);
-    if (r != claim_result::too_late) return {r == claim_result::resume ? who : nullptr, n};
+    if (r != claim_result::too_late) return {who, r == claim_result::resume ? who : nullptr};
   }
   return {};
 }
@@ -66,15 +67,41 @@ waiter& current_waiter() noexcept {
   return thread_waiter::mine();
 }
 
+bool begin_call() noexcept {
+  worker* w = this_worker();
+  if (!w || !w->current) return false;
+  auto* f = w->current;
+  if (w->should_yield()) [[unlikely]] worker::yield_if_asked();
+  return f->cancel_pending.load(std::memory_order_acquire);
+}
+
+std::uint32_t random_below(std::uint32_t bound) noexcept {
+  {
+    runtime_section inside;
+    if (inside.w && inside.w->p) return static_cast<std::uint32_t>((inside.w->p->random->next() >> 32) * bound >> 32);
+  }
+  // On threads without a processor there is no seeded source to draw from.
+  thread_local base::rng own(reinterpret_cast<std::uintptr_t>(&own));
+  return own.below(bound);
+}
+
 std::int64_t now_ns() noexcept {
   auto* w = this_worker();
   return w ? w->home.now() : os::now_ns();
 }
 
-waiting::waiting(cancellation c) : self_((worker::yield_if_asked(), &current_waiter())), cancellation_(c) {
-  if (c == cancellation::none || self_->kind() != waiter_kind::fiber) return;
+waiting::waiting(cancellation c) : self_(nullptr), cancellation_(c) {
+  worker* w = this_worker();
+  if (!w || !w->current) {
+    self_ = &thread_waiter::mine();
+    return;
+  }
+  auto* f = w->current;
+  self_ = f;
+  if (w->should_yield()) [[unlikely]] worker::yield_if_asked();
+  if (c == cancellation::none) return;
   // Level-triggered: a cancelled scope is noticed even by a call that would not have to wait.
-  already_cancelled_ = static_cast<fiber_control*>(self_)->cancel_pending.load(std::memory_order_acquire);
+  already_cancelled_ = f->cancel_pending.load(std::memory_order_acquire);
   if (already_cancelled_ && c == cancellation::point) throw cancelled{};
 }
 

@@ -40,6 +40,7 @@ struct wait_node {
   void* slot = nullptr;                        // The primitive's: where an element goes or comes from.
   wait_node* previous = nullptr;
   wait_node* next = nullptr;
+  std::int64_t since_ns = 0;  // The primitive's: since when its owner waits.
   bool linked = false;  // Guarded by the queue's lock, as the links are.
 };
 
@@ -53,8 +54,8 @@ void withdraw(detail::wait_queue& q, wait_node& n) noexcept;
 // With the queue's lock held: removes nodes from the front until one is claimed. Null when there is none. Resume it
 // with `finish_wake` after unlocking.
 struct claimed_waiter {
+  waiter* who = nullptr;     // Null: nobody was waiting.
   waiter* resume = nullptr;  // To be made runnable after unlocking; null when nothing is to be done.
-  wait_node* node = nullptr;  // Valid while the lock is held. Null: nobody was waiting.
 };
 claimed_waiter claim_front(detail::wait_list& list) noexcept;
 inline void finish_wake(const claimed_waiter& c) noexcept {
@@ -94,7 +95,7 @@ class waiting {
  private:
   void park_fiber(fiber_control& f, std::int64_t deadline_ns);
 
-  waiter* const self_;
+  waiter* self_;
   const cancellation cancellation_;
   bool already_cancelled_ = false;
   std::uint64_t episode_ = 0;
@@ -105,6 +106,13 @@ inline wait_node::wait_node(waiting& w, void* slot, claim_code code) noexcept
 
 // The calling fiber or thread.
 waiter& current_waiter() noexcept;
+
+// At the start of a call that may suspend but need not open an episode: gives way when asked to. True when the calling
+// fiber's scope is cancelled.
+bool begin_call() noexcept;
+
+// Uniform below `bound`, from the processor's random source.
+std::uint32_t random_below(std::uint32_t bound) noexcept;
 
 // The scheduler's clock for fibers, the monotonic clock for threads.
 std::int64_t now_ns() noexcept;

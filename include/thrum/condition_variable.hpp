@@ -1,0 +1,74 @@
+// A condition variable for fibers and plain threads, used with thrum::mutex as std::condition_variable is with
+// std::mutex.
+//
+//   std::unique_lock hold(m);
+//   ready.wait(hold, [&] { return done; });
+//
+// All waits suspend and are cancellation points; the mutex is held again before `cancelled` is thrown. Notifying never
+// suspends and may be done by any thread. Waiters are woken in FIFO order.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+#include <thrum/detail/deadline.hpp>
+#include <thrum/detail/wait_queue.hpp>
+#include <thrum/mutex.hpp>
+
+namespace thrum {
+
+class condition_variable {
+ public:
+  constexpr condition_variable() noexcept = default;
+  ~condition_variable();  // Ends the process when somebody waits.
+  condition_variable(const condition_variable&) = delete;
+  condition_variable& operator=(const condition_variable&) = delete;
+
+  void notify_one() noexcept;
+  void notify_all() noexcept;
+
+  void wait(std::unique_lock<mutex>& hold) { wait_until_ns(hold, detail::never); }
+
+  template <class Predicate>
+  void wait(std::unique_lock<mutex>& hold, Predicate done) {
+    while (!done()) wait(hold);
+  }
+
+  template <class Rep, class Period>
+  std::cv_status wait_for(std::unique_lock<mutex>& hold, std::chrono::duration<Rep, Period> d) {
+    return status(wait_until_ns(hold, detail::deadline_after(d)));
+  }
+  template <class Clock, class Duration>
+  std::cv_status wait_until(std::unique_lock<mutex>& hold, std::chrono::time_point<Clock, Duration> t) {
+    return status(wait_until_ns(hold, detail::deadline_at(t)));
+  }
+
+  // False when the time is up and the predicate still does not hold.
+  template <class Rep, class Period, class Predicate>
+  bool wait_for(std::unique_lock<mutex>& hold, std::chrono::duration<Rep, Period> d, Predicate done) {
+    return wait_until_ns_for(hold, detail::deadline_after(d), done);
+  }
+  template <class Clock, class Duration, class Predicate>
+  bool wait_until(std::unique_lock<mutex>& hold, std::chrono::time_point<Clock, Duration> t, Predicate done) {
+    return wait_until_ns_for(hold, detail::deadline_at(t), done);
+  }
+
+ private:
+  bool wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns);  // False: timed out.
+
+  template <class Predicate>
+  bool wait_until_ns_for(std::unique_lock<mutex>& hold, std::int64_t deadline_ns, Predicate& done) {
+    while (!done())
+      if (!wait_until_ns(hold, deadline_ns)) return done();
+    return true;
+  }
+  static std::cv_status status(bool notified) noexcept {
+    return notified ? std::cv_status::no_timeout : std::cv_status::timeout;
+  }
+
+  detail::wait_queue queue_;
+};
+
+}  // namespace thrum

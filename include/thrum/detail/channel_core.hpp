@@ -1,0 +1,57 @@
+// What channel<T> and select share with the library: untyped elements and the clauses of a select.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace thrum::detail {
+
+// How the core handles elements it does not know. All are noexcept: element types must be nothrow movable.
+struct element_type {
+  std::size_t size;
+  std::size_t align;
+  void (*move)(void* to, void* from) noexcept;  // Constructs *to from *from, which stays alive, moved from.
+  void (*destroy)(void* element) noexcept;
+};
+
+template <class T>
+inline constexpr element_type element_type_of{
+    sizeof(T), alignof(T),
+    [](void* to, void* from) noexcept { ::new (to) T(static_cast<T&&>(*static_cast<T*>(from))); },
+    [](void* element) noexcept { static_cast<T*>(element)->~T(); }};
+
+enum class channel_result : std::uint8_t { done, would_block, closed, timed_out };
+
+struct channel_core;  // Reference counted; see src/chan/channel.cpp.
+
+// Throws std::bad_alloc; std::length_error when the buffer would exceed the address space.
+channel_core* make_channel(const element_type& type, std::size_t capacity);
+void retain(channel_core* c) noexcept;
+void release(channel_core* c) noexcept;
+
+// `c` may be null: blocks for ever. A deadline of INT64_MIN only tries. Throws cancelled.
+inline constexpr std::int64_t only_try = INT64_MIN;
+channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns);
+channel_result channel_receive(channel_core* c, void* into, std::int64_t deadline_ns);
+bool channel_close(channel_core* c);  // False: it was closed already.
+bool channel_closed(const channel_core* c) noexcept;
+std::size_t channel_size(const channel_core* c) noexcept;
+std::size_t channel_capacity(const channel_core* c) noexcept;
+
+// A clause of a select, as the library sees it.
+enum class clause_kind : std::uint8_t { receive, send, timer, otherwise };
+struct select_clause {
+  clause_kind kind;
+  channel_core* channel = nullptr;
+  void* element = nullptr;       // What to send, or storage for what is received.
+  std::int64_t deadline_ns = 0;  // Of a timer.
+};
+struct select_result {
+  std::size_t index;
+  channel_result result;  // done or closed.
+};
+
+// Waits for one clause; `order` is scratch space for count indices. Throws cancelled.
+select_result run_select(select_clause* clauses, std::uint16_t* order, std::size_t count);
+
+}  // namespace thrum::detail

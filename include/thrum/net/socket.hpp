@@ -1,0 +1,75 @@
+// What all sockets share: a descriptor that blocks the fiber, not the thread; deadlines; closing.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+
+#include <thrum/detail/deadline.hpp>
+
+namespace thrum::sched {
+class fd_watch;
+}
+
+namespace thrum::net {
+
+// Owns a descriptor. One fiber may read while another writes. Movable while no operation is under way.
+class socket {
+ public:
+  socket() noexcept = default;
+  socket(socket&& other) noexcept { swap(other); }
+  socket& operator=(socket&& other) noexcept {
+    socket moved(std::move(other));
+    swap(moved);
+    return *this;
+  }
+  ~socket() { close(); }
+
+  bool is_open() const noexcept { return fd_ >= 0; }
+  int native_handle() const noexcept { return fd_; }  // Stays owned; it is in non-blocking mode.
+
+  // Every operation from now on fails with errc::timed_out once the time has come, until a later deadline is set.
+  template <class Clock, class Duration>
+  void set_deadline(std::chrono::time_point<Clock, Duration> t) noexcept {
+    deadline_ns_ = detail::deadline_at(t);
+  }
+  void clear_deadline() noexcept { deadline_ns_ = detail::never; }
+
+  // Each single operation fails with errc::timed_out when it waits longer than this. Zero or less: no limit.
+  void set_timeout(std::chrono::nanoseconds d) noexcept { timeout_ns_ = d.count() > 0 ? d.count() : 0; }
+
+  // Fibers that wait in an operation on it get errc::bad_file_descriptor. May be repeated. Does not suspend.
+  void close() noexcept;
+
+ protected:
+  explicit socket(int fd) noexcept : fd_(fd) {}
+
+  enum class direction : unsigned char { reading, writing };
+
+  // Runs attempt() until it succeeds (returns >= 0) or fails with something other than EAGAIN, waiting in between.
+  // Sets `error` on failure, operation_canceled included; returns attempt()'s value, or -1.
+  template <class Attempt>
+  long perform(direction d, std::error_code& error, Attempt attempt);
+
+  bool begin(std::error_code& error) noexcept;
+  bool wait_ready(direction d, std::error_code& error);
+  std::int64_t wait_deadline_ns() const noexcept;
+  std::uint64_t word(direction d) const noexcept;
+  void not_ready(direction d, std::uint64_t before) noexcept;
+  bool known_not_ready(direction d) const noexcept;
+  [[noreturn]] static void raise(const std::error_code& error, const char* what);
+  void swap(socket& other) noexcept {
+    std::swap(fd_, other.fd_);
+    std::swap(watch_, other.watch_);
+    std::swap(deadline_ns_, other.deadline_ns_);
+    std::swap(timeout_ns_, other.timeout_ns_);
+  }
+
+  int fd_ = -1;
+  sched::fd_watch* watch_ = nullptr;  // From the first wait on.
+  std::int64_t deadline_ns_ = detail::never;
+  std::int64_t timeout_ns_ = 0;
+};
+
+}  // namespace thrum::net

@@ -1,0 +1,45 @@
+// A TCP socket that accepts connections.
+//
+//   auto listener = thrum::net::tcp_listener::bind("127.0.0.1:7777");     // port 0: the system chooses
+//   for (;;) thrum::go([c = listener.accept()]() mutable { serve(c); });
+//
+// accept() suspends and is a cancellation point; one listener may be used by several fibers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <thrum/net/socket.hpp>
+#include <thrum/net/tcp_stream.hpp>
+
+namespace thrum::net {
+
+struct listen_options {
+  int backlog = 4096;        // Connections that the kernel completes before they are accepted.
+  bool reuse_address = true; // Allows binding while old connections linger.
+  bool reuse_port = false;   // Several listeners on one port share its connections.
+};
+
+class tcp_listener : public socket {
+ public:
+  tcp_listener() noexcept = default;
+
+  // `address` is numeric: "127.0.0.1:80", "[::]:80", or ":80" for every interface. Throws std::system_error, such as
+  // errc::address_in_use.
+  static tcp_listener bind(std::string_view address, const listen_options& options = {});
+  static tcp_listener bind(std::string_view address, const listen_options& options, std::error_code& error);
+
+  // The next connection. Throws std::system_error, such as errc::too_many_files_open.
+  tcp_stream accept();
+  tcp_stream accept(std::error_code& error);
+
+  std::uint16_t local_port() const;
+  std::string local_address() const;
+
+ private:
+  explicit tcp_listener(int fd) noexcept : socket(fd) {}
+};
+
+}  // namespace thrum::net

@@ -1,0 +1,75 @@
+// A TCP connection.
+//
+//   auto c = thrum::net::tcp_stream::connect("127.0.0.1:7777");
+//   c.write_all(std::as_bytes(std::span("hello\n", 6)));
+//   std::array<std::byte, 4096> buffer;
+//   std::size_t n = c.read_some(buffer);        // 0: the peer has closed
+//
+// Operations suspend the calling fiber (or block the calling thread) and are cancellation points. Errors throw
+// std::system_error; each operation has an overload that reports them in an error_code instead, cancellation included
+// (errc::operation_canceled). Deadlines and time-outs are errc::timed_out. One fiber may read while another writes.
+// Nagle's algorithm is switched off.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <thrum/net/socket.hpp>
+
+namespace thrum::net {
+
+class tcp_stream : public socket {
+ public:
+  tcp_stream() noexcept = default;
+
+  // `address` is numeric: "127.0.0.1:80" or "[::1]:80". Throws errc::invalid_argument when it is not.
+  static tcp_stream connect(std::string_view address, std::chrono::nanoseconds timeout = std::chrono::nanoseconds(0));
+  static tcp_stream connect(std::string_view address, std::chrono::nanoseconds timeout, std::error_code& error);
+
+  // Takes over a connected descriptor and makes it non-blocking.
+  static tcp_stream adopt(int fd);
+
+  // At least one byte, or 0 at the end of the stream (or when the buffer is empty).
+  std::size_t read_some(std::span<std::byte> buffer);
+  std::size_t read_some(std::span<std::byte> buffer, std::error_code& error);
+
+  // Exactly buffer.size() bytes; fewer only with an error: errc::connection_aborted at a premature end of the stream.
+  // The overload with an error_code returns how many were read.
+  void read_exactly(std::span<std::byte> buffer);
+  std::size_t read_exactly(std::span<std::byte> buffer, std::error_code& error);
+
+  std::size_t write_some(std::span<const std::byte> data);
+  std::size_t write_some(std::span<const std::byte> data, std::error_code& error);
+
+  // All of data. When it fails or is cancelled in the middle, the stream is unusable: later operations fail with
+  // errc::broken_pipe. The overload with an error_code returns how many bytes were written.
+  void write_all(std::span<const std::byte> data);
+  std::size_t write_all(std::span<const std::byte> data, std::error_code& error);
+
+  // Suspends until there is something to read, the stream has ended, or it has failed; holds no buffer meanwhile. May
+  // return early: read_some() then waits.
+  void wait_readable();
+  void wait_readable(std::error_code& error);
+  void wait_writable();
+  void wait_writable(std::error_code& error);
+
+  // Ends our side; the peer reads the end of the stream. Does not suspend.
+  void shutdown_write();
+  void shutdown_write(std::error_code& error) noexcept;
+
+  std::string local_address() const;
+  std::string remote_address() const;
+
+ private:
+  friend class tcp_listener;
+  explicit tcp_stream(int fd) noexcept : socket(fd) {}
+  bool wait_for_connection(std::error_code& error);
+  std::error_code pending_error() const noexcept;
+
+  bool broken_ = false;  // A write stopped in the middle.
+};
+
+}  // namespace thrum::net

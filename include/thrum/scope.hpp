@@ -1,0 +1,177 @@
+// Structured concurrency: a scope owns the fibers started in it; none outlives it.
+//
+//   thrum::scope s{.deadline = 2s};
+//   auto a = s.async(fetch, url_a);          // future
+//   s.go([] { background(); });
+//   s.join();                                // waits for all; throws the first failure; timed_out when expired
+//
+// The first failure of a child cancels the others. Cancellation is level-triggered: in a cancelled or expired scope,
+// that is in the fiber that opened it and in all fibers below it, every call that may suspend throws `cancelled`, also
+// when it would not have had to wait, and what it would have done did not happen. The scope absorbs it: join() of a
+// scope that was cancelled by cancel() returns normally, once all children have ended.
+//
+// Scopes nest, and end in the reverse order of their opening (they are local variables). A scope belongs to the fiber
+// that opened it; go() and async() may be called by any fiber in it, cancel() by anybody.
+//
+// The idea is that of trio's nurseries and cancel scopes.
+#pragma once
+
+#include <chrono>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <stdexcept>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <thrum/cancelled.hpp>
+#include <thrum/fiber.hpp>
+#include <thrum/future.hpp>
+
+namespace thrum {
+
+// The deadline of a scope passed before its work was done.
+class timed_out : public std::runtime_error {
+ public:
+  timed_out() : std::runtime_error("thrum: the scope's deadline has passed") {}
+};
+
+namespace detail {
+
+class scope_core;
+struct scope_closer {
+  void operator()(scope_core* s) const noexcept;  // Cancels, waits for the children, and closes.
+};
+using scope_handle = std::unique_ptr<scope_core, scope_closer>;
+
+// Throws std::logic_error on a thread that runs no fiber.
+scope_handle open_scope(std::chrono::nanoseconds deadline, bool shield);
+void join_scope(scope_core& s);
+void cancel_scope(scope_core& s) noexcept;
+bool scope_cancelled(const scope_core& s) noexcept;
+bool scope_expired(const scope_core& s) noexcept;
+std::vector<std::exception_ptr> scope_failures(const scope_core& s);
+
+// A child between its creation and its end.
+unstarted create_child(scope_core& s, std::size_t closure_size, std::size_t closure_align, std::source_location where);
+void abandon_child(scope_core& s, unstarted u) noexcept;
+void child_failed(scope_core& s, std::exception_ptr failure) noexcept;
+void child_ended(scope_core& s) noexcept;  // By the child, as its last use of the scope.
+
+template <class F>
+class scope_child {
+ public:
+  scope_child(scope_core& s, F&& f) : scope_(s), function_(std::move(f)) {}
+  void operator()() {
+    try {
+      (*function_)();
+    } catch (const cancelled&) {
+    } catch (...) {
+      child_failed(scope_, std::current_exception());
+    }
+    function_.reset();  // What it captured must not outlive the scope.
+    child_ended(scope_);
+  }
+
+ private:
+  scope_core& scope_;
+  std::optional<F> function_;
+};
+
+template <class F>
+void start_child(scope_core& s, F&& f, std::source_location where) {
+  using child = scope_child<std::decay_t<F>>;
+  const auto u = create_child(s, sizeof(child), alignof(child), where);
+  try {
+    new (u.storage) child(s, std::decay_t<F>(std::forward<F>(f)));
+  } catch (...) {
+    abandon_child(s, u);
+    throw;
+  }
+  start_fiber(u, [](void* p) {
+    auto& c = *static_cast<child*>(p);
+    c();
+    c.~child();
+  }, true);
+}
+
+}  // namespace detail
+
+// An aggregate, so that its options can be named: scope s{.deadline = 2s};
+struct scope {
+  std::chrono::nanoseconds deadline = std::chrono::nanoseconds::max();  // From now.
+  bool shield = false;  // Cancellation from outside stops here; its own deadline and cancel() still work.
+
+  // Not an option.
+  detail::scope_handle core = detail::open_scope(deadline, shield);
+
+  // Starts f() as a child. Does not suspend. In a cancelled scope the child starts and is cancelled at its first wait.
+  template <class F>
+  void go(F&& f, std::source_location where = std::source_location::current()) {
+    detail::start_child(*core, std::forward<F>(f), where);
+  }
+
+  // The same, with a result. A failure also fails the scope.
+  template <class F, class... Args>
+  auto async(F&& f, Args&&... args) {
+    using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
+    auto state = std::make_shared<detail::future_state<result>>();
+    detail::start_child(*core, call<result, std::decay_t<F>, std::decay_t<Args>...>{
+                                   state, std::forward<F>(f), {std::forward<Args>(args)...}},
+                        std::source_location::current());
+    return future<result>(std::move(state));
+  }
+
+  // Waits for all children, also those started meanwhile, and closes the scope. Throws the first failure; timed_out
+  // when the deadline has passed; cancelled when an outer scope is cancelled. Waits for cancelled children too.
+  void join() { detail::join_scope(*core); }
+
+  void cancel() noexcept { detail::cancel_scope(*core); }
+  bool cancelled() const noexcept { return detail::scope_cancelled(*core); }
+  bool expired() const noexcept { return detail::scope_expired(*core); }
+
+  // All failures of children so far, the first one first. Children that were merely cancelled have not failed.
+  std::vector<std::exception_ptr> failures() const { return detail::scope_failures(*core); }
+
+  // ~scope: cancels and waits for the children (shielded); failures that join() has not thrown are dropped.
+
+ private:
+  template <class Result, class F, class... Args>
+  struct call {
+    std::shared_ptr<detail::future_state<Result>> state;
+    F function;
+    std::tuple<Args...> arguments;
+
+    void operator()() {
+      std::exception_ptr failure = std::make_exception_ptr(broken_promise());
+      try {
+        if constexpr (std::is_void_v<Result>) std::apply(std::move(function), std::move(arguments));
+        else state->value.emplace(std::apply(std::move(function), std::move(arguments)));
+        state->complete(nullptr);
+      } catch (const thrum::cancelled&) {
+        state->complete(failure);
+      } catch (...) {
+        state->complete(std::current_exception());
+        throw;
+      }
+    }
+  };
+};
+
+// Runs body(scope&) in a scope, joins it, and absorbs the cancellation that the scope itself caused in the body.
+template <class Body>
+void with_scope(std::chrono::nanoseconds deadline, Body&& body) {
+  scope s{.deadline = deadline};
+  try {
+    std::invoke(std::forward<Body>(body), s);
+  } catch (const cancelled&) {
+    if (!s.cancelled()) throw;
+  }
+  s.join();
+}
+
+}  // namespace thrum

@@ -1,0 +1,127 @@
+// select: waits for the first of several things.
+//
+//   thrum::select(requests.on_receive([&](std::optional<request> r) { … }),
+//                 replies.on_send(reply, [] { … }),
+//                 thrum::after(1s, [] { … }),
+//                 thrum::otherwise([] { … }));          // taken when nothing else is ready at once
+//
+// Chooses uniformly among the clauses that are ready at one instant, runs that clause's function and returns its index
+// in the call. Exactly one clause happens; the others leave no trace. Suspends unless something is ready or there is
+// an `otherwise`; a cancellation point. A null channel is never chosen. Sending on a closed channel throws
+// channel_closed when that clause is chosen; the values of send clauses that were not chosen are destroyed.
+//
+// The construct and its semantics are Go's.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include <thrum/detail/channel_core.hpp>
+#include <thrum/detail/deadline.hpp>
+
+namespace thrum {
+namespace detail {
+
+// Room for an element that the core constructs.
+template <class T>
+class element_storage {
+ public:
+  void* address() noexcept { return bytes_; }
+  std::optional<T> take() noexcept {
+    T& element = *std::launder(reinterpret_cast<T*>(bytes_));
+    std::optional<T> result(std::move(element));
+    element.~T();
+    return result;
+  }
+
+ private:
+  alignas(T) std::byte bytes_[sizeof(T)];
+};
+
+template <class T, class F>
+class receive_clause {
+ public:
+  receive_clause(channel_core* channel, F f) : channel_(channel), f_(std::move(f)) {}
+  select_clause describe() noexcept { return {clause_kind::receive, channel_, element_.address(), 0}; }
+  void fire(channel_result r) {
+    if (r == channel_result::done) std::invoke(f_, element_.take());
+    else std::invoke(f_, std::optional<T>());
+  }
+
+ private:
+  channel_core* channel_;  // Kept alive by the channel that the caller holds during the select.
+  F f_;
+  element_storage<T> element_;
+};
+
+template <class T, class F>
+class send_clause {
+ public:
+  send_clause(channel_core* channel, T value, F f) : channel_(channel), value_(std::move(value)), f_(std::move(f)) {}
+  select_clause describe() noexcept { return {clause_kind::send, channel_, std::addressof(value_), 0}; }
+  void fire(channel_result r);
+
+ private:
+  channel_core* channel_;
+  T value_;
+  F f_;
+};
+
+template <class F>
+class timer_clause {
+ public:
+  timer_clause(std::int64_t deadline_ns, F f) : deadline_ns_(deadline_ns), f_(std::move(f)) {}
+  select_clause describe() noexcept { return {clause_kind::timer, nullptr, nullptr, deadline_ns_}; }
+  void fire(channel_result) { std::invoke(f_); }
+
+ private:
+  std::int64_t deadline_ns_;
+  F f_;
+};
+
+template <class F>
+class otherwise_clause {
+ public:
+  explicit otherwise_clause(F f) : f_(std::move(f)) {}
+  select_clause describe() noexcept { return {clause_kind::otherwise, nullptr, nullptr, 0}; }
+  void fire(channel_result) { std::invoke(f_); }
+
+ private:
+  F f_;
+};
+
+}  // namespace detail
+
+// A clause that is ready once the time has passed.
+template <class Rep, class Period, class F>
+auto after(std::chrono::duration<Rep, Period> d, F f) {
+  return detail::timer_clause<F>(detail::deadline_after(d), std::move(f));
+}
+template <class Clock, class Duration, class F>
+auto at(std::chrono::time_point<Clock, Duration> t, F f) {
+  return detail::timer_clause<F>(detail::deadline_at(t), std::move(f));
+}
+
+// The clause that is taken when no other is ready at once. At most one in a select.
+template <class F>
+auto otherwise(F f) {
+  return detail::otherwise_clause<F>(std::move(f));
+}
+
+template <class... Clauses>
+std::size_t select(Clauses&&... clauses) {
+  constexpr std::size_t count = sizeof...(Clauses);
+  static_assert(count > 0, "a select without clauses would wait for ever");
+  detail::select_clause described[count] = {clauses.describe()...};
+  std::uint16_t order[count];
+  const auto chosen = detail::run_select(described, order, count);
+  std::size_t i = 0;
+  ((i++ == chosen.index ? clauses.fire(chosen.result) : void()), ...);
+  return chosen.index;
+}
+
+}  // namespace thrum

@@ -1,0 +1,59 @@
+// Waiting for a number of things to be done, as Go's sync.WaitGroup.
+//
+//   thrum::wait_group wg;
+//   for (auto& job : jobs) { wg.add(); thrum::go([&] { run(job); wg.done(); }); }
+//   wg.wait();
+//
+// add() and done() never suspend; wait() suspends and is a cancellation point. All from any fiber or thread. The group
+// may be used again once wait() has returned.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <stdexcept>
+
+#include <thrum/detail/deadline.hpp>
+#include <thrum/detail/wait_queue.hpp>
+
+namespace thrum {
+
+// done() was called more often than add() announced.
+class negative_wait_group : public std::logic_error {
+ public:
+  negative_wait_group() : std::logic_error("thrum: wait_group: more done() than add()") {}
+};
+
+class wait_group {
+ public:
+  explicit wait_group(std::int64_t count = 0) : count_(count) {
+    if (count < 0) throw negative_wait_group();
+  }
+  ~wait_group();  // Ends the process when somebody waits.
+  wait_group(const wait_group&) = delete;
+  wait_group& operator=(const wait_group&) = delete;
+
+  // Throws negative_wait_group, and leaves the count as it was, when it would fall below zero.
+  void add(std::int64_t count = 1);
+  void done() { add(-1); }
+
+  void wait() { wait_until_ns(detail::never); }
+
+  // False when the time is up.
+  template <class Rep, class Period>
+  bool wait_for(std::chrono::duration<Rep, Period> d) {
+    return wait_until_ns(detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  bool wait_until(std::chrono::time_point<Clock, Duration> t) {
+    return wait_until_ns(detail::deadline_at(t));
+  }
+
+ private:
+  bool wait_until_ns(std::int64_t deadline_ns);
+
+  std::atomic<std::int64_t> count_;  // Falls to zero only under queue_.lock, so a waiter may destroy the group.
+  detail::wait_queue queue_;
+};
+
+}  // namespace thrum

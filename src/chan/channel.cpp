@@ -1,0 +1,212 @@
+// Channels; the invariants are in channel_core.hpp.
+#include "chan/channel_core.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include "base/assert.hpp"
+
+namespace thrum::detail {
+namespace {
+
+using sched::claim_code;
+using sched::claimed_waiter;
+using sched::wait_node;
+
+// The ring's memory follows the core.
+std::size_t ring_offset(const element_type& type) noexcept {
+  return (sizeof(channel_core) + type.align - 1) / type.align * type.align;
+}
+std::align_val_t alignment(const element_type& type) noexcept {
+  return std::align_val_t{std::max(type.align, alignof(channel_core))};
+}
+
+// Puts a moved element back where it came from.
+void undo_move(const element_type& type, void* from, void* to) noexcept {
+  type.destroy(from);
+  type.move(from, to);
+  type.destroy(to);
+}
+
+claimed_waiter claim(wait_node& n) noexcept {
+  sched::waiter* who = n.who;
+  const auto r = who->claim(n.code);
+  if (r == sched::claim_result::too_late) return {};
+  return {who, r == sched::claim_result::resume ? who : nullptr};
+}
+
+// A null channel: only the deadline or cancellation ends the wait.
+channel_result wait_for_ever(std::int64_t deadline_ns) {
+  sched::waiting w(sched::cancellation::point);
+  w.open();
+  w.throw_if_cancelled(w.park(deadline_ns, {"a null channel"}));
+  return channel_result::timed_out;
+}
+
+// Parks the caller in `list`, whose lock is held; releases the lock.
+channel_result park(channel_core& c, wait_list& list, void* element, sched::waiting& w, std::int64_t deadline_ns,
+                    const char* what) {
+  wait_node node(w, element);
+  w.open();
+  push_back(list, node);
+  c.lock.unlock();
+  const auto code = w.park(deadline_ns, {what, &c});
+  if (code == claim_code::first_clause) return channel_result::done;
+  if (code == closed_code(claim_code::first_clause)) return channel_result::closed;
+  {
+    std::lock_guard held(c.lock);
+    if (node.linked) sched::remove(list, node);
+  }
+  w.throw_if_cancelled(code);
+  return channel_result::timed_out;
+}
+
+}  // namespace
+
+channel_core::~channel_core() {
+  THRUM_ASSERT(senders.empty() && receivers.empty());
+  for (std::size_t i = 0; i < count; ++i) type.destroy(slot(head + i));
+}
+
+void* channel_core::slot(std::size_t i) noexcept {
+  return reinterpret_cast<std::byte*>(this) + ring_offset(type) + (i >= capacity ? i - capacity : i) * type.size;
+}
+
+claimed_waiter channel_core::give(wait_node& receiver, void* element) noexcept {
+  type.move(receiver.slot, element);
+  const auto r = claim(receiver);
+  if (!r.who) undo_move(type, element, receiver.slot);
+  return r;
+}
+
+claimed_waiter channel_core::take(wait_node& sender, void* into) noexcept {
+  type.move(into, sender.slot);
+  const auto r = claim(sender);
+  if (!r.who) undo_move(type, sender.slot, into);
+  return r;
+}
+
+void channel_core::push(void* element) noexcept {
+  type.move(slot(head + count), element);
+  ++count;
+}
+
+channel_result channel_core::try_send(void* element, claimed_waiter& wake) noexcept {
+  if (closed) return channel_result::closed;
+  while (wait_node* n = receivers.first) {
+    sched::remove(receivers, *n);
+    wake = give(*n, element);
+    if (wake.who) return channel_result::done;
+  }
+  if (count == capacity) return channel_result::would_block;
+  push(element);
+  return channel_result::done;
+}
+
+bool channel_core::take_from_sender(void* into, claimed_waiter& wake) noexcept {
+  while (wait_node* n = senders.first) {
+    sched::remove(senders, *n);
+    wake = take(*n, into);
+    if (wake.who) return true;
+  }
+  return false;
+}
+
+void channel_core::pop(void* into) noexcept {
+  void* first = slot(head);
+  type.move(into, first);
+  type.destroy(first);
+  head = head + 1 == capacity ? 0 : head + 1;
+  --count;
+}
+
+channel_result channel_core::try_receive(void* into, claimed_waiter& wake) noexcept {
+  if (count > 0) {
+    pop(into);
+    // A waiting sender's element takes the place that has become free.
+    if (take_from_sender(slot(head + count), wake)) ++count;
+    return channel_result::done;
+  }
+  if (take_from_sender(into, wake)) return channel_result::done;
+  return closed ? channel_result::closed : channel_result::would_block;
+}
+
+channel_core* make_channel(const element_type& type, std::size_t capacity) {
+  if (capacity > (SIZE_MAX / 4 - sizeof(channel_core)) / type.size)
+    throw std::length_error("thrum: a channel of that capacity exceeds the address space");
+  void* memory = ::operator new(ring_offset(type) + capacity * type.size, alignment(type));
+  return new (memory) channel_core(type, capacity);
+}
+
+void retain(channel_core* c) noexcept {
+  if (c) c->references.fetch_add(1, std::memory_order_relaxed);
+}
+
+void release(channel_core* c) noexcept {
+  // acq_rel: the last holder sees everybody's use of the channel.
+  if (!c || c->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  const auto align = alignment(c->type);
+  c->~channel_core();
+  ::operator delete(c, align);
+}
+
+channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns) {
+  if (!c) return deadline_ns == only_try ? channel_result::would_block : wait_for_ever(deadline_ns);
+  sched::waiting w(sched::cancellation::point);
+  claimed_waiter wake;
+  c->lock.lock();
+  const auto r = c->try_send(element, wake);
+  if (r == channel_result::would_block && deadline_ns != only_try)
+    return park(*c, c->senders, element, w, deadline_ns, "sending on a channel");
+  c->lock.unlock();
+  finish_wake(wake);
+  return r;
+}
+
+channel_result channel_receive(channel_core* c, void* into, std::int64_t deadline_ns) {
+  if (!c) return deadline_ns == only_try ? channel_result::would_block : wait_for_ever(deadline_ns);
+  sched::waiting w(sched::cancellation::point);
+  claimed_waiter wake;
+  c->lock.lock();
+  const auto r = c->try_receive(into, wake);
+  if (r == channel_result::would_block && deadline_ns != only_try)
+    return park(*c, c->receivers, into, w, deadline_ns, "receiving from a channel");
+  c->lock.unlock();
+  finish_wake(wake);
+  return r;
+}
+
+bool channel_close(channel_core* c) {
+  sched::runnable_batch batch;
+  {
+    std::lock_guard held(c->lock);
+    if (std::exchange(c->closed, true)) return false;
+    for (auto* list : {&c->receivers, &c->senders}) {
+      while (wait_node* n = list->first) {
+        sched::remove(*list, *n);
+        sched::claim_waiter(*n->who, closed_code(n->code), batch);
+      }
+    }
+  }
+  sched::make_runnable(batch);
+  return true;
+}
+
+bool channel_closed(const channel_core* c) noexcept {
+  if (!c) return false;
+  std::lock_guard held(c->lock);
+  return c->closed;
+}
+
+std::size_t channel_size(const channel_core* c) noexcept {
+  if (!c) return 0;
+  std::lock_guard held(c->lock);
+  return c->count;
+}
+
+std::size_t channel_capacity(const channel_core* c) noexcept { return c ? c->capacity : 0; }
+
+}  // namespace thrum::detail

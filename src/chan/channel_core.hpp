@@ -1,0 +1,60 @@
+// The untyped channel: a ring of elements between a queue of senders and a queue of receivers.
+//
+// Invariants, under `lock`:
+//   - receivers wait only while the ring is empty and no sender waits, and the channel is open;
+//   - senders wait only while the ring is full, and the channel is open;
+//   - count <= capacity; elements are in slots head, head + 1, … (mod capacity).
+//
+// Handing an element to a waiter: the element is moved first and the waiter claimed second. If the claim fails (the
+// waiter has timed out, was cancelled, or its select chose another clause) the element is moved back. This order
+// lets a waiter that has not parked yet return at once when it sees that it was claimed: the element is there. The
+// waiter's storage cannot vanish meanwhile: to leave, it must take the lock and its node out of the queue.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+#include <thrum/detail/channel_core.hpp>
+#include <thrum/detail/wait_queue.hpp>
+
+#include "sched/wait.hpp"
+
+namespace thrum::detail {
+
+struct alignas(64) channel_core {
+  channel_core(const element_type& type, std::size_t capacity) noexcept : type(type), capacity(capacity) {}
+  ~channel_core();
+
+  // Under the lock: does it at once if possible. `wake` is to be finished after unlocking.
+  channel_result try_send(void* element, sched::claimed_waiter& wake) noexcept;
+  channel_result try_receive(void* into, sched::claimed_waiter& wake) noexcept;
+  // Constant after construction.
+  const element_type& type;
+  const std::size_t capacity;
+
+  // Own synchronisation.
+  std::atomic<std::size_t> references{1};
+  mutable spinlock lock;
+
+  // Guarded by lock.
+  bool closed = false;
+  std::size_t head = 0;
+  std::size_t count = 0;
+  wait_list senders;
+  wait_list receivers;
+
+ private:
+  void* slot(std::size_t i) noexcept;
+  sched::claimed_waiter give(sched::wait_node& receiver, void* element) noexcept;
+  sched::claimed_waiter take(sched::wait_node& sender, void* into) noexcept;
+  bool take_from_sender(void* into, sched::claimed_waiter& wake) noexcept;
+  void push(void* element) noexcept;
+  void pop(void* into) noexcept;
+};
+
+// A node's code tells success; the next code that the channel was closed.
+inline sched::claim_code closed_code(sched::claim_code success) noexcept {
+  return static_cast<sched::claim_code>(static_cast<std::uint32_t>(success) + 1);
+}
+
+}  // namespace thrum::detail

@@ -1,0 +1,155 @@
+// select over channels and timers.
+//
+// With the locks of all its channels held (in the order of their addresses, so that two selects cannot block each
+// other), a select tries the clauses in random order and takes the first that is ready: one instant, uniform choice.
+// When none is, it enqueues a node at every channel, releases the locks and parks; whoever claims it says by the code
+// which clause has happened. It then takes its other nodes out. (This is Go's algorithm, selectgo.)
+#include <algorithm>
+#include <cstdint>
+#include <mutex>
+#include <stdexcept>
+#include <utility>
+
+#include "base/assert.hpp"
+#include "chan/channel_core.hpp"
+#include "sched/wait.hpp"
+
+namespace thrum::detail {
+namespace {
+
+using sched::claim_code;
+
+// Two codes a clause: happened, and closed.
+claim_code code_of(std::size_t clause) noexcept { return sched::clause_code(static_cast<std::uint32_t>(2 * clause)); }
+
+wait_list& queue_of(const select_clause& c) noexcept {
+  return c.kind == clause_kind::send ? c.channel->senders : c.channel->receivers;
+}
+
+bool on_channel(const select_clause& c) noexcept {
+  return (c.kind == clause_kind::receive || c.kind == clause_kind::send) && c.channel;
+}
+
+class selection {
+ public:
+  selection(select_clause* clauses, std::uint16_t* order, std::size_t count) noexcept
+      : clauses_(clauses), order_(order), count_(count) {}
+
+  select_result run() {
+    sched::waiting w(sched::cancellation::point);
+    if (count_ > small_max) throw std::length_error("thrum: a select has at most 64 clauses");
+    find_special_clauses();
+    sort_channels();
+    lock_all();
+    sched::claimed_waiter wake;
+    if (auto r = try_all(wake); r.index < count_) {
+      unlock_all();
+      finish_wake(wake);
+      return r;
+    }
+    if (otherwise_ < count_) {
+      unlock_all();
+      return {otherwise_, channel_result::done};
+    }
+    return wait(w);
+  }
+
+ private:
+  static constexpr std::size_t small_max = 64;
+
+  void find_special_clauses() noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (clauses_[i].kind == clause_kind::otherwise) otherwise_ = i;
+      if (clauses_[i].kind == clause_kind::timer && clauses_[i].deadline_ns < deadline_) {
+        deadline_ = clauses_[i].deadline_ns;
+        timer_ = i;
+      }
+    }
+  }
+
+  bool timer_is_due() const noexcept { return timer_ < count_ && deadline_ <= sched::now_ns(); }
+
+  // order_[0, channels_) becomes the channel clauses, sorted by channel.
+  void sort_channels() noexcept {
+    for (std::size_t i = 0; i < count_; ++i)
+      if (on_channel(clauses_[i])) order_[channels_++] = static_cast<std::uint16_t>(i);
+    std::sort(order_, order_ + channels_,
+              [this](auto a, auto b) { return clauses_[a].channel < clauses_[b].channel; });
+  }
+
+  // A channel that stands in several clauses is locked once.
+  template <class Visit>
+  void for_each_channel(Visit visit) noexcept {
+    channel_core* before = nullptr;
+    for (std::size_t i = 0; i < channels_; ++i) {
+      channel_core* c = clauses_[order_[i]].channel;
+      if (std::exchange(before, c) != c) visit(*c);
+    }
+  }
+  void lock_all() noexcept {
+    for_each_channel([](channel_core& c) { c.lock.lock(); });
+  }
+  void unlock_all() noexcept {
+    for_each_channel([](channel_core& c) { c.lock.unlock(); });
+  }
+
+  select_result try_all(sched::claimed_waiter& wake) noexcept {
+    // A random permutation, made as it is consumed (Fisher and Yates).
+    std::uint16_t shuffled[small_max];
+    auto left = static_cast<std::uint32_t>(std::copy(order_, order_ + channels_, shuffled) - shuffled);
+    if (timer_is_due()) shuffled[left++] = static_cast<std::uint16_t>(timer_);
+    for (; left > 0; --left) {
+      std::swap(shuffled[left > 1 ? sched::random_below(left) : 0], shuffled[left - 1]);
+      const auto i = shuffled[left - 1];
+      auto& c = clauses_[i];
+      if (c.kind == clause_kind::timer) return {i, channel_result::done};
+      const auto r = c.kind == clause_kind::send ? c.channel->try_send(c.element, wake)
+                                                 : c.channel->try_receive(c.element, wake);
+      if (r != channel_result::would_block) return {i, r};
+    }
+    return {count_, channel_result::would_block};
+  }
+
+  select_result wait(sched::waiting& w) {
+    // On the caller's stack only what it needs: most selects have few clauses.
+    return channels_ <= 8 ? wait_with<8>(w) : wait_with<small_max>(w);
+  }
+
+  template <std::size_t N>
+  [[gnu::noinline]] select_result wait_with(sched::waiting& w) {
+    alignas(sched::wait_node) std::byte memory[N * sizeof(sched::wait_node)];
+    auto* nodes = reinterpret_cast<sched::wait_node*>(memory);
+    w.open();
+    for (std::size_t i = 0; i < channels_; ++i) {
+      auto& c = clauses_[order_[i]];
+      push_back(queue_of(c), *new (&nodes[i]) sched::wait_node(w, c.element, code_of(order_[i])));
+    }
+    unlock_all();
+    const auto code = w.park(deadline_, {"a select"});
+    for (std::size_t i = 0; i < channels_; ++i) {
+      auto& c = clauses_[order_[i]];
+      std::lock_guard held(c.channel->lock);
+      if (nodes[i].linked) sched::remove(queue_of(c), nodes[i]);
+    }
+    w.throw_if_cancelled(code);
+    if (code == claim_code::timed_out) return {timer_, channel_result::done};
+    const auto fired = sched::clause_index(code);
+    return {fired / 2, fired % 2 ? channel_result::closed : channel_result::done};
+  }
+
+  select_clause* const clauses_;
+  std::uint16_t* const order_;
+  const std::size_t count_;
+  std::size_t channels_ = 0;
+  std::size_t otherwise_ = SIZE_MAX;
+  std::size_t timer_ = SIZE_MAX;
+  std::int64_t deadline_ = sched::never;
+};
+
+}  // namespace
+
+select_result run_select(select_clause* clauses, std::uint16_t* order, std::size_t count) {
+  return selection(clauses, order, count).run();
+}
+
+}  // namespace thrum::detail

@@ -1,0 +1,83 @@
+// Parsing and printing with inet_pton and inet_ntop: numeric only, so nothing here can block.
+#include "net/address.hpp"
+
+#include <charconv>
+#include <cstdint>
+#include <cstring>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+namespace thrum::net {
+namespace {
+
+bool parse_port(std::string_view text, in_port_t& port) noexcept {
+  std::uint16_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  port = htons(value);
+  return error == std::errc{} && end == text.data() + text.size() && !text.empty();
+}
+
+bool parse_v4(const std::string& host, in_port_t port, address& out) noexcept {
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_port = port;
+  if (::inet_pton(AF_INET, host.empty() ? "0.0.0.0" : host.c_str(), &a.sin_addr) != 1) return false;
+  std::memcpy(&out.storage, &a, sizeof a);
+  out.length = sizeof a;
+  return true;
+}
+
+bool parse_v6(const std::string& host, in_port_t port, address& out) noexcept {
+  sockaddr_in6 a{};
+  a.sin6_family = AF_INET6;
+  a.sin6_port = port;
+  if (::inet_pton(AF_INET6, host.c_str(), &a.sin6_addr) != 1) return false;
+  std::memcpy(&out.storage, &a, sizeof a);
+  out.length = sizeof a;
+  return true;
+}
+
+std::string address_of(int fd, int (*get)(int, sockaddr*, socklen_t*)) {
+  address a;
+  a.length = sizeof a.storage;
+  if (get(fd, reinterpret_cast<sockaddr*>(&a.storage), &a.length) != 0) return {};
+  return to_string(a);
+}
+
+}  // namespace
+
+address parse_address(std::string_view text, std::error_code& error) {
+  address a;
+  in_port_t port = 0;
+  const auto colon = text.rfind(':');
+  bool ok = colon != std::string_view::npos && parse_port(text.substr(colon + 1), port);
+  if (ok) {
+    const auto host = text.substr(0, colon);
+    const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+    ok = bracketed ? parse_v6(std::string(host.substr(1, host.size() - 2)), port, a)
+                   : parse_v4(std::string(host), port, a);
+  }
+  error = ok ? std::error_code() : std::make_error_code(std::errc::invalid_argument);
+  return a;
+}
+
+std::string to_string(const address& a) {
+  char host[INET6_ADDRSTRLEN] = "";
+  if (a.family() == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&a.storage);
+    ::inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
+    return std::string(host) + ":" + std::to_string(ntohs(v4->sin_port));
+  }
+  if (a.family() == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&a.storage);
+    ::inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+    return std::string("[") + host + "]:" + std::to_string(ntohs(v6->sin6_port));
+  }
+  return {};
+}
+
+std::string local_address_of(int fd) { return address_of(fd, &::getsockname); }
+std::string remote_address_of(int fd) { return address_of(fd, &::getpeername); }
+
+}  // namespace thrum::net

@@ -1,0 +1,105 @@
+// Waiting for descriptors: through the poller in a fiber, with poll(2) on a plain thread.
+#include "net/socket_operation.hpp"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <thrum/cancelled.hpp>
+
+#include "sched/scheduler.hpp"
+#include "sched/wait.hpp"
+
+namespace thrum::net {
+namespace {
+
+using sched::fd_watch;
+
+fd_watch::direction internal(bool reading) noexcept { return reading ? fd_watch::reading : fd_watch::writing; }
+
+bool poll_thread(int fd, bool reading, std::int64_t deadline_ns, std::error_code& error) {
+  for (;;) {
+    int ms = -1;
+    if (deadline_ns != sched::never) {
+      const auto left = std::max<std::int64_t>(deadline_ns - sched::now_ns(), 0);
+      ms = static_cast<int>(std::min<std::int64_t>((left + 999'999) / 1'000'000, 1'000'000));
+    }
+    pollfd p{.fd = fd, .events = static_cast<short>(reading ? POLLIN : POLLOUT), .revents = 0};
+    const int n = ::poll(&p, 1, ms);
+    if (n > 0) return true;
+    if (n < 0 && errno != EINTR) {
+      error.assign(errno, std::generic_category());
+      return false;
+    }
+    if (n == 0 && sched::now_ns() >= deadline_ns) {
+      error = std::make_error_code(std::errc::timed_out);
+      return false;
+    }
+  }
+}
+
+}  // namespace
+
+bool socket::begin(std::error_code& error) noexcept {
+  error.clear();
+  if (sched::begin_call()) error = std::make_error_code(std::errc::operation_canceled);
+  else if (fd_ < 0) error = std::make_error_code(std::errc::bad_file_descriptor);
+  else if (deadline_ns_ != detail::never && sched::now_ns() >= deadline_ns_)
+    error = std::make_error_code(std::errc::timed_out);
+  return !error;
+}
+
+std::int64_t socket::wait_deadline_ns() const noexcept {
+  if (timeout_ns_ == 0) return deadline_ns_;
+  const auto now = sched::now_ns();
+  return timeout_ns_ > detail::never - now ? deadline_ns_ : std::min(deadline_ns_, now + timeout_ns_);
+}
+
+bool socket::wait_ready(direction d, std::error_code& error) {
+  const bool reading = d == direction::reading;
+  const auto deadline = wait_deadline_ns();
+  auto* w = sched::this_worker();
+  if (!w || !w->current) return poll_thread(fd_, reading, deadline, error);
+  if (watch_ && !watch_->belongs_to(w->home)) std::exchange(watch_, nullptr)->release();
+  if (!watch_ && !(watch_ = fd_watch::create(fd_))) {
+    error.assign(errno, std::generic_category());
+    return false;
+  }
+  switch (watch_->wait(internal(reading), deadline)) {
+    case fd_watch::outcome::ready: return true;
+    case fd_watch::outcome::timed_out: error = std::make_error_code(std::errc::timed_out); break;
+    case fd_watch::outcome::cancelled: error = std::make_error_code(std::errc::operation_canceled); break;
+    case fd_watch::outcome::closed: error = std::make_error_code(std::errc::bad_file_descriptor); break;
+  }
+  return false;
+}
+
+std::uint64_t socket::word(direction d) const noexcept {
+  return watch_ ? watch_->word(internal(d == direction::reading)) : 0;
+}
+
+void socket::not_ready(direction d, std::uint64_t before) noexcept {
+  if (watch_) watch_->not_ready(internal(d == direction::reading), before);
+}
+
+bool socket::known_not_ready(direction d) const noexcept {
+  return watch_ && !watch_->may_be_ready(internal(d == direction::reading));
+}
+
+void socket::close() noexcept {
+  if (fd_ < 0) return;
+  if (watch_) {
+    watch_->close();
+    std::exchange(watch_, nullptr)->release();
+  }
+  ::close(std::exchange(fd_, -1));
+}
+
+void socket::raise(const std::error_code& error, const char* what) {
+  if (error == std::errc::operation_canceled) throw cancelled{};
+  throw std::system_error(error, what);
+}
+
+}  // namespace thrum::net

@@ -1,0 +1,54 @@
+// The condition variable: a queue; waiting enqueues before the mutex is released, so no notification is missed.
+#include <thrum/condition_variable.hpp>
+
+#include <thrum/cancelled.hpp>
+
+#include "base/assert.hpp"
+#include "sched/wait.hpp"
+
+namespace thrum {
+
+condition_variable::~condition_variable() {
+  std::lock_guard held(queue_.lock);  // A notifier may still hold it.
+  if (!queue_.waiters.empty()) base::panic("a condition_variable is destroyed while somebody waits");
+}
+
+bool condition_variable::wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns) {
+  if (!hold.owns_lock()) base::panic("condition_variable: wait without holding the mutex");
+  sched::claim_code code;
+  {
+    sched::waiting w(sched::cancellation::point);
+    sched::wait_node node(w);
+    {
+      std::lock_guard held(queue_.lock);
+      w.open();
+      push_back(queue_.waiters, node);
+    }
+    hold.unlock();
+    code = w.park(deadline_ns, {"a condition variable", this});
+    if (code != sched::claim_code::first_clause) withdraw(queue_, node);
+  }
+  hold.lock();
+  if (code == sched::claim_code::cancelled) throw cancelled{};
+  return code == sched::claim_code::first_clause;
+}
+
+void condition_variable::notify_one() noexcept {
+  sched::claimed_waiter next;
+  {
+    std::lock_guard held(queue_.lock);
+    next = sched::claim_front(queue_.waiters);
+  }
+  finish_wake(next);
+}
+
+void condition_variable::notify_all() noexcept {
+  sched::runnable_batch batch;
+  {
+    std::lock_guard held(queue_.lock);
+    sched::claim_all(queue_.waiters, batch);
+  }
+  sched::make_runnable(batch);
+}
+
+}  // namespace thrum

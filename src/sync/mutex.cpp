@@ -1,0 +1,117 @@
+// The mutex.
+//
+// The word: the owner's address (waiters are 16-aligned) and three bits:
+//   has_waiters   the queue is not empty; set under the queue's lock, on a word that shows an owner
+//   woken         a waiter has been woken to compete and has not tried yet: unlocking need not wake another
+//   starving      a woken waiter lost the competition after a millisecond: the next unlock hands the mutex over
+// The bits change only under the queue's lock; the owner changes by compare-and-swap with or without it.
+//
+// A lost wake-up would need an unlock that misses a queued waiter. But once the waiter has set has_waiters, the
+// owner's fast unlock (a compare-and-swap of the bare owner) fails, and it takes the queue's lock behind the waiter,
+// unless `woken` is set: then the woken waiter tries under that lock after the unlock, or has the next owner do so.
+#include <thrum/mutex.hpp>
+
+#include <mutex>
+
+#include "base/assert.hpp"
+#include "sched/wait.hpp"
+
+namespace thrum {
+namespace {
+
+constexpr std::uintptr_t has_waiters = 1, woken = 2, starving = 4;
+constexpr std::uintptr_t owner_mask = ~std::uintptr_t{15};
+constexpr std::int64_t starving_after_ns = 1'000'000;
+
+constexpr sched::claim_code compete = sched::clause_code(0);   // Woken: the mutex may be free.
+constexpr sched::claim_code handed_over = sched::clause_code(1);  // Woken as the owner.
+
+std::uintptr_t identity(const sched::waiter& w) noexcept { return reinterpret_cast<std::uintptr_t>(&w); }
+
+const sched::waiter* owner_of(const void* word) noexcept {
+  const auto w = static_cast<const std::atomic<std::uintptr_t>*>(word)->load(std::memory_order_relaxed);
+  return reinterpret_cast<const sched::waiter*>(w & owner_mask);
+}
+
+}  // namespace
+
+mutex::~mutex() {
+  // An unlocker may still be about to release the queue: wait for it, so that the next owner may destroy the mutex.
+  std::lock_guard held(queue_.lock);
+  if (word_.load(std::memory_order_relaxed) & owner_mask) base::panic("a mutex is destroyed while it is locked");
+}
+
+// Takes a free mutex, also past those who wait, unless one of them starves. Acquire pairs with unlock().
+bool mutex::take(std::uintptr_t self) noexcept {
+  auto w = word_.load(std::memory_order_relaxed);
+  while ((w & (owner_mask | starving)) == 0)
+    if (word_.compare_exchange_weak(w, self | w, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+  return false;
+}
+
+bool mutex::try_lock() noexcept { return take(identity(sched::current_waiter())); }
+
+void mutex::lock() {
+  const auto self = identity(sched::current_waiter());
+  if (!take(self)) lock_slow(self);
+}
+
+void mutex::lock_slow(std::uintptr_t self) {
+  if ((word_.load(std::memory_order_relaxed) & owner_mask) == self)
+    base::panic("a mutex is locked by its owner again");
+  sched::wait_node node(sched::current_waiter());
+  node.since_ns = sched::now_ns();
+  bool was_woken = false;
+  do {
+    sched::waiting w(sched::cancellation::none);
+    node.code = compete;
+    {
+      std::lock_guard held(queue_.lock);
+      if (take_or_announce(self, was_woken, sched::now_ns() - node.since_ns > starving_after_ns)) return;
+      w.open();
+      // Who has waited before keeps its place at the head.
+      if (was_woken) push_front(queue_.waiters, node);
+      else push_back(queue_.waiters, node);
+    }
+    was_woken = w.park(sched::never, {"a mutex", &word_, &owner_of}) == compete;
+  } while (was_woken);
+}
+
+// Under the queue's lock. True: taken. False: the word says that we wait.
+bool mutex::take_or_announce(std::uintptr_t self, bool was_woken, bool starved) noexcept {
+  auto w = word_.load(std::memory_order_relaxed);
+  for (;;) {
+    const auto bits = (was_woken ? w & ~woken : w) & ~owner_mask;
+    const bool free = (w & owner_mask) == 0 && (was_woken || !(w & starving));
+    const auto next = free ? self | bits : (w & owner_mask) | bits | has_waiters | (was_woken && starved ? starving : 0);
+    if (word_.compare_exchange_weak(w, next, std::memory_order_acquire, std::memory_order_relaxed)) return free;
+  }
+}
+
+void mutex::unlock() noexcept {
+  const auto self = identity(sched::current_waiter());
+  auto w = self;
+  // Release pairs with the acquire in take().
+  while (!word_.compare_exchange_weak(w, w & ~owner_mask, std::memory_order_release, std::memory_order_relaxed)) {
+    if ((w & owner_mask) == 0) base::panic("unlock of a mutex that is not locked");
+    if ((w & owner_mask) != self) base::panic("unlock of a mutex that another fiber or thread holds");
+    if ((w & has_waiters) && (w & (woken | starving)) != woken) return unlock_slow();
+  }
+}
+
+// The queue's head is woken to compete or, when it has starved, as the owner.
+void mutex::unlock_slow() noexcept {
+  sched::claimed_waiter next;
+  {
+    std::lock_guard held(queue_.lock);
+    const bool hand_over = word_.load(std::memory_order_relaxed) & starving;
+    if (auto* head = queue_.waiters.first) head->code = hand_over ? handed_over : compete;
+    next = sched::claim_front(queue_.waiters);
+    const auto rest = queue_.waiters.empty() ? 0 : has_waiters;
+    if (!next.who) word_.store(0, std::memory_order_release);
+    else word_.store(hand_over ? identity(*next.who) | rest : rest | woken, std::memory_order_release);
+  }
+  finish_wake(next);
+}
+
+}  // namespace thrum

@@ -1,0 +1,51 @@
+// The wait group: a counter, and a queue for those who wait for zero.
+#include <thrum/wait_group.hpp>
+
+#include <mutex>
+
+#include "base/assert.hpp"
+#include "sched/wait.hpp"
+
+namespace thrum {
+
+wait_group::~wait_group() {
+  // The last done() may still hold the lock: wait for it, so that a waiter may destroy the group at once.
+  std::lock_guard held(queue_.lock);
+  if (!queue_.waiters.empty()) base::panic("a wait_group is destroyed while somebody waits");
+}
+
+void wait_group::add(std::int64_t count) {
+  auto now = count_.load(std::memory_order_relaxed);
+  while (now + count > 0)
+    // Release pairs with the acquire in wait: what was done before done() is visible after wait().
+    if (count_.compare_exchange_weak(now, now + count, std::memory_order_acq_rel, std::memory_order_relaxed)) return;
+  sched::runnable_batch batch;
+  {
+    std::lock_guard held(queue_.lock);
+    now = count_.fetch_add(count, std::memory_order_acq_rel) + count;
+    if (now < 0) {
+      count_.fetch_sub(count, std::memory_order_relaxed);
+      throw negative_wait_group();
+    }
+    if (now == 0) claim_all(queue_.waiters, batch);
+  }
+  make_runnable(batch);
+}
+
+bool wait_group::wait_until_ns(std::int64_t deadline_ns) {
+  sched::waiting w(sched::cancellation::point);
+  sched::wait_node node(w);
+  {
+    std::lock_guard held(queue_.lock);
+    if (count_.load(std::memory_order_acquire) == 0) return true;
+    w.open();
+    push_back(queue_.waiters, node);
+  }
+  const auto code = w.park(deadline_ns, {"a wait group", this});
+  if (code == sched::claim_code::first_clause) return true;
+  withdraw(queue_, node);
+  w.throw_if_cancelled(code);
+  return false;
+}
+
+}  // namespace thrum
