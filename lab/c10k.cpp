@@ -219,6 +219,7 @@ experiment run_c10k(const c10k_options& o, progress& shown) {
     e.rows.push_back(trial(model, o, shown).run());
   }
   shown.clear();
+  drop_empty_columns(e);
   add_notes(e, o);
   add_lessons(e, o);
   return e;

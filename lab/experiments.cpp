@@ -35,6 +35,12 @@ int processors_available() {
   return sched_getaffinity(0, sizeof mask, &mask) == 0 ? std::max(1, CPU_COUNT(&mask)) : 1;
 }
 
+void drop_empty_columns(experiment& e) {
+  std::erase_if(e.columns, [&](const column& c) {
+    return std::none_of(e.rows.begin(), e.rows.end(), [&](const json& row) { return row.contains(c.key); });
+  });
+}
+
 void print(const experiment& e) {
   std::string text = fmt::format("\n{}: {}\n\n{}", e.name, e.question, table_text(e));
   for (const std::string& n : e.notes) text += "\nNote: " + n;

@@ -59,6 +59,9 @@ json result_of(const std::string& model, const json& order, double patience_s, p
 // How many processors this process may use.
 int processors_available();
 
+// Removes the columns in which no row has anything, such as "stopped by" when nothing was.
+void drop_empty_columns(experiment& e);
+
 // Writes a table and what it teaches to standard output.
 void print(const experiment& e);
 

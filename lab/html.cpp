@@ -27,7 +27,8 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-
 th, td { padding: .45rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 tr:last-child td { border-bottom: 0; } th { color: var(--soft); font-weight: 600; }
 th.text, td.text { text-align: left; } td.text { white-space: normal; min-width: 7rem; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 1rem; margin-top: 1rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 1rem; margin: 1rem 0;
+  align-items: start; }
 figure { margin: 0; padding: 1rem; border: 1px solid var(--line); border-radius: 8px; background: var(--card); }
 svg { display: block; width: 100%; height: auto; font-size: 13px; } svg text { fill: var(--text); }
 svg .name { text-anchor: end; } svg .tick { fill: var(--soft); font-size: 12px; }
@@ -78,10 +79,15 @@ std::string section(const experiment& e) {
   return out + "</section>\n";
 }
 
+std::string busy_line(const json& m) {
+  double busy = number(m, "busy_before_percent");
+  return busy > 20 ? fmt::format("; other programs used {:.0f}% of its processors", busy) : "";
+}
+
 std::string machine_line(const json& m) {
-  return fmt::format("{} processors ({}), {} of memory, {}, thrum {}, {}", m.value("processors", 0),
+  return fmt::format("{} processors ({}), {} of memory, {}, thrum {}, {}{}", m.value("processors", 0),
                      m.value("processor", ""), show(m, "memory_bytes", unit::bytes), m.value("kernel", ""),
-                     m.value("thrum", ""), m.value("when", ""));
+                     m.value("thrum", ""), m.value("when", ""), busy_line(m));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "lab/experiments.hpp"
 #include "lab/failure.hpp"
 #include "lab/tour.hpp"
+#include "lab/usage.hpp"
 
 namespace thrum::lab {
 namespace {
@@ -46,8 +47,20 @@ void write_file(const std::string& file, const std::string& text) {
   if (!out) throw failure(fmt::format("cannot write {}: {}", file, strerror(errno)));
 }
 
-void write_outputs(const outputs& out, std::vector<experiment> experiments) {
+// Whoever shares the machine disturbs the measurement; the reader of the results should know.
+double tell_if_busy() {
+  double busy = busy_share(std::chrono::milliseconds(250)) * 100;
+  if (busy > 20)
+    std::fputs(fmt::format(
+                   "thrum: other programs use {:.0f}% of the processors, which disturbs the results.\n", busy)
+                   .c_str(),
+               stderr);
+  return busy;
+}
+
+void write_outputs(const outputs& out, std::vector<experiment> experiments, double busy_percent) {
   report r{describe_machine(), std::move(experiments)};
+  r.machine["busy_before_percent"] = busy_percent;
   write_file(out.json_file, to_json(r).dump(2) + "\n");
   write_file(out.html_file, to_html(r));
 }
@@ -103,7 +116,8 @@ void when_chosen(CLI::App* command, Run run) {
     check_writable(out->html_file);
     prepare_for_children();
     progress shown;
-    write_outputs(*out, run(shown));
+    double busy_percent = tell_if_busy();
+    write_outputs(*out, run(shown), busy_percent);
   });
 }
 

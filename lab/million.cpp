@@ -96,6 +96,7 @@ experiment run_million(const million_options& o, progress& shown) {
     e.rows.push_back(std::move(row));
   }
   shown.clear();
+  drop_empty_columns(e);
   add_notes(e);
   add_lessons(e);
   return e;

@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <thread>
+#include <utility>
 
 #include "lab/child.hpp"
 #include "lab/failure.hpp"
@@ -100,6 +102,12 @@ std::string explain_port(int port, int error) {
 void report_limit(const std::string& limit) {
   static bool told = false;
   if (!std::exchange(told, true)) say({{"limit", limit}});
+}
+
+void rest_after_failed_accept(int error) {
+  if (error == EINTR || error == ECONNABORTED) return;
+  report_limit(explain_descriptors(error));
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
 bool receive_request(int connection, std::span<std::byte> into) {

@@ -47,6 +47,10 @@ std::string explain_port(int port, int error);
 // Tells the parent, once, which limit keeps this server from holding more connections.
 void report_limit(const std::string& limit);
 
+// accept() failed: reports a lack of descriptors or memory, and waits a moment so that the server does not
+// spin.
+void rest_after_failed_accept(int error);
+
 // Blocking calls on a descriptor: false at the end of the stream or after an error.
 bool receive_request(int connection, std::span<std::byte> into);
 bool send_answer(int connection, std::span<const std::byte> answer);

@@ -6,11 +6,30 @@
 #include <time.h>
 
 #include <fstream>
+#include <thread>
 
 namespace thrum::lab {
 namespace {
 
 std::string proc_file(pid_t pid, const char* name) { return fmt::format("/proc/{}/{}", pid, name); }
+
+struct processor_time {
+  double idle = 0, all = 0;
+};
+
+// The first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
+processor_time processor_time_now() {
+  std::ifstream in("/proc/stat");
+  std::string name;
+  in >> name;
+  processor_time t;
+  double ticks = 0;
+  for (int i = 0; i < 8 && in >> ticks; ++i) {
+    t.all += ticks;
+    if (i == 3 || i == 4) t.idle += ticks;
+  }
+  return t;
+}
 
 double kibibytes(const std::string& file, const char* key) {
   return static_cast<double>(status_value(file, key)) * 1024;
@@ -51,6 +70,14 @@ double cpu_seconds(const std::vector<pid_t>& pids) {
     sum += static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
   }
   return sum;
+}
+
+double busy_share(std::chrono::milliseconds span) {
+  processor_time before = processor_time_now();
+  std::this_thread::sleep_for(span);
+  processor_time after = processor_time_now();
+  double all = after.all - before.all;
+  return all > 0 ? 1 - (after.idle - before.idle) / all : 0;
 }
 
 std::vector<pid_t> family(pid_t leader) {

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -29,6 +30,9 @@ double kernel_bytes();
 
 // CPU time that the (live) processes have used so far, in seconds.
 double cpu_seconds(const std::vector<pid_t>& pids);
+
+// The share of all processors' time, from 0 to 1, that is used during the next `span`.
+double busy_share(std::chrono::milliseconds span);
 
 // `leader` and its children.
 std::vector<pid_t> family(pid_t leader);

@@ -71,6 +71,7 @@ class acceptor final : public event_loop::handler {
   void on_readable() override {
     for (int fd; (fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0;)
       new connection(loop_, fd, wait_);  // Deletes itself when its client has gone.
+    if (errno != EAGAIN) rest_after_failed_accept(errno);
   }
 
  private:

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -77,7 +78,10 @@ void serve_for_ever(ready_queue& ready, int poller, std::chrono::milliseconds wa
 void accept_for_ever(int listener, int poller) {
   for (;;) {
     int connection = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    if (connection >= 0) watch(poller, new client_state{connection, {}}, EPOLL_CTL_ADD);
+    if (connection >= 0)
+      watch(poller, new client_state{connection, {}}, EPOLL_CTL_ADD);
+    else
+      rest_after_failed_accept(errno);
   }
 }
 

@@ -32,9 +32,12 @@ void c10k_process(const nlohmann::json& order) {
   pid_t parent = getpid();
   int listener = listen_and_announce(s);
   for (std::int64_t alive = 0;;) {
-    int connection = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     while (waitpid(-1, nullptr, WNOHANG) > 0) --alive;
-    if (connection < 0) continue;
+    int connection = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    if (connection < 0) {
+      rest_after_failed_accept(errno);
+      continue;
+    }
     pid_t pid = alive < room.tasks ? fork() : -1;
     if (pid == 0) {
       close(listener);

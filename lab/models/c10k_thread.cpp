@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <system_error>
 #include <thread>
 
@@ -50,7 +51,10 @@ void c10k_thread(const nlohmann::json& order) {
   int listener = listen_and_announce(s);
   for (;;) {
     int connection = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    if (connection >= 0) start_thread(connection, s.wait, room);
+    if (connection >= 0)
+      start_thread(connection, s.wait, room);
+    else
+      rest_after_failed_accept(errno);
   }
 }
 

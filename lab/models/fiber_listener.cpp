@@ -36,6 +36,8 @@ void accept_for_ever(const service& s, serve_function* serve) {
       });
     } catch (const std::exception& e) {
       report_limit(e.what());
+      thrum::this_fiber::sleep_for(
+          std::chrono::milliseconds(10));  // Without room, another try at once is no use.
     }
   }
 }
