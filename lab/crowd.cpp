@@ -51,6 +51,8 @@ crowd::crowd(const nlohmann::json& order, made_of kind)
   if (shared == MAP_FAILED) throw failure("no shared memory for the counters");
   counts_ = new (shared) counters;
   if (kind == made_of::tasks) room_ = room_for_tasks();
+  if (std::int64_t most = order.value("tasks_max", std::int64_t{0}); room_ && most > 0 && most < room_->tasks)
+    room_ = {most, "the tour's own limit, to be short"};
   cpu_times before = cpu_of_self_and_children();
   user_before_ = before.user;
   system_before_ = before.system;
