@@ -76,7 +76,7 @@ void add_lessons(experiment& e) {
     if (other == nullptr) continue;
     double ratio = number(*other, "cpu_us_each") / number(*fiber, "cpu_us_each");
     std::string stopped = other->contains("limit")
-                              ? fmt::format("ended at {} because {}", show(*other, "activities", unit::count),
+                              ? fmt::format("ended at {} ({})", show(*other, "activities", unit::count),
                                             (*other)["limit"].get<std::string>())
                               : "reached the same number";
     e.lessons.push_back(fmt::format("The {} model {}; one {} took {:.1f} times the CPU time of a fiber.",
