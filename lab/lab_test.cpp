@@ -206,6 +206,12 @@ TEST_F(lab, files_that_cannot_be_written_are_refused_before_the_work) {
   expect_sentence(run({"lab", "million", "--html", testing::TempDir()}), 1, "directory");
 }
 
+TEST_F(lab, a_full_standard_output_is_a_failure) {
+  outcome o = run({"lab", "million", "-n", "10", "--models", "thread"},
+                  [] { dup2(open("/dev/full", O_WRONLY), STDOUT_FILENO); });
+  expect_sentence(o, 1, "standard output");
+}
+
 TEST_F(lab, million_runs_every_model_with_all_alive_at_once) {
   std::string file = temporary_file("million.json");
   std::string page = temporary_file("million.html");

@@ -40,7 +40,8 @@ std::string what_is_missing(const CLI::App& program, const CLI::RequiredError& e
 int run(CLI::App& program, int argc, char** argv) {
   try {
     program.parse(argc, argv);
-    return std::fflush(stdout) == 0 ? 0 : complain("cannot write to standard output", 1);
+    bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+    return written ? 0 : complain("cannot write to standard output", 1);
   } catch (const CLI::Success& e) {
     return program.exit(e);
   } catch (const CLI::RequiredError& e) {
