@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include <thrum/cancelled.hpp>
+
 #include "base/assert.hpp"
 
 namespace thrum::detail {
@@ -47,8 +49,8 @@ channel_result wait_for_ever(std::int64_t deadline_ns) {
 }
 
 // Parks the caller in `list`, whose lock is held; releases the lock.
-channel_result park(channel_core& c, wait_list& list, void* element, sched::waiting& w, std::int64_t deadline_ns,
-                    const char* what) {
+channel_result park(channel_core& c, wait_list& list, void* element, std::int64_t deadline_ns, const char* what) {
+  sched::waiting w(sched::waiting::begun{}, sched::cancellation::point);
   wait_node node(w, element);
   w.open();
   push_back(list, node);
@@ -155,12 +157,12 @@ void release(channel_core* c) noexcept {
 
 channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns) {
   if (!c) return deadline_ns == only_try ? channel_result::would_block : wait_for_ever(deadline_ns);
-  sched::waiting w(sched::cancellation::point);
+  if (sched::begin_call()) throw cancelled{};
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_send(element, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
-    return park(*c, c->senders, element, w, deadline_ns, "sending on a channel");
+    return park(*c, c->senders, element, deadline_ns, "sending on a channel");
   c->lock.unlock();
   finish_wake(wake);
   return r;
@@ -168,12 +170,12 @@ channel_result channel_send(channel_core* c, void* element, std::int64_t deadlin
 
 channel_result channel_receive(channel_core* c, void* into, std::int64_t deadline_ns) {
   if (!c) return deadline_ns == only_try ? channel_result::would_block : wait_for_ever(deadline_ns);
-  sched::waiting w(sched::cancellation::point);
+  if (sched::begin_call()) throw cancelled{};
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_receive(into, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
-    return park(*c, c->receivers, into, w, deadline_ns, "receiving from a channel");
+    return park(*c, c->receivers, into, deadline_ns, "receiving from a channel");
   c->lock.unlock();
   finish_wake(wake);
   return r;

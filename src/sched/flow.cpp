@@ -9,7 +9,6 @@
 namespace thrum::sched {
 namespace {
 
-constexpr unsigned dispatches_per_look = 64;
 constexpr std::uint32_t global_batch = run_queue::capacity / 2;
 constexpr std::int64_t poll_interval_ns = 100'000;     // With runnable fibers at hand the poller is looked at so often.
 constexpr std::int64_t neglected_after_ns = 1'000'000;  // A processor's timers and poller are served by others after.

@@ -53,6 +53,9 @@ struct spawn_request {
 
 class scheduler {
  public:
+  // After so many dispatches a worker looks at the global queue, the timers and the poller even if it has fibers to run.
+  static constexpr unsigned dispatches_per_look = 64;
+
   scheduler(const scheduler_options& options, std::unique_ptr<seams> s);
   ~scheduler();  // All fibers must have ended.
   scheduler(const scheduler&) = delete;

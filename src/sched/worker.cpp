@@ -21,7 +21,6 @@ namespace {
 constexpr int entries_per_look = 128;            // enter() reads the clock this often,
 constexpr std::int64_t slice_ns = 1'000'000;     // and a fiber that has run so long gives way.
 constexpr std::int64_t overrun_ns = 5'000'000;   // One that then does not suspend loses its processor.
-constexpr unsigned dispatches_per_look = 64;     // The loop looks at global queue, timers and poller this often.
 
 // The stack tops are staggered by up to a kibibyte, so that a million fibers do not fight for the same cache sets.
 std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<std::uintptr_t>(&f) / 448 % 16) * 64; }
@@ -33,7 +32,7 @@ std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<
 
 THRUM_NO_TSAN void worker::suspend(worker& w, after_switch what) noexcept {
   fiber_control* next = nullptr;
-  if (w.p && w.p->tick.load(std::memory_order_relaxed) % dispatches_per_look != 0) next = w.home.pick(*w.p);
+  if (w.p && w.p->tick.load(std::memory_order_relaxed) % scheduler::dispatches_per_look != 0) next = w.home.pick(*w.p);
   switch_away(w, what, next);
 }
 
@@ -41,7 +40,7 @@ void worker::yield(worker& w) noexcept {
   if (w.should_yield()) return switch_away(w, after_switch::yield_global, nullptr);
   auto& tick = w.p->tick;
   const auto t = tick.load(std::memory_order_relaxed);
-  if (t % dispatches_per_look == 0) return switch_away(w, after_switch::yield, nullptr);
+  if (t % scheduler::dispatches_per_look == 0) return switch_away(w, after_switch::yield, nullptr);
   if (auto* next = w.home.pick(*w.p)) return switch_away(w, after_switch::yield, next);
   tick.store(t + 1, std::memory_order_relaxed);  // Nobody else is here; the monitor sees that we yield.
 }
