@@ -30,28 +30,9 @@ std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<
 // ---------------------------------------------------------------------------------------------------------------
 // Switching.
 
-THRUM_NO_TSAN void worker::suspend(worker& w, after_switch what) noexcept {
-  fiber_control* next = nullptr;
-  if (w.p && w.p->tick.load(std::memory_order_relaxed) % scheduler::dispatches_per_look != 0) next = w.home.pick(*w.p);
-  switch_away(w, what, next);
-}
-
-void worker::yield(worker& w) noexcept {
-  if (w.should_yield()) return switch_away(w, after_switch::yield_global, nullptr);
-  auto& tick = w.p->tick;
-  const auto t = tick.load(std::memory_order_relaxed);
-  if (t % scheduler::dispatches_per_look == 0) return switch_away(w, after_switch::yield, nullptr);
-  if (auto* next = w.home.pick(*w.p)) return switch_away(w, after_switch::yield, next);
-  tick.store(t + 1, std::memory_order_relaxed);  // Nobody else is here; the monitor sees that we yield.
-}
-
-THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
-  suspend(w, after_switch::retire);
-  __builtin_unreachable();
-}
-
-// Not instrumented: ThreadSanitizer's shadow stack changes in the middle.
-[[gnu::noinline]] THRUM_NO_TSAN void worker::switch_away(worker& w, after_switch what, fiber_control* next) noexcept {
+// Not instrumented: ThreadSanitizer's shadow stack changes in the middle. Inlined into the few places that switch,
+// because after a switch the processor mispredicts the return from every function in between.
+[[gnu::always_inline]] THRUM_NO_TSAN inline void worker::switch_away(worker& w, after_switch what, fiber_control* next) noexcept {
   fiber_control& self = *w.current;
   self.exceptions = *w.exceptions_;
   self.error_number = *w.errno_;
@@ -68,6 +49,26 @@ THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
   *here.exceptions_ = self.exceptions;
   *here.errno_ = self.error_number;
   here.finish_switch();
+}
+
+[[gnu::noinline]] THRUM_NO_TSAN void worker::suspend(worker& w, after_switch what) noexcept {
+  fiber_control* next = nullptr;
+  if (w.p && w.p->tick.load(std::memory_order_relaxed) % scheduler::dispatches_per_look != 0) next = w.home.pick(*w.p);
+  switch_away(w, what, next);
+}
+
+[[gnu::noinline]] THRUM_NO_TSAN void worker::yield(worker& w) noexcept {
+  if (w.should_yield()) return switch_away(w, after_switch::yield_global, nullptr);
+  auto& tick = w.p->tick;
+  const auto t = tick.load(std::memory_order_relaxed);
+  if (t % scheduler::dispatches_per_look == 0) return switch_away(w, after_switch::yield, nullptr);
+  if (auto* next = w.home.pick(*w.p)) return switch_away(w, after_switch::yield, next);
+  tick.store(t + 1, std::memory_order_relaxed);  // Nobody else is here; the monitor sees that we yield.
+}
+
+THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
+  suspend(w, after_switch::retire);
+  __builtin_unreachable();
 }
 
 // The worker loop enters a fiber; returns when a fiber switches back to the loop.
@@ -131,7 +132,7 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) noexcept {
   finish(w);
 }
 
-void worker::give_way_if_asked() noexcept {
+[[gnu::noinline]] THRUM_NO_TSAN void worker::give_way_if_asked() noexcept {
   worker* w = this_worker();
   w->enter();
   if (w->should_yield()) {
