@@ -1,0 +1,45 @@
+# Compiler flags: warnings for our own targets, sanitizers for everything in the build.
+
+# Sanitizers must see every translation unit, so their flags are set for the whole build.
+if(THRUM_SANITIZE STREQUAL "address")
+  set(thrum_sanitizer_flags -fsanitize=address,undefined -fno-sanitize-recover=all)
+elseif(THRUM_SANITIZE STREQUAL "thread")
+  set(thrum_sanitizer_flags -fsanitize=thread)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC says that it ignores std::atomic_thread_fence under TSan; we annotate or avoid those places.
+    list(APPEND thrum_sanitizer_flags $<$<COMPILE_LANGUAGE:CXX>:-Wno-tsan>)
+  endif()
+elseif(NOT THRUM_SANITIZE STREQUAL "none")
+  message(FATAL_ERROR "THRUM_SANITIZE is '${THRUM_SANITIZE}'; it must be none, address or thread.")
+endif()
+if(thrum_sanitizer_flags)
+  add_compile_options(${thrum_sanitizer_flags} -fno-omit-frame-pointer)
+  add_link_options(${thrum_sanitizer_flags})
+endif()
+
+# thrum_warnings(target...): what our own sources must pass without a word from either compiler.
+function(thrum_warnings)
+  set(both -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-align -Wcast-qual
+           -Wundef -Wextra-semi -Wvla -Wimplicit-fallthrough)
+  set(gcc -Wshadow=local -Wduplicated-cond -Wno-interference-size)
+  set(clang -Wshadow -Wunreachable-code-break -Wnewline-eof -Wrange-loop-analysis)
+  if(THRUM_WERROR)
+    list(APPEND both -Werror)
+  endif()
+  foreach(target IN LISTS ARGN)
+    target_compile_options(
+      ${target}
+      PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${both}>
+              $<$<COMPILE_LANG_AND_ID:CXX,GNU>:${gcc}>
+              $<$<COMPILE_LANG_AND_ID:CXX,Clang>:${clang}>)
+  endforeach()
+endfunction()
+
+# thrum_program_flags(target...): for tests, examples, laboratory and benchmarks: warnings, and frame
+# pointers so that the stacks in our reports reach into user code.
+function(thrum_program_flags)
+  thrum_warnings(${ARGN})
+  foreach(target IN LISTS ARGN)
+    target_compile_options(${target} PRIVATE -fno-omit-frame-pointer)
+  endforeach()
+endfunction()

@@ -1,0 +1,32 @@
+# Installing: headers, both libraries, find_package(thrum) and pkg-config.
+if(NOT THRUM_INSTALL)
+  return()
+endif()
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+set(thrum_cmake_directory ${CMAKE_INSTALL_LIBDIR}/cmake/thrum)
+
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/thrum DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+        FILES_MATCHING PATTERN "*.hpp")
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+set(thrum_libraries thrum_static)
+if(THRUM_BUILD_SHARED)
+  list(APPEND thrum_libraries thrum_shared)
+endif()
+install(TARGETS ${thrum_libraries} EXPORT thrum_targets)
+install(EXPORT thrum_targets NAMESPACE thrum:: DESTINATION ${thrum_cmake_directory})
+
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/thrum-config.cmake.in
+                              ${PROJECT_BINARY_DIR}/thrum-config.cmake
+                              INSTALL_DESTINATION ${thrum_cmake_directory})
+# Before 1.0 a minor version may change the interface.
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/thrum-config-version.cmake
+                                 COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/thrum-config.cmake ${PROJECT_BINARY_DIR}/thrum-config-version.cmake
+        DESTINATION ${thrum_cmake_directory})
+
+# The .pc file finds its prefix from its own place, so that an installed tree can be moved.
+file(RELATIVE_PATH thrum_pc_to_prefix /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+configure_file(${PROJECT_SOURCE_DIR}/cmake/thrum.pc.in ${PROJECT_BINARY_DIR}/thrum.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/thrum.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -1,0 +1,82 @@
+# How test executables are made and registered: labels, time limits and sanitizer settings.
+
+if(CMAKE_CROSSCOMPILING)
+  # Debian ships GoogleTest's libraries for the build machine only, and its sources for everyone else.
+  set(BUILD_GMOCK OFF)
+  set(INSTALL_GTEST OFF)
+  add_subdirectory(/usr/src/googletest ${PROJECT_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)
+else()
+  find_package(GTest REQUIRED)
+endif()
+
+# Helpers that several test executables share: tests/support/*.cpp and *.hpp.
+file(GLOB thrum_support_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/*.cpp)
+add_library(thrum_test_support INTERFACE)
+target_include_directories(thrum_test_support INTERFACE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(thrum_test_support INTERFACE thrum::thrum GTest::gtest_main)
+if(thrum_support_sources)
+  add_library(thrum_test_support_objects STATIC ${thrum_support_sources})
+  target_link_libraries(thrum_test_support_objects PRIVATE thrum_test_support)
+  thrum_program_flags(thrum_test_support_objects)
+  target_link_libraries(thrum_test_support INTERFACE thrum_test_support_objects)
+endif()
+
+# Limits in seconds stop a hang; nothing passes or fails by its speed, so they are generous.
+set(thrum_timeout_unit 60)
+set(thrum_timeout_stress 300)
+set(thrum_timeout_factor 1)
+if(NOT THRUM_SANITIZE STREQUAL "none" OR CMAKE_CROSSCOMPILING)
+  set(thrum_timeout_factor 3)
+endif()
+
+# Sanitizers end a test at their first report, whatever the test itself thinks of its result.
+set(thrum_test_environment)
+if(THRUM_SANITIZE STREQUAL "address")
+  set(thrum_test_environment "ASAN_OPTIONS=abort_on_error=0:detect_stack_use_after_return=0"
+                             "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1")
+elseif(THRUM_SANITIZE STREQUAL "thread")
+  set(thrum_test_environment "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:history_size=4")
+endif()
+
+# thrum_test_executable(target label source...): one executable, each of its TESTs an entry of ctest.
+function(thrum_test_executable target label)
+  add_executable(${target} ${ARGN})
+  target_link_libraries(${target} PRIVATE thrum_test_support)
+  thrum_program_flags(${target})
+  set(seconds ${thrum_timeout_unit})
+  set(processors 1)
+  if(label STREQUAL "stress")
+    # A stress test wants the cores for itself: beside others its interleavings would be poorer.
+    set(seconds ${thrum_timeout_stress})
+    set(processors 2)
+  endif()
+  math(EXPR seconds "${seconds} * ${thrum_timeout_factor}")
+  gtest_discover_tests(
+    ${target}
+    DISCOVERY_MODE PRE_TEST
+    DISCOVERY_TIMEOUT 60
+    TEST_PREFIX "${THRUM_TEST_PREFIX}"
+    PROPERTIES LABELS ${label} TIMEOUT ${seconds} PROCESSORS ${processors}
+               ENVIRONMENT "${thrum_test_environment}")
+endfunction()
+
+# thrum_module_tests(module...): src/<module>/*_test.cpp, labelled unit.
+function(thrum_module_tests)
+  foreach(module IN LISTS ARGN)
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${module}/*_test.cpp)
+    if(sources)
+      thrum_test_executable(test_${module} unit ${sources})
+    endif()
+  endforeach()
+endfunction()
+
+# thrum_group_tests(group...): tests/<group>_*_test.cpp and tests/<group>/*_test.cpp, labelled with the group.
+function(thrum_group_tests)
+  foreach(group IN LISTS ARGN)
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${group}_*test.cpp
+         ${PROJECT_SOURCE_DIR}/tests/${group}/*_test.cpp)
+    if(sources)
+      thrum_test_executable(test_${group} ${group} ${sources})
+    endif()
+  endforeach()
+endfunction()

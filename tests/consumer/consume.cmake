@@ -1,0 +1,72 @@
+# One stranger's way to thrum, as a script: HOW is find_package, pkg_config, add_subdirectory, or install,
+# which builds and installs the package that the first two use; FLAVOUR is static or shared.
+
+function(run)
+  execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY COMMAND_ECHO STDOUT)
+endfunction()
+
+# Configures and builds `source` in `binary`, with further -D arguments.
+function(build source binary)
+  run(${CMAKE_COMMAND} -S ${source} -B ${binary} -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${CXX}
+      -DCMAKE_BUILD_TYPE=Release ${ARGN})
+  run(${CMAKE_COMMAND} --build ${binary})
+endfunction()
+
+function(install_package)
+  file(REMOVE_RECURSE ${PACKAGE})
+  build(${ROOT} ${WORK}/library -DTHRUM_BUILD_TESTS=OFF -DTHRUM_BUILD_EXAMPLES=OFF -DTHRUM_BUILD_LAB=OFF
+        -DTHRUM_BUILD_BENCH=OFF -DCMAKE_INSTALL_PREFIX=${PACKAGE} -DCMAKE_INSTALL_LIBDIR=lib)
+  run(${CMAKE_COMMAND} --install ${WORK}/library)
+endfunction()
+
+# Sets `out` to what `pkg-config ARGN thrum` prints, as a list.
+function(pkg_config out)
+  set(ENV{PKG_CONFIG_PATH} ${PACKAGE}/lib/pkgconfig)
+  execute_process(COMMAND pkg-config ${ARGN} thrum OUTPUT_VARIABLE text OUTPUT_STRIP_TRAILING_WHITESPACE
+                  COMMAND_ERROR_IS_FATAL ANY)
+  separate_arguments(arguments UNIX_COMMAND "${text}")
+  set(${out} ${arguments} PARENT_SCOPE)
+endfunction()
+
+# Beside a shared library the linker takes an archive only when it is named in full.
+function(build_with_pkg_config program)
+  file(MAKE_DIRECTORY ${WORK}/pkg_config.${FLAVOUR})
+  pkg_config(compile --cflags)
+  if(FLAVOUR STREQUAL "static")
+    pkg_config(link --variable=libdir)
+    set(link ${link}/libthrum.a)
+  else()
+    pkg_config(link --libs)
+    list(APPEND link -Wl,-rpath,${PACKAGE}/lib)
+  endif()
+  run(${CXX} -std=c++20 -O2 ${compile} ${ROOT}/tests/consumer/project/main.cpp ${link} -pthread -o ${program})
+endfunction()
+
+function(check_result program)
+  execute_process(COMMAND ${program} OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT text STREQUAL "the sum is 55\n")
+    message(FATAL_ERROR "the program printed '${text}'")
+  endif()
+  execute_process(COMMAND ldd ${program} OUTPUT_VARIABLE libraries COMMAND_ERROR_IS_FATAL ANY)
+  set(found static)
+  if(libraries MATCHES "libthrum\\.so")
+    set(found shared)
+  endif()
+  if(NOT found STREQUAL FLAVOUR)
+    message(FATAL_ERROR "asked for the ${FLAVOUR} library, got:\n${libraries}")
+  endif()
+endfunction()
+
+set(program ${WORK}/${HOW}.${FLAVOUR}/consumer)
+set(project ${ROOT}/tests/consumer/project)
+if(HOW STREQUAL "install")
+  install_package()
+  return()
+elseif(HOW STREQUAL "find_package")
+  build(${project} ${WORK}/${HOW}.${FLAVOUR} -DCMAKE_PREFIX_PATH=${PACKAGE} -DFLAVOUR=${FLAVOUR})
+elseif(HOW STREQUAL "pkg_config")
+  build_with_pkg_config(${program})
+else()
+  build(${project} ${WORK}/${HOW}.${FLAVOUR} -DROOT=${ROOT})
+endif()
+check_result(${program})
