@@ -89,8 +89,11 @@ void runtime::dump() noexcept { sched::dump_fibers(parts_->scheduler); }
 
 runtime::statistics runtime::stats() const noexcept {
   auto& s = parts_->scheduler;
+  std::size_t timers = 0;
+  for (unsigned i = 0; i < s.processor_count(); ++i) timers += s.processor_at(i).timers.count();
   return {.fibers = s.live_count(),
           .threads = s.workers_total() + 1,
+          .timers = timers,
           .handoffs = s.the_monitor().handoffs(),
           .warm_stacks = s.default_stacks().warm_count(),
           .unguarded_stacks = s.default_stacks().unguarded_count()};
