@@ -89,7 +89,7 @@ void worker::prepare(fiber_control& f) noexcept {
   f.stack = home.take_stack(p, f);
   const auto size = std::size_t{1} << f.size_class;
   context::adopt_stack(f.sanitizer, f.stack.base(), size);
-  context::make(f.ctx, f.stack.base() + size - stagger(f), &fiber_main, &f);
+  context::make(f.ctx, f.stack.base() + size - stagger(f), &fiber_main, &f, fp_control_);
   f.phase.store(fiber_phase::started, std::memory_order_release);
 }
 
@@ -239,6 +239,7 @@ void worker::main_loop() noexcept {
   errno_ = &errno;
   exceptions_ = reinterpret_cast<exception_state*>(abi::__cxa_get_globals());
   context::adopt_thread_stack(sanitizer_);
+  fp_control_ = context::read_fp_control();
   os::want_exact_timers();
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   prepare_signal_stack();
