@@ -53,6 +53,9 @@ struct spawn_request {
 
 class scheduler {
  public:
+  // After so many dispatches a worker looks at the global queue, the timers and the poller even if it has fibers to run.
+  static constexpr unsigned dispatches_per_look = 64;
+
   scheduler(const scheduler_options& options, std::unique_ptr<seams> s);
   ~scheduler();  // All fibers must have ended.
   scheduler(const scheduler&) = delete;
@@ -74,7 +77,8 @@ class scheduler {
   // --- The worker loop.
   fiber_control* find_work(worker& w) noexcept;  // Null at shutdown.
   fiber_control* pick(processor& p) noexcept { return policy_.pick(p); }
-  void serve(processor& p, std::int64_t now, runnable_batch& out) noexcept;
+  // Fires what is due; looks at the poller, when `poll` says so, at intervals.
+  void serve(processor& p, std::int64_t now, bool poll, runnable_batch& out) noexcept;
   void retire(worker& w, fiber_control& f) noexcept;
   context::stack_ref take_stack(processor* p, fiber_control& f) noexcept;
   void wake_idle() noexcept;

@@ -7,7 +7,7 @@ from . import tree
 # of a plain thread, which no fiber asks for. Everyone else asks them.
 THREAD_LOCALS = ("src/sched/self.cpp", "src/sched/thread_waiter.cpp")
 LIBRARY = ("src/", "include/")
-EVERYWHERE = ("src/", "include/", "lab/", "tests/", "bench/", "examples/")
+EVERYWHERE = ("src/", "include/", "lab/", "tests/", "benches/", "examples/")
 
 
 def call(names):
