@@ -4,6 +4,7 @@
 #include <thrum/detail/deadline.hpp>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "base/rng.hpp"
 #include "io/epoll_poller.hpp"
 #include "os/clock.hpp"
@@ -69,6 +70,7 @@ unsigned available_processors() noexcept { return os::available_cpus(); }
 runtime::runtime(const runtime_options& options) : parts_(std::make_unique<parts>(options)) {}
 
 runtime::~runtime() {
+  base::refuse_after_fork();
   auto& s = parts_->scheduler;
   const auto deadline = os::now_ns() + parts_->grace_ns;
   s.cancel_all();

@@ -3,6 +3,7 @@
 
 #include <bit>
 
+#include "base/fork.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
 
@@ -22,6 +23,7 @@ const std::atomic<std::uint32_t>& low_half_of(const std::atomic<std::uint64_t>& 
 thread_waiter::thread_waiter() noexcept : waiter(waiter_kind::thread), tid(os::thread_id()) {}
 
 thread_waiter& thread_waiter::mine() noexcept {
+  base::refuse_after_fork();
   thread_local thread_waiter w;
   return w;
 }
@@ -38,7 +40,10 @@ void thread_waiter::park(std::int64_t deadline_ns) noexcept {
   parked.fetch_sub(1, std::memory_order_seq_cst);
 }
 
-void thread_waiter::resume() noexcept { os::futex_wake(low_half_of(word_address()), 1); }
+void thread_waiter::resume() noexcept {
+  base::refuse_after_fork();
+  os::futex_wake(low_half_of(word_address()), 1);
+}
 
 int thread_waiter::parked_threads() noexcept { return parked.load(std::memory_order_seq_cst); }
 

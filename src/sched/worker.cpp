@@ -7,6 +7,7 @@
 #include <cxxabi.h>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
 #include "sched/diagnose.hpp"
@@ -126,9 +127,10 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) noexcept {
     w.leave();
   }
   run_closure(f);
-  worker& w = *this_worker();
-  w.enter();
-  finish(w);
+  worker* w = this_worker();
+  if (!w) [[unlikely]] base::die_after_fork();  // A forked child has come to the end of the fiber.
+  w->enter();
+  finish(*w);
 }
 
 void worker::give_way_if_asked() noexcept {
