@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "os/thread.hpp"
 #include "sched/cancel.hpp"
 #include "sched/fiber_end.hpp"
@@ -21,6 +22,7 @@ unstarted create_fiber(sched::scheduler* home, std::size_t closure_size, std::si
                        const fiber_options& options, std::source_location where) {
   if (!home) {
     auto* w = sched::this_worker();
+    if (!w) base::refuse_after_fork();
     if (!w) throw std::logic_error("thrum: go and spawn need a running runtime: call them from a fiber");
     home = &w->home;
   }
@@ -86,7 +88,10 @@ namespace this_fiber {
 
 void yield() {
   auto* f = sched::current_fiber();
-  if (!f) return os::yield_thread();
+  if (!f) {
+    base::refuse_after_fork();
+    return os::yield_thread();
+  }
   if (f->cancel_pending.load(std::memory_order_acquire)) throw cancelled{};
   auto* w = sched::this_worker();
   w->enter();

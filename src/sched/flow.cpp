@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/fork.hpp"
 #include "sched/park.hpp"
 #include "sched/scheduler.hpp"
 
@@ -74,6 +75,7 @@ void scheduler::overflow(processor& p, fiber_control& f) noexcept {
 }
 
 void scheduler::inject(fiber_control& f) noexcept {
+  base::refuse_after_fork();
   {
     std::lock_guard held(global_lock_);
     global_.push(&f);

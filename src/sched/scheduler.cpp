@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
 #include "sched/cancel.hpp"
@@ -84,6 +85,7 @@ fiber_control& scheduler::create(const spawn_request& request) {
   const auto size_class = request.stack_size == 0 ? default_class_ : class_of(request.stack_size);
   runtime_section inside;
   processor* p = local_processor(inside.w);
+  if (!p) base::refuse_after_fork();
   fiber_control* f = take_block(p);
   if (!f)
     throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),

@@ -20,6 +20,7 @@
 
 #include <thrum/detail/wait_queue.hpp>
 
+#include "base/fork.hpp"
 #include "os/futex.hpp"
 #include "sched/fiber_control.hpp"
 #include "sched/park.hpp"
@@ -82,7 +83,10 @@ enum class cancellation {
 // At the start of a call that may suspend: gives way when it is time. True when the calling fiber's scope is cancelled.
 inline bool begin_call() noexcept {
   worker* w = this_worker();
-  if (!w || !w->current) return false;
+  if (!w || !w->current) {
+    base::refuse_after_fork();
+    return false;
+  }
   auto* f = w->current;
   worker::begin_suspending_call(*w);
   return f->cancel_pending.load(std::memory_order_acquire);
@@ -91,7 +95,9 @@ inline bool begin_call() noexcept {
 // At the start of a call that never suspends but fails in a cancelled scope.
 inline bool call_is_cancelled() noexcept {
   auto* f = current_fiber();
-  return f && f->cancel_pending.load(std::memory_order_acquire);
+  if (f) return f->cancel_pending.load(std::memory_order_acquire);
+  base::refuse_after_fork();
+  return false;
 }
 
 // One episode of waiting of the calling fiber or thread.

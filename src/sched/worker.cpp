@@ -7,6 +7,7 @@
 #include <cxxabi.h>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
 #include "sched/diagnose.hpp"
@@ -89,7 +90,7 @@ void worker::prepare(fiber_control& f) noexcept {
   f.stack = home.take_stack(p, f);
   const auto size = std::size_t{1} << f.size_class;
   context::adopt_stack(f.sanitizer, f.stack.base(), size);
-  context::make(f.ctx, f.stack.base() + size - stagger(f), &fiber_main, &f);
+  context::make(f.ctx, f.stack.base() + size - stagger(f), &fiber_main, &f, fp_control_);
   f.phase.store(fiber_phase::started, std::memory_order_release);
 }
 
@@ -127,9 +128,10 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) noexcept {
     w.leave();
   }
   run_closure(f);
-  worker& w = *this_worker();
-  w.enter();
-  finish(w);
+  worker* w = this_worker();
+  if (!w) [[unlikely]] base::die_after_fork();  // A forked child has come to the end of the fiber.
+  w->enter();
+  finish(*w);
 }
 
 [[gnu::noinline]] THRUM_NO_TSAN void worker::give_way_if_asked() noexcept {
@@ -236,6 +238,7 @@ void worker::main_loop() noexcept {
   errno_ = &errno;
   exceptions_ = reinterpret_cast<exception_state*>(abi::__cxa_get_globals());
   context::adopt_thread_stack(sanitizer_);
+  fp_control_ = context::read_fp_control();
   os::want_exact_timers();
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   prepare_signal_stack();

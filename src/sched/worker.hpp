@@ -116,6 +116,7 @@ class alignas(64) worker {
   after_switch after_ = after_switch::nothing;
   fiber_control* leaving_ = nullptr;
   context::context ctx_;  // Of the scheduler loop on the thread's own stack.
+  std::uint64_t fp_control_ = 0;  // With which fibers start, whatever the fiber before them has set.
   [[no_unique_address]] context::sanitizer_state sanitizer_;
   exception_state* exceptions_ = nullptr;  // This thread's __cxa_eh_globals,
   int* errno_ = nullptr;                   // and its errno: the compiler would keep either address across a switch.
