@@ -105,7 +105,7 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
   while (!stopping()) {
     runnable_batch due;
     const auto time = now();
-    serve(p, time, due);
+    serve(p, time, p.has_runnable(), due);
     ready(due);
     if ((f = next_local(p))) break;
     if (p.shared && !searching) {
@@ -132,10 +132,10 @@ fiber_control* scheduler::next_local(processor& p) noexcept {
   return global_first ? nullptr : take_global(p);
 }
 
-void scheduler::serve(processor& p, std::int64_t time, runnable_batch& out) noexcept {
+void scheduler::serve(processor& p, std::int64_t time, bool poll, runnable_batch& out) noexcept {
   p.timers.fire_due(time, out);
   const bool look = time - p.served_at.load(std::memory_order_relaxed) > poll_interval_ns;
-  if (look && p.has_runnable() && p.polling.try_lock()) {
+  if (look && poll && p.polling.try_lock()) {
     p.poll->wait(0, time, out);
     p.polling.unlock();
   }

@@ -25,6 +25,13 @@ constexpr std::size_t stack_size_max = std::size_t{1} << 32;
 
 std::atomic<std::uint64_t> next_serial{1};
 
+// True for the last holder. Who is alone needs no read-modify-write. acq_rel, and acquire: whoever frees the block has
+// seen what the other holder did with it.
+bool drop_reference(fiber_control& f) noexcept {
+  return f.references.load(std::memory_order_acquire) == 1 ||
+         f.references.fetch_sub(1, std::memory_order_acq_rel) == 1;
+}
+
 std::uint8_t class_of(std::size_t stack_size) {
   if (stack_size > stack_size_max)
     throw std::system_error(std::make_error_code(std::errc::not_enough_memory), "thrum: stack size above 4 GiB");
@@ -123,8 +130,7 @@ void scheduler::start(fiber_control& f) noexcept {
 }
 
 void scheduler::release(fiber_control& f) noexcept {
-  // acq_rel: whoever frees the block has seen what the other holder did with it.
-  if (f.references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (!drop_reference(f)) return;
   runtime_section inside;
   free_block(local_processor(inside.w), f);
 }
@@ -133,7 +139,7 @@ void scheduler::release(fiber_control& f) noexcept {
 void scheduler::retire(worker& w, fiber_control& f) noexcept {
   give_stack_back(w.p, std::exchange(f.stack, {}), f.size_class);
   f.phase.store(fiber_phase::done, std::memory_order_release);
-  if (f.references.fetch_sub(1, std::memory_order_acq_rel) == 1) free_block(w.p, f);
+  if (drop_reference(f)) free_block(w.p, f);
   count_ended(w.p);  // Last: from here on the scheduler may be found quiescent.
 }
 
@@ -230,10 +236,11 @@ bool scheduler::bind_special_stack(fiber_control& f) {
 
 context::stack_ref scheduler::take_stack(processor* p, fiber_control& f) noexcept {
   if (f.stack) return f.stack;
+  if (p && p->stack_count > 0) [[likely]] return p->stacks[--p->stack_count];
   auto& stacks = class_for(f.size_class);
   context::stack_ref s;
   if (p) {
-    if (p->stack_count == 0) p->stack_count = stacks.acquire({p->stacks, processor::stack_cache_max / 2});
+    p->stack_count = stacks.acquire({p->stacks, processor::stack_cache_max / 2});
     if (p->stack_count > 0) return p->stacks[--p->stack_count];
   }
   // Every control block has a stack's worth of capacity, but the other processors' caches may hold what is missing.

@@ -77,7 +77,8 @@ class scheduler {
   // --- The worker loop.
   fiber_control* find_work(worker& w) noexcept;  // Null at shutdown.
   fiber_control* pick(processor& p) noexcept { return policy_.pick(p); }
-  void serve(processor& p, std::int64_t now, runnable_batch& out) noexcept;
+  // Fires what is due; looks at the poller, when `poll` says so, at intervals.
+  void serve(processor& p, std::int64_t now, bool poll, runnable_batch& out) noexcept;
   void retire(worker& w, fiber_control& f) noexcept;
   context::stack_ref take_stack(processor* p, fiber_control& f) noexcept;
   void wake_idle() noexcept;

@@ -79,14 +79,19 @@ enum class cancellation {
   none,      // Not a cancellation point: locks, shielded waits.
 };
 
-// At the start of a call that may suspend but need not open an episode: gives way when asked to. True when the calling
-// fiber's scope is cancelled.
+// At the start of a call that may suspend: gives way when it is time. True when the calling fiber's scope is cancelled.
 inline bool begin_call() noexcept {
   worker* w = this_worker();
   if (!w || !w->current) return false;
   auto* f = w->current;
-  if (w->should_yield()) [[unlikely]] worker::yield_if_asked();
+  worker::begin_suspending_call(*w);
   return f->cancel_pending.load(std::memory_order_acquire);
+}
+
+// At the start of a call that never suspends but fails in a cancelled scope.
+inline bool call_is_cancelled() noexcept {
+  auto* f = current_fiber();
+  return f && f->cancel_pending.load(std::memory_order_acquire);
 }
 
 // One episode of waiting of the calling fiber or thread.

@@ -131,9 +131,8 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) noexcept {
   finish(w);
 }
 
-void worker::yield_if_asked() noexcept {
+void worker::give_way_if_asked() noexcept {
   worker* w = this_worker();
-  if (!w || !w->current || !w->should_yield()) return;
   w->enter();
   if (w->should_yield()) {
     switch_away(*w, after_switch::yield_global, nullptr);
@@ -164,22 +163,20 @@ void worker::lose_processor() noexcept {
 }
 
 // A fiber that calls the runtime all the time but never waits would win every race for the processor: so it is timed
-// here. It serves timers and poller itself, gives way at its next call that may suspend, and if it makes no such call
-// passes its processor on.
+// here. It serves timers and poller itself, and gives way at its next call that may suspend as soon as that made
+// somebody runnable, or when its slice is over. If it makes no such call it passes its processor on.
 void worker::check_slice() noexcept {
   const auto now = home.now();
   const auto tick = p->tick.load(std::memory_order_relaxed);
-  if (p->slice_tick != tick) {
-    p->slice_tick = tick;
-    p->slice_start = now;
-    return;
-  }
-  if (now - p->slice_start < slice_ns) return;
+  if (std::exchange(p->slice_tick, tick) != tick) p->slice_start = now;
   runnable_batch batch;
-  home.serve(*p, now, batch);
+  home.serve(*p, now, true, batch);
+  const bool woke = !batch.empty();
   home.ready(batch);
-  if (now - p->slice_start > overrun_ns && (p->has_runnable() || home.global_size() > 0)) pass_on_processor();
-  else yield_wanted_ = true;
+  if (!p->has_runnable() && home.global_size() == 0) return;
+  const auto ran = now - p->slice_start;
+  if (ran > overrun_ns) pass_on_processor();
+  else if (woke || ran > slice_ns) yield_wanted_ = true;
 }
 
 void worker::pass_on_processor() noexcept {

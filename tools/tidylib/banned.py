@@ -8,7 +8,7 @@ from . import tree
 # across a wait.
 THREAD_LOCALS = ("src/sched/self.cpp", "src/sched/thread_waiter.cpp", "src/sched/wait.cpp")
 LIBRARY = ("src/", "include/")
-EVERYWHERE = ("src/", "include/", "lab/", "tests/", "bench/", "examples/")
+EVERYWHERE = ("src/", "include/", "lab/", "tests/", "benches/", "examples/")
 
 
 def call(names):
