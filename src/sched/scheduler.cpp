@@ -42,7 +42,7 @@ scheduler::scheduler(const scheduler_options& options, std::unique_ptr<seams> s)
       policy_(seams_->policy()),
       default_class_(class_of(options.stack_size)),
       fibers_(class_for(default_class_), options.fibers_max),
-      monitor_(*this) {
+      monitor_(*this, options.pace) {
   const auto n = std::clamp(options.processors, 1u, idle_set::processors_max);
   for (unsigned i = 0; i < n; ++i) processors_.push_back(std::make_unique<processor>(*this, i, n > 1, *seams_));
   install_diagnostics(*this);

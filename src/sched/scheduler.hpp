@@ -41,6 +41,7 @@ struct scheduler_options {
   std::size_t fibers_max = std::size_t{16} << 20;
   unsigned threads_max = 4096;
   context::guard_mode guards = context::guard_mode::automatic;
+  monitor_pace pace = {};
 };
 
 struct spawn_request {
