@@ -1,5 +1,5 @@
-// What the stress tests share: how long to run, numbers of workers, a check that nothing leaked, a scheduler whose
-// monitor is in a hurry, and calls that the runtime does not hear of.
+// What the stress tests share: how long to run, numbers of workers, a check that nothing leaked, a scheduler
+// whose monitor is in a hurry, and calls that the runtime does not hear of.
 #pragma once
 
 #include <atomic>
@@ -13,9 +13,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <thrum/thrum.hpp>
 #include <time.h>
 #include <unistd.h>
+#include <thrum/thrum.hpp>
 
 #include "base/rng.hpp"
 #include "context/sanitizer.hpp"
@@ -39,8 +39,8 @@ inline constexpr bool slow_build = false;
 inline constexpr int scale = 10;
 #endif
 
-// How long a test repeats its storm: THRUM_STRESS_SECONDS, by default a little under half a second for each number of
-// workers. Every storm runs at least once.
+// How long a test repeats its storm: THRUM_STRESS_SECONDS, by default a little under half a second for each
+// number of workers. Every storm runs at least once.
 inline std::chrono::milliseconds duration() {
   const char* text = std::getenv("THRUM_STRESS_SECONDS");
   return text ? std::chrono::milliseconds(static_cast<long>(std::atof(text) * 1000)) : 400ms;
@@ -82,11 +82,10 @@ class stress_test : public ::testing::TestWithParam<unsigned> {
   }
 };
 
-#define THRUM_STRESS_SUITE(suite)                                                                      \
-  class suite : public ::thrum::stress::stress_test {};                                                \
-  INSTANTIATE_TEST_SUITE_P(workers, suite, ::testing::Values(1u, 2u, 4u, 16u), [](const auto& info) { \
-    return std::to_string(info.param);                                                                 \
-  })
+#define THRUM_STRESS_SUITE(suite)                                              \
+  class suite : public ::thrum::stress::stress_test {};                        \
+  INSTANTIATE_TEST_SUITE_P(workers, suite, ::testing::Values(1u, 2u, 4u, 16u), \
+                           [](const auto& tested) { return std::to_string(tested.param); })
 
 // A source of random numbers of the calling fiber's own.
 class dice {
@@ -147,8 +146,11 @@ class plain_seams final : public sched::seams {
 };
 
 // The monitor takes processors away after some tens of microseconds instead of milliseconds.
-inline constexpr sched::monitor_pace hurried{
-    .look_ns = 20'000, .computing_ns = 40'000, .computing_again_ns = 40'000, .blocked_ns = 40'000};
+inline constexpr sched::monitor_pace hurried{.look_ns = 20'000,
+                                             .look_idle_ns = 100'000,
+                                             .computing_ns = 40'000,
+                                             .computing_again_ns = 40'000,
+                                             .blocked_ns = 40'000};
 
 class bare_runtime {
  public:
@@ -160,7 +162,8 @@ class bare_runtime {
 
   template <class F>
   void run(F&& f) {
-    auto* control = detail::launch(&scheduler_, {}, std::forward<F>(f), std::source_location::current(), false);
+    auto* control =
+        detail::launch(&scheduler_, {}, std::forward<F>(f), std::source_location::current(), false);
     detail::fiber_access::make(control).join();
   }
 

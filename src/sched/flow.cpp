@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/assert.hpp"
 #include "sched/park.hpp"
 #include "sched/scheduler.hpp"
 
@@ -104,6 +105,7 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
   bool searching = false;
   fiber_control* f = nullptr;
   while (!stopping()) {
+    THRUM_ASSERT(w.owns_its_processor());
     runnable_batch due;
     const auto time = now();
     serve(p, time, due);

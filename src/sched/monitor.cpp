@@ -16,7 +16,6 @@
 namespace thrum::sched {
 namespace {
 
-constexpr std::int64_t look_idle_ns = 10'000'000;
 constexpr unsigned idle_looks_max = 10;                 // Then the monitor sleeps until there is activity.
 constexpr std::size_t warm_stacks = 1024;
 
@@ -62,7 +61,7 @@ void monitor::run() noexcept {
       idle_looks = 0;
       pause(pace_.look_ns);
     } else if (++idle_looks < idle_looks_max) {
-      pause(look_idle_ns);
+      pause(pace_.look_idle_ns);
     } else {
       look_when_idle();
       sleep_until_activity();
@@ -155,6 +154,7 @@ void monitor::look_when_idle() noexcept {
 }
 
 void monitor::pause(std::int64_t ns) noexcept {
+  if (ns == 0) return;
   const auto seen = signal_.load(std::memory_order_seq_cst);
   if (stop_.load(std::memory_order_acquire) || dump_.load(std::memory_order_acquire)) return;
   os::futex_wait(signal_, seen, os::now_ns() + ns);

@@ -23,6 +23,7 @@ class worker;
 // How soon the monitor acts, in nanoseconds. Tests make it hurry, so that hand-offs happen all the time.
 struct monitor_pace {
   std::int64_t look_ns = 1'000'000;             // Between two looks while somebody runs.
+  std::int64_t look_idle_ns = 10'000'000;       // While all are asleep, until it sleeps as well.
   std::int64_t computing_ns = 10'000'000;       // A fiber may use the CPU for so long without switching,
   std::int64_t computing_again_ns = 2'000'000;  // one that has lost a processor before for so long,
   std::int64_t blocked_ns = 900'000;            // and sit in the kernel for so long.

@@ -146,6 +146,10 @@ void worker::yield_if_asked() noexcept {
 // ---------------------------------------------------------------------------------------------------------------
 // Hand-off.
 
+bool worker::owns_its_processor() const noexcept {
+  return !p || p->owner.load(std::memory_order_relaxed) == this;
+}
+
 void worker::enter_slow() noexcept {
   if (retake_requested() && p) {
     std::uint32_t expected = asked;

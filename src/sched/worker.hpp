@@ -22,6 +22,7 @@
 
 #include <pthread.h>
 
+#include "base/assert.hpp"
 #include "context/context.hpp"
 #include "sched/fiber_control.hpp"
 #include "sched/self.hpp"
@@ -74,7 +75,13 @@ class alignas(64) worker {
   bool retake_requested() const noexcept {
     return !mutation::no_recheck && retake_.load(std::memory_order_acquire) != none;
   }
-  void leave() noexcept { in_rt_.store(0, std::memory_order_release); }  // Pairs with the monitor's acquire.
+  void leave() noexcept {
+    THRUM_ASSERT(owns_its_processor());
+    in_rt_.store(0, std::memory_order_release);  // Pairs with the monitor's acquire.
+  }
+
+  // Inside the runtime nobody can have taken it away. Always true; for assertions.
+  bool owns_its_processor() const noexcept;
 
   // --- Switching; inside the runtime, by the current fiber. Returns when the fiber runs again, elsewhere perhaps.
   static void suspend(worker& w, after_switch what) noexcept;
