@@ -147,8 +147,12 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) noexcept {
 // ---------------------------------------------------------------------------------------------------------------
 // Hand-off.
 
+bool worker::owns_its_processor() const noexcept {
+  return !p || p->owner.load(std::memory_order_relaxed) == this;
+}
+
 void worker::enter_slow() noexcept {
-  if (retake_.load(std::memory_order_acquire) != none && p) {
+  if (retake_requested() && p) {
     std::uint32_t expected = asked;
     // Still the owner: honour the request at the next call that may suspend. Otherwise the monitor has won.
     if (retake_.compare_exchange_strong(expected, none, std::memory_order_acq_rel)) yield_wanted_ = true;
@@ -198,7 +202,8 @@ void worker::pass_on_processor() noexcept {
 bool worker::try_retake() noexcept {
   std::uint32_t state = none;
   if (retake_.compare_exchange_strong(state, asked, std::memory_order_acq_rel)) {
-    if (home.light_fence()) os::membarrier_private();
+    if (mutation::no_fence) std::atomic_signal_fence(std::memory_order_seq_cst);
+    else if (home.light_fence()) os::membarrier_private();
     else std::atomic_thread_fence(std::memory_order_seq_cst);
   } else if (state == lost) {
     return false;
