@@ -36,6 +36,10 @@ claimed_waiter claim(wait_node& n) noexcept {
 
 // A null channel: only the deadline or cancellation ends the wait.
 channel_result wait_for_ever(std::int64_t deadline_ns) {
+  if (deadline_ns == only_try) {
+    if (sched::call_is_cancelled()) throw cancelled{};
+    return channel_result::would_block;
+  }
   sched::waiting w(sched::cancellation::point);
   w.open();
   w.throw_if_cancelled(w.park(deadline_ns, {"a null channel"}));
@@ -168,7 +172,7 @@ void release(channel_core* c) noexcept {
 }
 
 channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns) {
-  if (!c) return deadline_ns == only_try ? channel_result::would_block : wait_for_ever(deadline_ns);
+  if (!c) return wait_for_ever(deadline_ns);
   if (deadline_ns == only_try ? sched::call_is_cancelled() : sched::begin_call()) throw cancelled{};
   claimed_waiter wake;
   c->lock.lock();
@@ -181,7 +185,7 @@ channel_result channel_send(channel_core* c, void* element, std::int64_t deadlin
 }
 
 channel_result channel_receive(channel_core* c, void* into, std::int64_t deadline_ns) {
-  if (!c) return deadline_ns == only_try ? channel_result::would_block : wait_for_ever(deadline_ns);
+  if (!c) return wait_for_ever(deadline_ns);
   if (deadline_ns == only_try ? sched::call_is_cancelled() : sched::begin_call()) throw cancelled{};
   claimed_waiter wake;
   c->lock.lock();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "sched/park.hpp"
 #include "sched/scheduler.hpp"
 
@@ -74,6 +76,7 @@ void scheduler::overflow(processor& p, fiber_control& f) noexcept {
 }
 
 void scheduler::inject(fiber_control& f) noexcept {
+  base::refuse_after_fork();
   {
     std::lock_guard held(global_lock_);
     global_.push(&f);
@@ -103,6 +106,7 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
   bool searching = false;
   fiber_control* f = nullptr;
   while (!stopping()) {
+    THRUM_ASSERT(w.owns_its_processor());
     runnable_batch due;
     const auto time = now();
     serve(p, time, p.has_runnable(), due);
@@ -128,7 +132,7 @@ fiber_control* scheduler::next_local(processor& p) noexcept {
   const bool global_first = p.tick.load(std::memory_order_relaxed) % dispatches_per_look == 0;
   if (global_first)
     if (auto* f = take_global(p)) return f;
-  if (auto* f = policy_.pick(p)) return f;
+  if (auto* f = pick(p)) return f;
   return global_first ? nullptr : take_global(p);
 }
 

@@ -29,6 +29,7 @@
 #include "sched/fiber_pool.hpp"
 #include "sched/idle_set.hpp"
 #include "sched/monitor.hpp"
+#include "sched/pick_fifo.hpp"
 #include "sched/processor.hpp"
 #include "sched/seams.hpp"
 #include "sched/worker.hpp"
@@ -41,6 +42,7 @@ struct scheduler_options {
   std::size_t fibers_max = std::size_t{16} << 20;
   unsigned threads_max = 4096;
   context::guard_mode guards = context::guard_mode::automatic;
+  monitor_pace pace = {};
 };
 
 struct spawn_request {
@@ -76,7 +78,10 @@ class scheduler {
 
   // --- The worker loop.
   fiber_control* find_work(worker& w) noexcept;  // Null at shutdown.
-  fiber_control* pick(processor& p) noexcept { return policy_.pick(p); }
+  fiber_control* pick(processor& p) noexcept {
+    // The default policy is known to the compiler; others cost an indirect call.
+    return fifo_ ? fifo_->pick_fifo::pick(p) : policy_.pick(p);
+  }
   // Fires what is due; looks at the poller, when `poll` says so, at intervals.
   void serve(processor& p, std::int64_t now, bool poll, runnable_batch& out) noexcept;
   void retire(worker& w, fiber_control& f) noexcept;
@@ -150,6 +155,7 @@ class scheduler {
   const std::unique_ptr<seams> seams_;
   clock_source& clock_;
   pick_policy& policy_;
+  pick_fifo* const fifo_;  // The same, if it is the default policy.
   const std::uint8_t default_class_;
   std::vector<std::unique_ptr<processor>> processors_;
 
