@@ -65,10 +65,10 @@ void fiber::request_stop() noexcept {
 void fiber::detach() {
   if (!control_) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
   auto* f = std::exchange(control_, nullptr);
-  // Under the lock that complete() takes: either it sees the mark, or we see the failure.
+  // Under the lock under which the fiber keeps its exception: either it sees the mark, or we see the failure.
   f->join.lock.lock();
   f->detached = true;
-  const auto failure = f->finished ? std::exchange(f->failure, nullptr) : nullptr;
+  const auto failure = std::exchange(f->failure, nullptr);
   f->join.lock.unlock();
   f->home->release(*f);
   if (failure) std::rethrow_exception(failure);

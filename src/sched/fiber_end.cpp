@@ -1,6 +1,7 @@
 // The boundary between the runtime and the fiber's function.
 #include "sched/fiber_end.hpp"
 
+#include <exception>
 #include <mutex>
 
 #include <cxxabi.h>
@@ -8,17 +9,44 @@
 #include <thrum/cancelled.hpp>
 
 #include "base/assert.hpp"
-#include "sched/diagnose.hpp"
 #include "sched/park.hpp"
 #include "sched/wait.hpp"
 
 namespace thrum::sched {
 namespace {
 
-// An exception nobody can receive: as for std::thread, the process ends, after a report.
-[[noreturn]] void die_of_exception(const fiber_control& f) noexcept {
-  report_uncaught(f);
-  std::terminate();
+[[noreturn]] void refuse_forced_unwind() noexcept {
+  base::panic("pthread_exit or thread cancellation in a fiber: the thread belongs to all fibers");
+}
+
+// Nobody will ask how it ended: an exception ends the process (diagnose.hpp, report_uncaught).
+void run_alone(fiber_control& f) {
+  try {
+    f.run(f.closure);
+  } catch (const cancelled&) {
+    // A normal end.
+  } catch (const abi::__forced_unwind&) {
+    refuse_forced_unwind();
+  }
+}
+
+// False: the handle was let go in the meantime, so that nobody will receive the exception.
+bool keep_failure(fiber_control& f) noexcept {
+  std::lock_guard held(f.join.lock);  // Pairs with fiber::detach().
+  if (!f.detached) f.failure = std::current_exception();
+  return !f.detached;
+}
+
+void run_for_joiner(fiber_control& f) {
+  try {
+    f.run(f.closure);
+  } catch (const cancelled&) {
+    // A normal end.
+  } catch (const abi::__forced_unwind&) {
+    refuse_forced_unwind();
+  } catch (...) {
+    if (!keep_failure(f)) std::terminate();
+  }
 }
 
 void complete(fiber_control& f) noexcept {
@@ -33,17 +61,9 @@ void complete(fiber_control& f) noexcept {
 
 }  // namespace
 
-void run_closure(fiber_control& f) noexcept {
-  try {
-    f.run(f.closure);
-  } catch (const cancelled&) {
-    // A normal end.
-  } catch (const abi::__forced_unwind&) {
-    base::panic("pthread_exit or thread cancellation in a fiber: the thread belongs to all fibers");
-  } catch (...) {
-    if (f.detached) die_of_exception(f);
-    f.failure = std::current_exception();
-  }
+void run_closure(fiber_control& f) {
+  if (f.references.load(std::memory_order_relaxed) == 1) run_alone(f);
+  else run_for_joiner(f);
   complete(f);
 }
 
