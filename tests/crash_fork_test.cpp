@@ -1,5 +1,5 @@
-// After fork() without exec the child's thrum calls end it with one sentence; exec and _exit work, and so does the
-// parent.
+// After fork() without exec the child's thrum calls end it with one sentence; exec and _exit work, and so
+// does the parent.
 #include <csignal>
 #include <cstdlib>
 #include <mutex>
@@ -17,7 +17,8 @@ namespace {
 using namespace test;
 
 constexpr const char* sentence =
-    "^thrum: fatal: a thrum call after fork\\(\\) without exec: the child has none of the runtime's threads\n";
+    "^thrum: fatal: a thrum call after fork\\(\\) without exec: the child has none of the runtime's "
+    "threads\n";
 
 // Forks; the child runs the body and, if it survives, exits with 3. Returns how it ended, as how() tells it.
 template <class F>
@@ -50,7 +51,7 @@ void expect_refused(const scenario& s) {
   EXPECT_TRUE(says(d, sentence)) << d.errors;
 }
 
-#define THRUM_REFUSED_AFTER_FORK(name, ...)                                           \
+#define THRUM_REFUSED_AFTER_FORK(name, ...)                                              \
   const scenario fork_##name("fork_" #name, [] { all_abort_in_fiber([] __VA_ARGS__); }); \
   TEST(fork, name##_is_refused_in_the_child) { expect_refused(fork_##name); }
 
@@ -117,9 +118,7 @@ const scenario fork_destroys_the_runtime("fork_destroys_the_runtime", [] {
 TEST(fork, ending_the_runtime_is_refused_in_the_child) { expect_refused(fork_destroys_the_runtime); }
 
 const scenario fork_exec("fork_exec", [] {
-  const int ended = run({.workers = 2}, [] {
-    return forked([] { ::execl("/bin/true", "true", nullptr); });
-  });
+  const int ended = run({.workers = 2}, [] { return forked([] { ::execl("/bin/true", "true", nullptr); }); });
   std::exit(ended);
 });
 TEST(fork, exec_and_exit_work_in_the_child) {
@@ -135,7 +134,8 @@ const scenario fork_mask("fork_mask", [] {
       ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
       struct sigaction quit;
       ::sigaction(SIGQUIT, nullptr, &quit);
-      const bool open = !sigismember(&mask, SIGTERM) && !sigismember(&mask, SIGINT) && !sigismember(&mask, SIGQUIT);
+      const bool open =
+          !sigismember(&mask, SIGTERM) && !sigismember(&mask, SIGINT) && !sigismember(&mask, SIGQUIT);
       ::_exit(open && quit.sa_handler == SIG_DFL ? 0 : 4);
     });
   });

@@ -61,7 +61,9 @@ const scenario lock_twice("lock_twice", [] {
     m.lock();
   });
 });
-TEST(misuse, locking_a_mutex_twice) { EXPECT_ABORTS(lock_twice, sentence("a mutex is locked by its owner again")); }
+TEST(misuse, locking_a_mutex_twice) {
+  EXPECT_ABORTS(lock_twice, sentence("a mutex is locked by its owner again"));
+}
 
 const scenario lock_twice_on_a_thread("lock_twice_on_a_thread", [] {
   mutex m;
@@ -140,7 +142,8 @@ TEST(misuse, a_fiber_that_joins_itself) { EXPECT_ABORTS(join_self, sentence("a f
 
 const scenario exit_thread("exit_thread", [] { commit([] { ::pthread_exit(nullptr); }); });
 TEST(misuse, pthread_exit_in_a_fiber) {
-  EXPECT_ABORTS(exit_thread, sentence("pthread_exit or thread cancellation in a fiber: the thread belongs to all fibers"));
+  EXPECT_ABORTS(exit_thread,
+                sentence("pthread_exit or thread cancellation in a fiber: the thread belongs to all fibers"));
 }
 
 const scenario survivors("survivors", [] {
@@ -153,8 +156,8 @@ const scenario survivors("survivors", [] {
   });
 });
 TEST(misuse, fibers_that_outlive_the_grace_period_are_named) {
-  EXPECT_ABORTS(survivors, "^thrum: fatal: fibers still run after the grace period:\n" + fiber_pattern("stubborn") +
-                               " waits for a sleep to end\n" + stack_pattern);
+  EXPECT_ABORTS(survivors, "^thrum: fatal: fibers still run after the grace period:\n" +
+                               fiber_pattern("stubborn") + " waits for a sleep to end\n" + stack_pattern);
 }
 
 const scenario spinning_survivor("spinning_survivor", [] {

@@ -1,4 +1,5 @@
-// Programs that die, each in a process of its own: this very executable, started again with the scenario's name.
+// Programs that die, each in a process of its own: this very executable, started again with the scenario's
+// name.
 #pragma once
 
 #include <string>
@@ -27,16 +28,17 @@ death run_scenario(const scenario& s);
 int how(const death& d);
 bool says(const death& d, const std::string& pattern);  // A regular expression somewhere in `errors`.
 
-// "fiber 7 "name" (spawned at .../file:line in ...)" as a regular expression; an empty name matches unnamed fibers.
+// "fiber 7 "name" (spawned at .../file:line in ...)" as a regular expression; an empty name matches unnamed
+// fibers.
 std::string fiber_pattern(const std::string& name = "");
 
 inline constexpr const char* stack_pattern = "    #0 [^\n]*\n    #1 ";
 
 // In a TEST: the scenario aborts after saying what the pattern describes.
-#define EXPECT_ABORTS(scenario_object, pattern)                                         \
-  do {                                                                                  \
-    const auto died = ::thrum::test::run_scenario(scenario_object);                     \
-    EXPECT_EQ(::thrum::test::how(died), -SIGABRT) << died.errors;                       \
+#define EXPECT_ABORTS(scenario_object, pattern)                                          \
+  do {                                                                                   \
+    const auto died = ::thrum::test::run_scenario(scenario_object);                      \
+    EXPECT_EQ(::thrum::test::how(died), -SIGABRT) << died.errors;                        \
     EXPECT_TRUE(::thrum::test::says(died, pattern)) << (pattern) << "\n" << died.errors; \
   } while (false)
 
