@@ -17,6 +17,8 @@ namespace thrum::sched {
 namespace {
 
 constexpr unsigned idle_looks_max = 10;                 // Then the monitor sleeps until there is activity.
+constexpr std::int64_t recheck_ns = 200'000'000;
+constexpr std::int64_t recheck_ns_max = 10'000'000'000;
 constexpr std::size_t warm_stacks = 1024;
 
 }  // namespace
@@ -150,7 +152,7 @@ void monitor::look_when_idle() noexcept {
     home_.trim_stacks(warm_stacks);
   } catch (...) {  // No memory for the lists: another time.
   }
-  check_deadlock(home_);
+  watch_for_deadlock_ = check_deadlock(home_);
 }
 
 void monitor::pause(std::int64_t ns) noexcept {
@@ -160,12 +162,23 @@ void monitor::pause(std::int64_t ns) noexcept {
   os::futex_wait(signal_, seen, os::now_ns() + ns);
 }
 
+// Until signal_ changes. A program that is deadlocked but for a busy thread outside is looked at again, ever more
+// rarely: that thread may end, or wait for a fiber.
+void monitor::sleep(std::uint32_t seen) noexcept {
+  auto patience = recheck_ns;
+  while (signal_.load(std::memory_order_seq_cst) == seen) {
+    if (os::futex_wait(signal_, seen, watch_for_deadlock_ ? os::now_ns() + patience : os::no_deadline)) continue;
+    watch_for_deadlock_ = check_deadlock(home_);
+    patience = std::min(2 * patience, recheck_ns_max);
+  }
+}
+
 // The race with note_activity() is that of sleepers and wakers in idle_set.hpp: announce, fence, look, sleep.
 void monitor::sleep_until_activity() noexcept {
   const auto seen = signal_.load(std::memory_order_seq_cst);
   asleep_.store(true, std::memory_order_seq_cst);
   const bool busy = !home_.all_idle() || stop_.load() || dump_.load();
-  if (!busy) os::futex_wait(signal_, seen);
+  if (!busy) sleep(seen);
   asleep_.store(false, std::memory_order_seq_cst);
 }
 

@@ -59,6 +59,7 @@ class monitor {
   void look_when_idle() noexcept;
   void pause(std::int64_t ns) noexcept;
   void sleep_until_activity() noexcept;
+  void sleep(std::uint32_t seen) noexcept;
 
   scheduler& home_;
   const monitor_pace pace_;
@@ -71,6 +72,7 @@ class monitor {
   std::atomic<std::uint64_t> handoffs_{0};
 
   // The monitor thread's.
+  bool watch_for_deadlock_ = false;  // Asleep, it looks again from time to time.
   bool cap_reported_ = false;
 };
 

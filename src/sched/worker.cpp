@@ -118,7 +118,7 @@ void worker::publish(fiber_control& f) noexcept {
     home.ready(f);
 }
 
-THRUM_NO_TSAN void worker::fiber_main(void* argument) noexcept {
+THRUM_NO_TSAN void worker::fiber_main(void* argument) {
   auto& f = *static_cast<fiber_control*>(argument);
   {
     worker& w = *this_worker();
