@@ -83,6 +83,7 @@ fiber_control& scheduler::create(const spawn_request& request) {
                             "thrum: no room for another fiber (fibers_max or address space)");
   f->size_class = size_class;
   f->detached = false;
+  f->hogged = false;
   if (!allocate_closure(*f, request) || (size_class != default_class_ && !bind_special_stack(*f))) {
     free_block(p, *f);
     throw std::bad_alloc();
