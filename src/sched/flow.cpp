@@ -90,11 +90,15 @@ void scheduler::notify(processor& p) noexcept {
 }
 
 void scheduler::wake_idle() noexcept {
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // Waker's step 2; pairs with sleep().
-  if (!idle_.wants_wake() || !idle_.try_begin_first_search()) return;
-  const int i = idle_.take_one();
-  if (i >= 0) processors_[static_cast<std::size_t>(i)]->poll->wake();
-  else idle_.end_search();
+  for (;;) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // Waker's step 2; pairs with sleep().
+    if (!idle_.wants_wake() || !idle_.try_begin_first_search()) return;
+    const int i = idle_.take_one();
+    if (i >= 0) return processors_[static_cast<std::size_t>(i)]->poll->wake();
+    // Nobody slept after all. But while we counted as searching, one may have gone to sleep and another waker may have
+    // left its work to us: look again.
+    idle_.end_search();
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------
