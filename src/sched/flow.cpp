@@ -112,9 +112,10 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
     THRUM_ASSERT(w.owns_its_processor());
     runnable_batch due;
     const auto time = now();
+    const bool neglected = p.is_neglected();
     serve(p, time, due);
     ready(due);
-    if ((f = next_local(p))) break;
+    if ((f = next_local(p, neglected))) break;
     if (p.shared && !searching) {
       idle_.begin_search();
       searching = true;
@@ -122,7 +123,7 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
     if ((f = steal(p))) break;
     serve_neglected(p, time, due);
     ready(due);
-    if ((f = next_local(p))) break;
+    if ((f = next_local(p, false))) break;
     if (searching) idle_.end_search();
     searching = sleep(p, time);
   }
@@ -131,8 +132,8 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
   return f;
 }
 
-fiber_control* scheduler::next_local(processor& p) noexcept {
-  const bool global_first = p.tick.load(std::memory_order_relaxed) % dispatches_per_look == 0;
+fiber_control* scheduler::next_local(processor& p, bool neglected) noexcept {
+  const bool global_first = neglected || p.tick.load(std::memory_order_relaxed) % dispatches_per_look == 0;
   if (global_first)
     if (auto* f = take_global(p)) return f;
   if (auto* f = policy_.pick(p)) return f;
@@ -142,11 +143,22 @@ fiber_control* scheduler::next_local(processor& p) noexcept {
 void scheduler::serve(processor& p, std::int64_t time, runnable_batch& out) noexcept {
   p.timers.fire_due(time, out);
   const bool look = time - p.served_at.load(std::memory_order_relaxed) > poll_interval_ns;
-  if (look && p.has_runnable() && p.polling.try_lock()) {
-    p.poll->wait(0, time, out);
-    p.polling.unlock();
-  }
+  // With nothing runnable the worker is about to sleep in the poller anyway.
+  if (look && p.has_runnable()) look_at_poller(p, time, out);
   if (look) p.served_at.store(time, std::memory_order_relaxed);
+  if (p.is_neglected()) p.neglected.store(false, std::memory_order_relaxed);
+}
+
+void scheduler::serve_for_hog(processor& p, std::int64_t time, runnable_batch& out) noexcept {
+  p.timers.fire_due(time, out);
+  look_at_poller(p, time, out);
+  p.served_at.store(time, std::memory_order_relaxed);
+}
+
+void scheduler::look_at_poller(processor& p, std::int64_t time, runnable_batch& out) noexcept {
+  if (!p.polling.try_lock()) return;
+  p.poll->wait(0, time, out);
+  p.polling.unlock();
 }
 
 fiber_control* scheduler::take_global(processor& p) noexcept {
@@ -194,9 +206,7 @@ void scheduler::serve_neglected(processor& p, std::int64_t time, runnable_batch&
     if (other.get() == &p || idle_.contains(other->index)) continue;
     if (time - other->served_at.load(std::memory_order_relaxed) < neglected_after_ns) continue;
     other->timers.fire_due(time, out);
-    if (!other->polling.try_lock()) continue;
-    other->poll->wait(0, time, out);
-    other->polling.unlock();
+    look_at_poller(*other, time, out);
   }
 }
 

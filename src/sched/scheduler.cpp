@@ -303,11 +303,13 @@ bool scheduler::add_spare(worker& w) noexcept {
 }
 
 bool scheduler::ensure_spare() noexcept {
-  if (spares() > 0) return true;
+  if (spares() > 0 || spares_starting_.load(std::memory_order_relaxed) > 0) return true;
   if (workers_total() >= options_.threads_max) return false;
+  spares_starting_.fetch_add(1, std::memory_order_relaxed);
   try {
     create_worker(nullptr);
   } catch (...) {  // No thread to be had now (RLIMIT_NPROC, memory): as at the cap.
+    spare_has_started();
     return false;
   }
   return true;

@@ -33,7 +33,8 @@ std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<
 
 THRUM_NO_TSAN void worker::suspend(worker& w, after_switch what) noexcept {
   fiber_control* next = nullptr;
-  if (w.p && w.p->tick.load(std::memory_order_relaxed) % dispatches_per_look != 0) next = w.home.pick(*w.p);
+  if (w.p && w.p->tick.load(std::memory_order_relaxed) % dispatches_per_look != 0 && !w.p->is_neglected())
+    next = w.home.pick(*w.p);
   switch_away(w, what, next);
 }
 
@@ -41,7 +42,7 @@ void worker::yield(worker& w) noexcept {
   if (w.should_yield()) return switch_away(w, after_switch::yield_global, nullptr);
   auto& tick = w.p->tick;
   const auto t = tick.load(std::memory_order_relaxed);
-  if (t % dispatches_per_look == 0) return switch_away(w, after_switch::yield, nullptr);
+  if (t % dispatches_per_look == 0 || w.p->is_neglected()) return switch_away(w, after_switch::yield, nullptr);
   if (auto* next = w.home.pick(*w.p)) return switch_away(w, after_switch::yield, next);
   tick.store(t + 1, std::memory_order_relaxed);  // Nobody else is here; the monitor sees that we yield.
 }
@@ -181,7 +182,7 @@ void worker::check_slice() noexcept {
   }
   if (now - p->slice_start < slice_ns) return;
   runnable_batch batch;
-  home.serve(*p, now, batch);
+  home.serve_for_hog(*p, now, batch);
   home.ready(batch);
   if (now - p->slice_start > overrun_ns && (p->has_runnable() || home.global_size() > 0)) pass_on_processor();
   else yield_wanted_ = true;
@@ -247,7 +248,10 @@ void worker::main_loop() noexcept {
   os::want_exact_timers();
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   prepare_signal_stack();
-  if (!p) wait_for_processor();
+  if (!p) {
+    home.spare_has_started();
+    wait_for_processor();
+  }
   while (p) {
     fiber_control* f = home.find_work(*this);
     if (!f) break;
