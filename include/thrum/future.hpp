@@ -53,7 +53,7 @@ class future {
   explicit future(std::shared_ptr<detail::future_state<T>> state) noexcept : state_(std::move(state)) {}
 
   bool valid() const noexcept { return state_ != nullptr; }
-  bool ready() const noexcept { return checked().ready(); }
+  bool ready() const { return checked().ready(); }
 
   // Suspends until the result is there; cancellation points. get() returns the value, once, or throws the exception.
   void wait() const { checked().wait_until_ns(detail::never); }

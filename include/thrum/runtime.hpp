@@ -67,6 +67,7 @@ class runtime {
   struct statistics {
     std::size_t fibers = 0;           // Alive now.
     std::size_t threads = 0;          // OS threads of the runtime.
+    std::size_t timers = 0;           // Armed now.
     std::uint64_t handoffs = 0;       // Processors taken from stuck threads.
     std::size_t warm_stacks = 0;      // Free stacks that still hold memory, beyond the workers' own caches.
     std::size_t unguarded_stacks = 0; // Stacks without a guard page.

@@ -2,10 +2,13 @@
 #include "chan/channel_core.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <mutex>
 #include <new>
 #include <stdexcept>
 #include <utility>
+
+#include <thrum/cancelled.hpp>
 
 #include "base/assert.hpp"
 
@@ -24,13 +27,6 @@ std::align_val_t alignment(const element_type& type) noexcept {
   return std::align_val_t{std::max(type.align, alignof(channel_core))};
 }
 
-// Puts a moved element back where it came from.
-void undo_move(const element_type& type, void* from, void* to) noexcept {
-  type.destroy(from);
-  type.move(from, to);
-  type.destroy(to);
-}
-
 claimed_waiter claim(wait_node& n) noexcept {
   sched::waiter* who = n.who;
   const auto r = who->claim(n.code);
@@ -40,6 +36,10 @@ claimed_waiter claim(wait_node& n) noexcept {
 
 // A null channel: only the deadline or cancellation ends the wait.
 channel_result wait_for_ever(std::int64_t deadline_ns) {
+  if (deadline_ns == only_try) {
+    if (sched::call_is_cancelled()) throw cancelled{};
+    return channel_result::would_block;
+  }
   sched::waiting w(sched::cancellation::point);
   w.open();
   w.throw_if_cancelled(w.park(deadline_ns, {"a null channel"}));
@@ -47,8 +47,8 @@ channel_result wait_for_ever(std::int64_t deadline_ns) {
 }
 
 // Parks the caller in `list`, whose lock is held; releases the lock.
-channel_result park(channel_core& c, wait_list& list, void* element, sched::waiting& w, std::int64_t deadline_ns,
-                    const char* what) {
+channel_result park(channel_core& c, wait_list& list, void* element, std::int64_t deadline_ns, const char* what) {
+  sched::waiting w(sched::waiting::begun{}, sched::cancellation::point);
   wait_node node(w, element);
   w.open();
   push_back(list, node);
@@ -68,33 +68,44 @@ channel_result park(channel_core& c, wait_list& list, void* element, sched::wait
 
 channel_core::~channel_core() {
   THRUM_ASSERT(senders.empty() && receivers.empty());
-  for (std::size_t i = 0; i < count; ++i) type.destroy(slot(head + i));
+  for (std::size_t i = 0; i < count; ++i) destroy(slot(head + i));
 }
 
-void* channel_core::slot(std::size_t i) noexcept {
-  return reinterpret_cast<std::byte*>(this) + ring_offset(type) + (i >= capacity ? i - capacity : i) * type.size;
+// The sizes of most plain elements are known to the compiler here; others take the general way.
+inline void channel_core::move(void* to, void* from) const noexcept {
+  if (!type.bytes) return type.move(to, from);
+  if (type.size == 4) std::memcpy(to, from, 4);
+  else if (type.size == 8) std::memcpy(to, from, 8);
+  else std::memcpy(to, from, type.size);
 }
 
-claimed_waiter channel_core::give(wait_node& receiver, void* element) noexcept {
-  type.move(receiver.slot, element);
+// Puts a moved element back where it came from.
+void channel_core::undo_move(void* from, void* to) const noexcept {
+  destroy(from);
+  move(from, to);
+  destroy(to);
+}
+
+inline claimed_waiter channel_core::give(wait_node& receiver, void* element) noexcept {
+  move(receiver.slot, element);
   const auto r = claim(receiver);
-  if (!r.who) undo_move(type, element, receiver.slot);
+  if (!r.who) undo_move(element, receiver.slot);
   return r;
 }
 
-claimed_waiter channel_core::take(wait_node& sender, void* into) noexcept {
-  type.move(into, sender.slot);
+inline claimed_waiter channel_core::take(wait_node& sender, void* into) noexcept {
+  move(into, sender.slot);
   const auto r = claim(sender);
-  if (!r.who) undo_move(type, sender.slot, into);
+  if (!r.who) undo_move(sender.slot, into);
   return r;
 }
 
-void channel_core::push(void* element) noexcept {
-  type.move(slot(head + count), element);
+inline void channel_core::push(void* element) noexcept {
+  move(slot(head + count), element);
   ++count;
 }
 
-channel_result channel_core::try_send(void* element, claimed_waiter& wake) noexcept {
+inline channel_result channel_core::try_send_here(void* element, claimed_waiter& wake) noexcept {
   if (closed) return channel_result::closed;
   while (wait_node* n = receivers.first) {
     sched::remove(receivers, *n);
@@ -106,7 +117,7 @@ channel_result channel_core::try_send(void* element, claimed_waiter& wake) noexc
   return channel_result::done;
 }
 
-bool channel_core::take_from_sender(void* into, claimed_waiter& wake) noexcept {
+inline bool channel_core::take_from_sender(void* into, claimed_waiter& wake) noexcept {
   while (wait_node* n = senders.first) {
     sched::remove(senders, *n);
     wake = take(*n, into);
@@ -115,30 +126,37 @@ bool channel_core::take_from_sender(void* into, claimed_waiter& wake) noexcept {
   return false;
 }
 
-void channel_core::pop(void* into) noexcept {
+inline void channel_core::pop(void* into) noexcept {
   void* first = slot(head);
-  type.move(into, first);
-  type.destroy(first);
+  move(into, first);
+  destroy(first);
   head = head + 1 == capacity ? 0 : head + 1;
   --count;
 }
 
-channel_result channel_core::try_receive(void* into, claimed_waiter& wake) noexcept {
+inline channel_result channel_core::try_receive_here(void* into, claimed_waiter& wake) noexcept {
   if (count > 0) {
     pop(into);
     // A waiting sender's element takes the place that has become free.
-    if (take_from_sender(slot(head + count), wake)) ++count;
+    if (senders.first && take_from_sender(slot(head + count), wake)) ++count;
     return channel_result::done;
   }
   if (take_from_sender(into, wake)) return channel_result::done;
   return closed ? channel_result::closed : channel_result::would_block;
 }
 
+channel_result channel_core::try_send(void* element, claimed_waiter& wake) noexcept {
+  return try_send_here(element, wake);
+}
+channel_result channel_core::try_receive(void* into, claimed_waiter& wake) noexcept {
+  return try_receive_here(into, wake);
+}
+
 channel_core* make_channel(const element_type& type, std::size_t capacity) {
   if (capacity > (SIZE_MAX / 4 - sizeof(channel_core)) / type.size)
     throw std::length_error("thrum: a channel of that capacity exceeds the address space");
   void* memory = ::operator new(ring_offset(type) + capacity * type.size, alignment(type));
-  return new (memory) channel_core(type, capacity);
+  return new (memory) channel_core(type, capacity, static_cast<std::byte*>(memory) + ring_offset(type));
 }
 
 void retain(channel_core* c) noexcept {
@@ -154,26 +172,26 @@ void release(channel_core* c) noexcept {
 }
 
 channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns) {
-  if (!c) return deadline_ns == only_try ? channel_result::would_block : wait_for_ever(deadline_ns);
-  sched::waiting w(sched::cancellation::point);
+  if (!c) return wait_for_ever(deadline_ns);
+  if (deadline_ns == only_try ? sched::call_is_cancelled() : sched::begin_call()) throw cancelled{};
   claimed_waiter wake;
   c->lock.lock();
-  const auto r = c->try_send(element, wake);
+  const auto r = c->try_send_here(element, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
-    return park(*c, c->senders, element, w, deadline_ns, "sending on a channel");
+    return park(*c, c->senders, element, deadline_ns, "sending on a channel");
   c->lock.unlock();
   finish_wake(wake);
   return r;
 }
 
 channel_result channel_receive(channel_core* c, void* into, std::int64_t deadline_ns) {
-  if (!c) return deadline_ns == only_try ? channel_result::would_block : wait_for_ever(deadline_ns);
-  sched::waiting w(sched::cancellation::point);
+  if (!c) return wait_for_ever(deadline_ns);
+  if (deadline_ns == only_try ? sched::call_is_cancelled() : sched::begin_call()) throw cancelled{};
   claimed_waiter wake;
   c->lock.lock();
-  const auto r = c->try_receive(into, wake);
+  const auto r = c->try_receive_here(into, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
-    return park(*c, c->receivers, into, w, deadline_ns, "receiving from a channel");
+    return park(*c, c->receivers, into, deadline_ns, "receiving from a channel");
   c->lock.unlock();
   finish_wake(wake);
   return r;

@@ -22,7 +22,8 @@
 namespace thrum::detail {
 
 struct alignas(64) channel_core {
-  channel_core(const element_type& type, std::size_t capacity) noexcept : type(type), capacity(capacity) {}
+  channel_core(const element_type& type, std::size_t capacity, void* ring) noexcept
+      : type(type), capacity(capacity), ring(static_cast<std::byte*>(ring)) {}
   ~channel_core();
 
   // Under the lock: does it at once if possible. `wake` is to be finished after unlocking.
@@ -31,6 +32,7 @@ struct alignas(64) channel_core {
   // Constant after construction.
   const element_type& type;
   const std::size_t capacity;
+  std::byte* const ring;  // In the same allocation, behind the core.
 
   // Own synchronisation.
   std::atomic<std::size_t> references{1};
@@ -43,8 +45,16 @@ struct alignas(64) channel_core {
   wait_list senders;
   wait_list receivers;
 
- private:
-  void* slot(std::size_t i) noexcept;
+  // The same, inlined into the plain operations.
+  channel_result try_send_here(void* element, sched::claimed_waiter& wake) noexcept;
+  channel_result try_receive_here(void* into, sched::claimed_waiter& wake) noexcept;
+  // i < 2 * capacity.
+  void* slot(std::size_t i) noexcept { return ring + (i >= capacity ? i - capacity : i) * type.size; }
+  void move(void* to, void* from) const noexcept;
+  void destroy(void* element) const noexcept {
+    if (!type.bytes) type.destroy(element);
+  }
+  void undo_move(void* from, void* to) const noexcept;
   sched::claimed_waiter give(sched::wait_node& receiver, void* element) noexcept;
   sched::claimed_waiter take(sched::wait_node& sender, void* into) noexcept;
   bool take_from_sender(void* into, sched::claimed_waiter& wake) noexcept;

@@ -64,16 +64,17 @@ inline constexpr std::uint64_t fp_status_mask =
     0;
 #endif
 
-// Prepares `c` so that the first switch to it calls entry(argument) on the stack that ends at `top` (16-aligned).
-// entry must never return.
-inline void make(context& c, void* top, entry_point entry, void* argument) noexcept {
+// Prepares `c` so that the first switch to it calls entry(argument) on the stack that ends at `top` (16-aligned), with
+// these floating-point control words. entry must never return.
+inline void make(context& c, void* top, entry_point entry, void* argument,
+                 std::uint64_t fp_control = read_fp_control()) noexcept {
   auto* slots = static_cast<void**>(top) - 2;
   slots[0] = reinterpret_cast<void*>(entry);  // thrum_context_start pops both.
   slots[1] = argument;
   c.sp = slots;
   c.bp = nullptr;
   c.ip = reinterpret_cast<void*>(&thrum_context_start);
-  c.fp_control = read_fp_control();
+  c.fp_control = fp_control;
 }
 
 // Saves the running context in `from` and continues `to`. Returns when somebody switches to `from`, possibly on

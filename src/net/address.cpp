@@ -51,7 +51,9 @@ address parse_address(std::string_view text, std::error_code& error) {
   address a;
   in_port_t port = 0;
   const auto colon = text.rfind(':');
-  bool ok = colon != std::string_view::npos && parse_port(text.substr(colon + 1), port);
+  // inet_pton would see no more than what precedes a null character.
+  const bool whole = text.find('\0') == std::string_view::npos;
+  bool ok = whole && colon != std::string_view::npos && parse_port(text.substr(colon + 1), port);
   if (ok) {
     const auto host = text.substr(0, colon);
     const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';

@@ -103,8 +103,7 @@ tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds t
   s.set_timeout(timeout);
   if (::connect(s.fd_, a.get(), a.length) != 0) {
     if (!in_progress(os::error_number())) error = last_error();
-    // Writable once it is connected or has failed; only what comes from now on counts.
-    else if (s.wait_for_connection(error)) error = s.pending_error();
+    else s.wait_for_connection(error);
   }
   if (error) return {};
   s.set_timeout({});
@@ -119,14 +118,20 @@ tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds t
   return s;
 }
 
-bool tcp_stream::wait_for_connection(std::error_code& error) {
-  for (;;) {
-    if (!wait_ready(direction::writing, error)) return false;
-    if (pending_error()) return true;
+// The socket becomes writable once it is connected or has failed.
+void tcp_stream::wait_for_connection(std::error_code& error) {
+  while (wait_ready(direction::writing, error)) {
+    const auto before = word(direction::writing);
+    error = pending_error();  // Asking clears it.
+    if (error) return;
     sockaddr_storage peer;
     socklen_t length = sizeof peer;
-    if (::getpeername(fd_, reinterpret_cast<sockaddr*>(&peer), &length) == 0 || os::error_number() != ENOTCONN) return true;
-    not_ready(direction::writing, word(direction::writing));
+    if (::getpeername(fd_, reinterpret_cast<sockaddr*>(&peer), &length) == 0) return;
+    if (os::error_number() != ENOTCONN) {
+      error = last_error();
+      return;
+    }
+    not_ready(direction::writing, before);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "os/thread.hpp"
 #include "sched/cancel.hpp"
 #include "sched/fiber_end.hpp"
@@ -21,6 +22,7 @@ unstarted create_fiber(sched::scheduler* home, std::size_t closure_size, std::si
                        const fiber_options& options, std::source_location where) {
   if (!home) {
     auto* w = sched::this_worker();
+    if (!w) base::refuse_after_fork();
     if (!w) throw std::logic_error("thrum: go and spawn need a running runtime: call them from a fiber");
     home = &w->home;
   }
@@ -37,8 +39,8 @@ void abandon_fiber(unstarted u) noexcept { u.control->home->abandon(*u.control);
 void start_fiber(unstarted u, void (*run)(void*), bool detached) noexcept {
   auto& f = *u.control;
   f.run = run;
-  f.detached = detached;
-  if (!detached) f.references.store(2, std::memory_order_relaxed);
+  if (detached) f.joiner.store(sched::fiber_control::nobody_will_join(), std::memory_order_relaxed);
+  else f.references.store(2, std::memory_order_relaxed);
   f.home->start(f);
 }
 
@@ -63,13 +65,11 @@ void fiber::request_stop() noexcept {
 void fiber::detach() {
   if (!control_) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
   auto* f = std::exchange(control_, nullptr);
-  // Under the lock that complete() takes: either it sees the mark, or we see the failure.
-  f->join.lock.lock();
-  f->detached = true;
-  const auto failure = f->finished ? std::exchange(f->failure, nullptr) : nullptr;
-  f->join.lock.unlock();
-  f->home->release(*f);
-  if (failure) std::rethrow_exception(failure);
+  struct releaser {
+    sched::fiber_control& f;
+    ~releaser() { f.home->release(f); }
+  } release{*f};
+  sched::detach(*f);
 }
 
 std::uint64_t fiber::get_id() const noexcept { return control_ ? control_->id : 0; }
@@ -86,7 +86,10 @@ namespace this_fiber {
 
 void yield() {
   auto* f = sched::current_fiber();
-  if (!f) return os::yield_thread();
+  if (!f) {
+    base::refuse_after_fork();
+    return os::yield_thread();
+  }
   if (f->cancel_pending.load(std::memory_order_acquire)) throw cancelled{};
   auto* w = sched::this_worker();
   w->enter();

@@ -4,6 +4,7 @@
 #include <thrum/detail/deadline.hpp>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "base/rng.hpp"
 #include "io/epoll_poller.hpp"
 #include "os/clock.hpp"
@@ -69,6 +70,7 @@ unsigned available_processors() noexcept { return os::available_cpus(); }
 runtime::runtime(const runtime_options& options) : parts_(std::make_unique<parts>(options)) {}
 
 runtime::~runtime() {
+  base::refuse_after_fork();
   auto& s = parts_->scheduler;
   const auto deadline = os::now_ns() + parts_->grace_ns;
   s.cancel_all();
@@ -89,8 +91,11 @@ void runtime::dump() noexcept { sched::dump_fibers(parts_->scheduler); }
 
 runtime::statistics runtime::stats() const noexcept {
   auto& s = parts_->scheduler;
+  std::size_t timers = 0;
+  for (unsigned i = 0; i < s.processor_count(); ++i) timers += s.processor_at(i).timers.count();
   return {.fibers = s.live_count(),
           .threads = s.workers_total() + 1,
+          .timers = timers,
           .handoffs = s.the_monitor().handoffs(),
           .warm_stacks = s.default_stacks().warm_count(),
           .unguarded_stacks = s.default_stacks().unguarded_count()};

@@ -36,7 +36,7 @@ void describe_holder(const wait_reason& reason) noexcept {
   const waiter* holder = reason.holder ? reason.holder(reason.object) : nullptr;
   if (!holder) return;
   if (holder->kind() == waiter_kind::thread) {
-    os::report(", held by thread %d", static_cast<const thread_waiter*>(holder)->tid);
+    os::report(", held by thread %d", static_cast<const thread_waiter*>(holder)->tid());
     return;
   }
   const auto& f = *static_cast<const fiber_control*>(holder);

@@ -1,7 +1,8 @@
 // The boundary between the runtime and the fiber's function.
 #include "sched/fiber_end.hpp"
 
-#include <mutex>
+#include <exception>
+#include <utility>
 
 #include <cxxabi.h>
 
@@ -16,19 +17,28 @@ namespace thrum::sched {
 namespace {
 
 // An exception nobody can receive: as for std::thread, the process ends, after a report.
-[[noreturn]] void die_of_exception(const fiber_control& f) noexcept {
-  report_uncaught(f);
-  std::terminate();
+[[noreturn]] void die_of(const fiber_control& f) noexcept {
+  try {
+    std::rethrow_exception(f.failure);
+  } catch (...) {
+    report_uncaught(f);
+    std::terminate();
+  }
 }
 
+// The exchange publishes `failure`; from then on a joiner may release the fiber, though not free it: it still holds a
+// reference of its own until it has left its stack.
 void complete(fiber_control& f) noexcept {
-  runnable_batch joiners;
-  {
-    std::lock_guard held(f.join.lock);
-    f.finished = true;
-    claim_all(f.join.waiters, joiners);
+  waiter* who = f.joiner.exchange(fiber_control::ended(), std::memory_order_acq_rel);
+  if (who == fiber_control::nobody_will_join()) {
+    if (f.failure) die_of(f);
+  } else if (who && who->claim_episode(f.joiner_episode, claim_code::first_clause) == claim_result::resume) {
+    make_runnable(*who);
   }
-  make_runnable(joiners);
+}
+
+const waiter* as_waiter(const void* fiber) noexcept {
+  return static_cast<const waiter*>(static_cast<const fiber_control*>(fiber));
 }
 
 }  // namespace
@@ -41,7 +51,6 @@ void run_closure(fiber_control& f) noexcept {
   } catch (const abi::__forced_unwind&) {
     base::panic("pthread_exit or thread cancellation in a fiber: the thread belongs to all fibers");
   } catch (...) {
-    if (f.detached) die_of_exception(f);
     f.failure = std::current_exception();
   }
   complete(f);
@@ -50,22 +59,25 @@ void run_closure(fiber_control& f) noexcept {
 bool join(fiber_control& f, std::int64_t deadline_ns, bool shielded) {
   waiting w(shielded ? cancellation::none : cancellation::point);
   if (&w.self() == &f) base::panic("a fiber joins itself");
-  f.join.lock.lock();
-  if (f.finished) {
-    f.join.lock.unlock();
-    return true;
-  }
-  wait_node node(w);
+  if (f.joiner.load(std::memory_order_acquire) == fiber_control::ended()) return true;
   w.open();
-  push_back(f.join.waiters, node);
-  f.join.lock.unlock();
-  const auto code = w.park(deadline_ns, {"the end of a fiber", &f, [](const void* object) noexcept {
-                                           return static_cast<const waiter*>(static_cast<const fiber_control*>(object));
-                                         }});
+  f.joiner_episode = w.self().word();
+  waiter* before = nullptr;
+  // acq_rel: publishes the episode to complete(), or receives the failure from it.
+  if (!f.joiner.compare_exchange_strong(before, &w.self(), std::memory_order_acq_rel)) return true;
+  const auto code = w.park(deadline_ns, {"the end of a fiber", &f, &as_waiter});
   if (code == claim_code::first_clause) return true;
-  withdraw(f.join, node);
+  before = &w.self();
+  // When the fiber has ended meanwhile its end is delivered: a completion beats a cancellation.
+  if (!f.joiner.compare_exchange_strong(before, nullptr, std::memory_order_acq_rel)) return true;
   w.throw_if_cancelled(code);
   return false;
+}
+
+void detach(fiber_control& f) {
+  waiter* before = nullptr;
+  if (f.joiner.compare_exchange_strong(before, fiber_control::nobody_will_join(), std::memory_order_acq_rel)) return;
+  if (f.failure) std::rethrow_exception(std::exchange(f.failure, nullptr));
 }
 
 }  // namespace thrum::sched

@@ -4,13 +4,13 @@
 #include <mutex>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "sched/park.hpp"
 #include "sched/scheduler.hpp"
 
 namespace thrum::sched {
 namespace {
 
-constexpr unsigned dispatches_per_look = 64;
 constexpr std::uint32_t global_batch = run_queue::capacity / 2;
 constexpr std::int64_t poll_interval_ns = 100'000;     // With runnable fibers at hand the poller is looked at so often.
 constexpr std::int64_t neglected_after_ns = 1'000'000;  // A processor's timers and poller are served by others after.
@@ -76,6 +76,7 @@ void scheduler::overflow(processor& p, fiber_control& f) noexcept {
 }
 
 void scheduler::inject(fiber_control& f) noexcept {
+  base::refuse_after_fork();
   {
     std::lock_guard held(global_lock_);
     global_.push(&f);
@@ -113,7 +114,7 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
     runnable_batch due;
     const auto time = now();
     const bool neglected = p.is_neglected();
-    serve(p, time, due);
+    serve(p, time, p.has_runnable(), due);
     ready(due);
     if ((f = next_local(p, neglected))) break;
     if (p.shared && !searching) {
@@ -136,23 +137,16 @@ fiber_control* scheduler::next_local(processor& p, bool neglected) noexcept {
   const bool global_first = neglected || p.tick.load(std::memory_order_relaxed) % dispatches_per_look == 0;
   if (global_first)
     if (auto* f = take_global(p)) return f;
-  if (auto* f = policy_.pick(p)) return f;
+  if (auto* f = pick(p)) return f;
   return global_first ? nullptr : take_global(p);
 }
 
-void scheduler::serve(processor& p, std::int64_t time, runnable_batch& out) noexcept {
+void scheduler::serve(processor& p, std::int64_t time, bool poll, runnable_batch& out) noexcept {
   p.timers.fire_due(time, out);
   const bool look = time - p.served_at.load(std::memory_order_relaxed) > poll_interval_ns;
-  // With nothing runnable the worker is about to sleep in the poller anyway.
-  if (look && p.has_runnable()) look_at_poller(p, time, out);
+  if (look && poll) look_at_poller(p, time, out);
   if (look) p.served_at.store(time, std::memory_order_relaxed);
   if (p.is_neglected()) p.neglected.store(false, std::memory_order_relaxed);
-}
-
-void scheduler::serve_for_hog(processor& p, std::int64_t time, runnable_batch& out) noexcept {
-  p.timers.fire_due(time, out);
-  look_at_poller(p, time, out);
-  p.served_at.store(time, std::memory_order_relaxed);
 }
 
 void scheduler::look_at_poller(processor& p, std::int64_t time, runnable_batch& out) noexcept {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
 #include "sched/cancel.hpp"
@@ -25,6 +26,13 @@ constexpr std::size_t stack_size_max = std::size_t{1} << 32;
 
 std::atomic<std::uint64_t> next_serial{1};
 
+// True for the last holder. Who is alone needs no read-modify-write. acq_rel, and acquire: whoever frees the block has
+// seen what the other holder did with it.
+bool drop_reference(fiber_control& f) noexcept {
+  return f.references.load(std::memory_order_acquire) == 1 ||
+         f.references.fetch_sub(1, std::memory_order_acq_rel) == 1;
+}
+
 std::uint8_t class_of(std::size_t stack_size) {
   if (stack_size > stack_size_max)
     throw std::system_error(std::make_error_code(std::errc::not_enough_memory), "thrum: stack size above 4 GiB");
@@ -40,6 +48,7 @@ scheduler::scheduler(const scheduler_options& options, std::unique_ptr<seams> s)
       seams_(std::move(s)),
       clock_(seams_->clock()),
       policy_(seams_->policy()),
+      fifo_(dynamic_cast<pick_fifo*>(&policy_)),
       default_class_(class_of(options.stack_size)),
       fibers_(class_for(default_class_), options.fibers_max),
       monitor_(*this, options.pace) {
@@ -77,12 +86,12 @@ fiber_control& scheduler::create(const spawn_request& request) {
   const auto size_class = request.stack_size == 0 ? default_class_ : class_of(request.stack_size);
   runtime_section inside;
   processor* p = local_processor(inside.w);
+  if (!p) base::refuse_after_fork();
   fiber_control* f = take_block(p);
   if (!f)
     throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),
                             "thrum: no room for another fiber (fibers_max or address space)");
   f->size_class = size_class;
-  f->detached = false;
   f->hogged = false;
   if (!allocate_closure(*f, request) || (size_class != default_class_ && !bind_special_stack(*f))) {
     free_block(p, *f);
@@ -124,8 +133,7 @@ void scheduler::start(fiber_control& f) noexcept {
 }
 
 void scheduler::release(fiber_control& f) noexcept {
-  // acq_rel: whoever frees the block has seen what the other holder did with it.
-  if (f.references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (!drop_reference(f)) return;
   runtime_section inside;
   free_block(local_processor(inside.w), f);
 }
@@ -134,7 +142,7 @@ void scheduler::release(fiber_control& f) noexcept {
 void scheduler::retire(worker& w, fiber_control& f) noexcept {
   give_stack_back(w.p, std::exchange(f.stack, {}), f.size_class);
   f.phase.store(fiber_phase::done, std::memory_order_release);
-  if (f.references.fetch_sub(1, std::memory_order_acq_rel) == 1) free_block(w.p, f);
+  if (drop_reference(f)) free_block(w.p, f);
   count_ended(w.p);  // Last: from here on the scheduler may be found quiescent.
 }
 
@@ -183,8 +191,8 @@ fiber_control* scheduler::take_block(processor* p) {
 void scheduler::free_block(processor* p, fiber_control& f) noexcept {
   if (f.closure != f.storage) ::operator delete(f.closure, std::align_val_t{f.closure_align});
   f.closure = f.storage;
-  f.failure = nullptr;
-  f.finished = false;
+  if (f.failure) f.failure = nullptr;
+  f.joiner.store(nullptr, std::memory_order_relaxed);
   if (f.stack) give_stack_back(p, std::exchange(f.stack, {}), f.size_class);
   f.phase.store(fiber_phase::free, std::memory_order_release);
   if (!p) return fibers_.give_back(&f, &f, 1);
@@ -231,10 +239,11 @@ bool scheduler::bind_special_stack(fiber_control& f) {
 
 context::stack_ref scheduler::take_stack(processor* p, fiber_control& f) noexcept {
   if (f.stack) return f.stack;
+  if (p && p->stack_count > 0) [[likely]] return p->stacks[--p->stack_count];
   auto& stacks = class_for(f.size_class);
   context::stack_ref s;
   if (p) {
-    if (p->stack_count == 0) p->stack_count = stacks.acquire({p->stacks, processor::stack_cache_max / 2});
+    p->stack_count = stacks.acquire({p->stacks, processor::stack_cache_max / 2});
     if (p->stack_count > 0) return p->stacks[--p->stack_count];
   }
   // Every control block has a stack's worth of capacity, but the other processors' caches may hold what is missing.

@@ -29,6 +29,7 @@
 #include "sched/fiber_pool.hpp"
 #include "sched/idle_set.hpp"
 #include "sched/monitor.hpp"
+#include "sched/pick_fifo.hpp"
 #include "sched/processor.hpp"
 #include "sched/seams.hpp"
 #include "sched/worker.hpp"
@@ -54,6 +55,9 @@ struct spawn_request {
 
 class scheduler {
  public:
+  // After so many dispatches a worker looks at the global queue, the timers and the poller even if it has fibers to run.
+  static constexpr unsigned dispatches_per_look = 64;
+
   scheduler(const scheduler_options& options, std::unique_ptr<seams> s);
   ~scheduler();  // All fibers must have ended.
   scheduler(const scheduler&) = delete;
@@ -74,9 +78,12 @@ class scheduler {
 
   // --- The worker loop.
   fiber_control* find_work(worker& w) noexcept;  // Null at shutdown.
-  fiber_control* pick(processor& p) noexcept { return policy_.pick(p); }
-  void serve(processor& p, std::int64_t now, runnable_batch& out) noexcept;
-  void serve_for_hog(processor& p, std::int64_t now, runnable_batch& out) noexcept;  // Its worker will not sleep soon.
+  fiber_control* pick(processor& p) noexcept {
+    // The default policy is known to the compiler; others cost an indirect call.
+    return fifo_ ? fifo_->pick_fifo::pick(p) : policy_.pick(p);
+  }
+  // Fires what is due; looks at the poller, when `poll` says so, at intervals.
+  void serve(processor& p, std::int64_t now, bool poll, runnable_batch& out) noexcept;
   void retire(worker& w, fiber_control& f) noexcept;
   context::stack_ref take_stack(processor* p, fiber_control& f) noexcept;
   void wake_idle() noexcept;
@@ -150,6 +157,7 @@ class scheduler {
   const std::unique_ptr<seams> seams_;
   clock_source& clock_;
   pick_policy& policy_;
+  pick_fifo* const fifo_;  // The same, if it is the default policy.
   const std::uint8_t default_class_;
   std::vector<std::unique_ptr<processor>> processors_;
 

@@ -1,18 +1,13 @@
-// The runtime's only thread_local that fibers see, behind accessors that cannot be inlined or folded.
+// The runtime's only thread_local that fibers see; read by the assembly in self.hpp.
 #include "sched/self.hpp"
 
-namespace thrum::sched {
-namespace {
-
-[[gnu::tls_model("initial-exec")]] thread_local worker* self = nullptr;
-
-}  // namespace
-
-worker* this_worker() noexcept {
-  asm volatile("" ::: "memory");
-  return self;
+extern "C" {
+[[gnu::used, gnu::visibility("hidden"), gnu::tls_model("initial-exec")]] thread_local thrum::sched::worker*
+    thrum_this_worker = nullptr;
 }
 
-void set_this_worker(worker* w) noexcept { self = w; }
+namespace thrum::sched {
+
+void set_this_worker(worker* w) noexcept { thrum_this_worker = w; }
 
 }  // namespace thrum::sched

@@ -1,8 +1,10 @@
 // Who am I: the worker that the calling OS thread is, if any.
 //
-// A fiber may continue on another OS thread after any switch, so the address of a thread_local must not be carried
-// across one. The compiler would do so if it could inline this function or deduce that two calls return the same
-// value; noipa (GCC) and the volatile assembly inside forbid both, under LTO too. tests/migration_test.cpp checks it.
+// A fiber may continue on another OS thread after any switch, so neither the address of a thread_local nor its value
+// may be carried across one. A compiler that sees a thread_local does carry its address (GCC 12 calls even a noinline
+// accessor once for two uses). So the accessor is volatile assembly, which is never merged, hoisted or deduced to be
+// constant, under LTO neither; the variable has a C name and the initial-exec model for it.
+// tests/migration_test.cpp checks it.
 #pragma once
 
 namespace thrum::sched {
@@ -10,12 +12,24 @@ namespace thrum::sched {
 class worker;
 
 // Null on threads that are not workers.
-#if defined(__clang__)
-[[gnu::noinline]]
-#else
-[[gnu::noipa]]
+[[gnu::always_inline]] inline worker* this_worker() noexcept {
+  worker* w;
+#if defined(__x86_64__)
+  asm volatile(
+      "movq thrum_this_worker@gottpoff(%%rip), %0\n\t"
+      "movq %%fs:(%0), %0"
+      : "=r"(w));
+#elif defined(__aarch64__)
+  void* base;
+  asm volatile(
+      "adrp %0, :gottprel:thrum_this_worker\n\t"
+      "ldr %0, [%0, #:gottprel_lo12:thrum_this_worker]\n\t"
+      "mrs %1, tpidr_el0\n\t"
+      "ldr %0, [%1, %0]"
+      : "=&r"(w), "=&r"(base));
 #endif
-worker* this_worker() noexcept;
+  return w;
+}
 
 void set_this_worker(worker* w) noexcept;
 

@@ -9,12 +9,14 @@
 #include <mutex>
 #include <new>
 
+#include <pthread.h>
 #include <sys/auxv.h>
 #include <ucontext.h>
 
 #include <thrum/detail/spinlock.hpp>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "context/unwind.hpp"
 #include "os/memory.hpp"
 #include "os/report.hpp"
@@ -34,6 +36,8 @@ detail::spinlock registry_lock;
 int registered = 0;
 struct sigaction previous_segv, previous_bus, previous_quit;
 bool quit_installed = false;
+sigset_t signal_mask;  // Of the thread that made the first scheduler: workers block signals, their children do not.
+const fiber_control* forking_fiber = nullptr;  // In a forked child: whose thread this was.
 
 // The state of a thread interrupted by a signal, as a context that can be unwound.
 context::context interrupted(const void* ucontext) noexcept {
@@ -89,7 +93,8 @@ void on_quit(int) {
 }
 
 void on_panic() noexcept {
-  if (const fiber_control* f = current_fiber()) {
+  const fiber_control* running = current_fiber();
+  if (const fiber_control* f = running ? running : forking_fiber) {
     os::report("in ");
     describe(*f);
     os::report("\n");
@@ -99,7 +104,23 @@ void on_panic() noexcept {
   context::print(t);
 }
 
+// The child has this thread only. It becomes a stranger to its worker, so that its calls take the way of plain threads,
+// where they are refused (base/fork.hpp).
+void after_fork_in_child() noexcept {
+  bool had_runtime = false;
+  for (auto& slot : schedulers) had_runtime |= slot.load(std::memory_order_relaxed) != nullptr;
+  if (!had_runtime) return;
+  base::forked_away.store(true, std::memory_order_relaxed);
+  if (quit_installed) ::sigaction(SIGQUIT, &previous_quit, nullptr);  // There is no monitor to serve it.
+  if (!this_worker()) return;
+  forking_fiber = current_fiber();
+  set_this_worker(nullptr);
+  ::pthread_sigmask(SIG_SETMASK, &signal_mask, nullptr);
+}
+
 void install_handlers() noexcept {
+  [[maybe_unused]] static const int once = ::pthread_atfork(nullptr, nullptr, &after_fork_in_child);
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &signal_mask);
   struct sigaction action{};
   action.sa_sigaction = &on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
@@ -126,6 +147,7 @@ void remove_handlers() noexcept {
 }  // namespace
 
 void install_diagnostics(scheduler& s) {
+  base::refuse_after_fork();
   std::lock_guard held(registry_lock);
   for (auto& slot : schedulers) {
     if (slot.load(std::memory_order_relaxed)) continue;

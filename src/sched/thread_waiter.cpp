@@ -1,8 +1,13 @@
-// Parking plain threads.
+// Parking plain threads, and the pool of their waiters.
 #include "sched/thread_waiter.hpp"
 
 #include <bit>
+#include <mutex>
+#include <utility>
 
+#include <thrum/detail/spinlock.hpp>
+
+#include "base/fork.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
 
@@ -17,13 +22,43 @@ const std::atomic<std::uint32_t>& low_half_of(const std::atomic<std::uint64_t>& 
   return reinterpret_cast<const std::atomic<std::uint32_t>&>(word);
 }
 
+detail::spinlock pool_lock;
+thread_waiter* pool = nullptr;  // Guarded by pool_lock.
+
 }  // namespace
 
-thread_waiter::thread_waiter() noexcept : waiter(waiter_kind::thread), tid(os::thread_id()) {}
+// The calling thread's waiter, from its first use to the thread's end.
+struct thread_waiter::lease {
+  ~lease() {
+    std::lock_guard held(pool_lock);
+    waiter->next_free_ = pool;
+    pool = std::exchange(waiter, nullptr);
+  }
+  static thread_local thread_waiter* waiter;
+};
+thread_local thread_waiter* thread_waiter::lease::waiter = nullptr;
+
+thread_waiter& thread_waiter::take() noexcept {
+  thread_waiter* w;
+  {
+    std::lock_guard held(pool_lock);
+    w = pool;
+    if (w) pool = w->next_free_;
+  }
+  if (!w) w = new thread_waiter;
+  w->tid_.store(os::thread_id(), std::memory_order_relaxed);
+  return *w;
+}
 
 thread_waiter& thread_waiter::mine() noexcept {
-  thread_local thread_waiter w;
-  return w;
+  base::refuse_after_fork();
+  if (!lease::waiter) [[unlikely]] {
+    lease::waiter = &take();
+    // A destructor of a thread_local that runs after this one's gets a waiter that is not given back.
+    static thread_local lease until_the_thread_ends;
+    (void)&until_the_thread_ends;
+  }
+  return *lease::waiter;
 }
 
 void thread_waiter::park(std::int64_t deadline_ns) noexcept {
@@ -38,7 +73,10 @@ void thread_waiter::park(std::int64_t deadline_ns) noexcept {
   parked.fetch_sub(1, std::memory_order_seq_cst);
 }
 
-void thread_waiter::resume() noexcept { os::futex_wake(low_half_of(word_address()), 1); }
+void thread_waiter::resume() noexcept {
+  base::refuse_after_fork();
+  os::futex_wake(low_half_of(word_address()), 1);
+}
 
 int thread_waiter::parked_threads() noexcept { return parked.load(std::memory_order_seq_cst); }
 

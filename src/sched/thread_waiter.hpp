@@ -1,4 +1,7 @@
 // A plain OS thread as a waiter: it sleeps on a futex on the low half of its own word.
+//
+// Waiters are never freed, only passed on to another thread: whoever has claimed one still looks at it, when its
+// thread may have seen the claim, gone on and ended.
 #pragma once
 
 #include <atomic>
@@ -9,11 +12,9 @@
 
 namespace thrum::sched {
 
-class thread_waiter : public waiter {
+class alignas(16) thread_waiter : public waiter {  // The alignment leaves room for the mutex's bits.
  public:
-  thread_waiter() noexcept;
-
-  // The calling thread's; lives as long as the thread.
+  // The calling thread's; its as long as the thread lives.
   static thread_waiter& mine() noexcept;
 
   // After open_episode() and enqueueing: sleeps until claimed, at the latest when the deadline claims.
@@ -23,7 +24,16 @@ class thread_waiter : public waiter {
   // Threads of this process that are asleep in park(), for the proof of deadlocks.
   static int parked_threads() noexcept;
 
-  const int tid;
+  int tid() const noexcept { return tid_.load(std::memory_order_relaxed); }
+
+ private:
+  struct lease;
+
+  thread_waiter() noexcept : waiter(waiter_kind::thread) {}
+  static thread_waiter& take() noexcept;
+
+  std::atomic<int> tid_{0};
+  thread_waiter* next_free_ = nullptr;
 };
 
 }  // namespace thrum::sched

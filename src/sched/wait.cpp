@@ -62,18 +62,7 @@ void claim_all(detail::wait_list& list, runnable_batch& out) noexcept {
   }
 }
 
-waiter& current_waiter() noexcept {
-  if (auto* f = current_fiber()) return *f;
-  return thread_waiter::mine();
-}
-
-bool begin_call() noexcept {
-  worker* w = this_worker();
-  if (!w || !w->current) return false;
-  auto* f = w->current;
-  if (w->should_yield()) [[unlikely]] worker::yield_if_asked();
-  return f->cancel_pending.load(std::memory_order_acquire);
-}
+waiter& this_thread_waiter() noexcept { return thread_waiter::mine(); }
 
 std::uint32_t random_below(std::uint32_t bound) noexcept {
   {
@@ -90,50 +79,23 @@ std::int64_t now_ns() noexcept {
   return w ? w->home.now() : os::now_ns();
 }
 
-waiting::waiting(cancellation c) : self_(nullptr), cancellation_(c) {
-  worker* w = this_worker();
-  if (!w || !w->current) {
-    self_ = &thread_waiter::mine();
-    return;
-  }
-  auto* f = w->current;
-  self_ = f;
-  if (w->should_yield()) [[unlikely]] worker::yield_if_asked();
-  if (c == cancellation::none) return;
-  // Level-triggered: a cancelled scope is noticed even by a call that would not have to wait.
-  already_cancelled_ = f->cancel_pending.load(std::memory_order_acquire);
-  if (already_cancelled_ && c == cancellation::point) throw cancelled{};
+void waiting::throw_cancelled() { throw cancelled{}; }
+
+void waiting::park_thread(std::int64_t deadline_ns) noexcept {
+  static_cast<thread_waiter*>(self_)->park(deadline_ns == never ? os::no_deadline : deadline_ns);
 }
 
-waiting::~waiting() {
-  if (episode_ != 0) self_->close_episode();
-}
-
-claim_code waiting::park(std::int64_t deadline_ns, const wait_reason& reason) {
-  THRUM_ASSERT(episode_ != 0);
-  if (self_->kind() == waiter_kind::fiber) {
-    auto& f = *static_cast<fiber_control*>(self_);
-    f.reason = reason;
-    park_fiber(f, deadline_ns);
-  } else {
-    static_cast<thread_waiter*>(self_)->park(deadline_ns == never ? os::no_deadline : deadline_ns);
-  }
-  return self_->code();
-}
-
-void waiting::park_fiber(fiber_control& f, std::int64_t deadline_ns) {
+void waiting::park_until(fiber_control& f, std::int64_t deadline_ns) {
   timer timeout;
-  worker* w = this_worker();
-  w->enter();
-  if (deadline_ns != never) {
-    timeout.when = deadline_ns;
-    timeout.who = &f;
-    timeout.episode = episode_;
-    w->home.arm(timeout);
+  timeout.when = deadline_ns;
+  timeout.who = &f;
+  timeout.episode = episode_;
+  {
+    runtime_section inside;
+    f.home->arm(timeout);
   }
-  worker::suspend(*w, after_switch::park);
-  this_worker()->leave();
-  if (deadline_ns != never && f.code() != claim_code::timed_out) timer_set::cancel(timeout);
+  suspend_fiber();
+  if (f.code() != claim_code::timed_out) timer_set::cancel(timeout);
 }
 
 void waiting::throw_if_cancelled(claim_code code) const {

@@ -20,16 +20,25 @@
 
 #include <thrum/detail/wait_queue.hpp>
 
+#include "base/fork.hpp"
 #include "os/futex.hpp"
 #include "sched/fiber_control.hpp"
 #include "sched/park.hpp"
 #include "sched/seams.hpp"
 #include "sched/timers.hpp"
 #include "sched/waiter.hpp"
+#include "sched/worker.hpp"
 
 namespace thrum::sched {
 
 class waiting;
+
+// The calling fiber or thread.
+waiter& this_thread_waiter() noexcept;
+inline waiter& current_waiter() noexcept {
+  auto* f = current_fiber();
+  return f ? *f : this_thread_waiter();
+}
 
 struct wait_node {
   wait_node(waiting& w, void* slot = nullptr, claim_code code = claim_code::first_clause) noexcept;
@@ -71,11 +80,42 @@ enum class cancellation {
   none,      // Not a cancellation point: locks, shielded waits.
 };
 
+// At the start of a call that may suspend: gives way when it is time. True when the calling fiber's scope is cancelled.
+inline bool begin_call() noexcept {
+  worker* w = this_worker();
+  if (!w || !w->current) {
+    base::refuse_after_fork();
+    return false;
+  }
+  auto* f = w->current;
+  worker::begin_suspending_call(*w);
+  return f->cancel_pending.load(std::memory_order_acquire);
+}
+
+// At the start of a call that never suspends but fails in a cancelled scope.
+inline bool call_is_cancelled() noexcept {
+  auto* f = current_fiber();
+  if (f) return f->cancel_pending.load(std::memory_order_acquire);
+  base::refuse_after_fork();
+  return false;
+}
+
 // One episode of waiting of the calling fiber or thread.
 class waiting {
  public:
-  explicit waiting(cancellation c);
-  ~waiting();
+  explicit waiting(cancellation c) : self_(&current_waiter()), cancellation_(c) {
+    const bool pending = begin_call();
+    if (c == cancellation::none) return;
+    // Level-triggered: a cancelled scope is noticed even by a call that would not have to wait.
+    already_cancelled_ = pending;
+    if (pending && c == cancellation::point) throw_cancelled();
+  }
+  // For a call that has done begin_call() itself, and now finds that it must wait.
+  struct begun {};
+  waiting(begun, cancellation c) noexcept : self_(&current_waiter()), cancellation_(c) {}
+  ~waiting() {
+    if (episode_ != 0) self_->close_episode();
+  }
   waiting(const waiting&) = delete;
   waiting& operator=(const waiting&) = delete;
 
@@ -86,14 +126,32 @@ class waiting {
 
   // Waits to be claimed. `deadline_ns` is in the scheduler's clock. On cancellation::point throws only through
   // throw_if_cancelled(), which the primitive calls once it has cleaned up.
-  claim_code park(std::int64_t deadline_ns, const wait_reason& reason);
+  claim_code park(std::int64_t deadline_ns, const wait_reason& reason) {
+    if (self_->kind() == waiter_kind::fiber) {
+      auto& f = *static_cast<fiber_control*>(self_);
+      f.reason = reason;
+      if (deadline_ns == never) suspend_fiber();
+      else park_until(f, deadline_ns);
+    } else {
+      park_thread(deadline_ns);
+    }
+    return self_->code();
+  }
   void throw_if_cancelled(claim_code code) const;
 
   // After a wait in a loop: ready for the next open().
   void close() noexcept { self_->close_episode(); }
 
  private:
-  void park_fiber(fiber_control& f, std::int64_t deadline_ns);
+  [[noreturn]] static void throw_cancelled();
+  static void suspend_fiber() noexcept {
+    worker* w = this_worker();
+    w->enter();
+    worker::suspend(*w, after_switch::park);
+    this_worker()->leave();
+  }
+  void park_thread(std::int64_t deadline_ns) noexcept;
+  void park_until(fiber_control& f, std::int64_t deadline_ns);
 
   waiter* self_;
   const cancellation cancellation_;
@@ -103,13 +161,6 @@ class waiting {
 
 inline wait_node::wait_node(waiting& w, void* slot, claim_code code) noexcept
     : who(&w.self()), code(code), slot(slot) {}
-
-// The calling fiber or thread.
-waiter& current_waiter() noexcept;
-
-// At the start of a call that may suspend but need not open an episode: gives way when asked to. True when the calling
-// fiber's scope is cancelled.
-bool begin_call() noexcept;
 
 // Uniform below `bound`, from the processor's random source.
 std::uint32_t random_below(std::uint32_t bound) noexcept;

@@ -7,6 +7,7 @@
 #include <cxxabi.h>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
 #include "sched/diagnose.hpp"
@@ -21,7 +22,6 @@ namespace {
 constexpr int entries_per_look = 128;            // enter() reads the clock this often,
 constexpr std::int64_t slice_ns = 1'000'000;     // and a fiber that has run so long gives way.
 constexpr std::int64_t overrun_ns = 5'000'000;   // One that then does not suspend loses its processor.
-constexpr unsigned dispatches_per_look = 64;     // The loop looks at global queue, timers and poller this often.
 
 // The stack tops are staggered by up to a kibibyte, so that a million fibers do not fight for the same cache sets.
 std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<std::uintptr_t>(&f) / 448 % 16) * 64; }
@@ -31,29 +31,9 @@ std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<
 // ---------------------------------------------------------------------------------------------------------------
 // Switching.
 
-THRUM_NO_TSAN void worker::suspend(worker& w, after_switch what) noexcept {
-  fiber_control* next = nullptr;
-  if (w.p && w.p->tick.load(std::memory_order_relaxed) % dispatches_per_look != 0 && !w.p->is_neglected())
-    next = w.home.pick(*w.p);
-  switch_away(w, what, next);
-}
-
-void worker::yield(worker& w) noexcept {
-  if (w.should_yield()) return switch_away(w, after_switch::yield_global, nullptr);
-  auto& tick = w.p->tick;
-  const auto t = tick.load(std::memory_order_relaxed);
-  if (t % dispatches_per_look == 0 || w.p->is_neglected()) return switch_away(w, after_switch::yield, nullptr);
-  if (auto* next = w.home.pick(*w.p)) return switch_away(w, after_switch::yield, next);
-  tick.store(t + 1, std::memory_order_relaxed);  // Nobody else is here; the monitor sees that we yield.
-}
-
-THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
-  suspend(w, after_switch::retire);
-  __builtin_unreachable();
-}
-
-// Not instrumented: ThreadSanitizer's shadow stack changes in the middle.
-[[gnu::noinline]] THRUM_NO_TSAN void worker::switch_away(worker& w, after_switch what, fiber_control* next) noexcept {
+// Not instrumented: ThreadSanitizer's shadow stack changes in the middle. Inlined into the few places that switch,
+// because after a switch the processor mispredicts the return from every function in between.
+[[gnu::always_inline]] THRUM_NO_TSAN inline void worker::switch_away(worker& w, after_switch what, fiber_control* next) noexcept {
   fiber_control& self = *w.current;
   self.exceptions = *w.exceptions_;
   self.error_number = *w.errno_;
@@ -70,6 +50,28 @@ THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
   *here.exceptions_ = self.exceptions;
   *here.errno_ = self.error_number;
   here.finish_switch();
+}
+
+[[gnu::noinline]] THRUM_NO_TSAN void worker::suspend(worker& w, after_switch what) noexcept {
+  fiber_control* next = nullptr;
+  if (w.p && w.p->tick.load(std::memory_order_relaxed) % scheduler::dispatches_per_look != 0 && !w.p->is_neglected())
+    next = w.home.pick(*w.p);
+  switch_away(w, what, next);
+}
+
+[[gnu::noinline]] THRUM_NO_TSAN void worker::yield(worker& w) noexcept {
+  if (w.should_yield()) return switch_away(w, after_switch::yield_global, nullptr);
+  auto& tick = w.p->tick;
+  const auto t = tick.load(std::memory_order_relaxed);
+  if (t % scheduler::dispatches_per_look == 0 || w.p->is_neglected())
+    return switch_away(w, after_switch::yield, nullptr);
+  if (auto* next = w.home.pick(*w.p)) return switch_away(w, after_switch::yield, next);
+  tick.store(t + 1, std::memory_order_relaxed);  // Nobody else is here; the monitor sees that we yield.
+}
+
+THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
+  suspend(w, after_switch::retire);
+  __builtin_unreachable();
 }
 
 // The worker loop enters a fiber; returns when a fiber switches back to the loop.
@@ -90,7 +92,7 @@ void worker::prepare(fiber_control& f) noexcept {
   f.stack = home.take_stack(p, f);
   const auto size = std::size_t{1} << f.size_class;
   context::adopt_stack(f.sanitizer, f.stack.base(), size);
-  context::make(f.ctx, f.stack.base() + size - stagger(f), &fiber_main, &f);
+  context::make(f.ctx, f.stack.base() + size - stagger(f), &fiber_main, &f, fp_control_);
   f.phase.store(fiber_phase::started, std::memory_order_release);
 }
 
@@ -128,14 +130,14 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) noexcept {
     w.leave();
   }
   run_closure(f);
-  worker& w = *this_worker();
-  w.enter();
-  finish(w);
+  worker* w = this_worker();
+  if (!w) [[unlikely]] base::die_after_fork();  // A forked child has come to the end of the fiber.
+  w->enter();
+  finish(*w);
 }
 
-void worker::yield_if_asked() noexcept {
+[[gnu::noinline]] THRUM_NO_TSAN void worker::give_way_if_asked() noexcept {
   worker* w = this_worker();
-  if (!w || !w->current || !w->should_yield()) return;
   w->enter();
   if (w->should_yield()) {
     switch_away(*w, after_switch::yield_global, nullptr);
@@ -170,22 +172,20 @@ void worker::lose_processor() noexcept {
 }
 
 // A fiber that calls the runtime all the time but never waits would win every race for the processor: so it is timed
-// here. It serves timers and poller itself, gives way at its next call that may suspend, and if it makes no such call
-// passes its processor on.
+// here. It serves timers and poller itself, and gives way at its next call that may suspend as soon as that made
+// somebody runnable, or when its slice is over. If it makes no such call it passes its processor on.
 void worker::check_slice() noexcept {
   const auto now = home.now();
   const auto tick = p->tick.load(std::memory_order_relaxed);
-  if (p->slice_tick != tick) {
-    p->slice_tick = tick;
-    p->slice_start = now;
-    return;
-  }
-  if (now - p->slice_start < slice_ns) return;
+  if (std::exchange(p->slice_tick, tick) != tick) p->slice_start = now;
   runnable_batch batch;
-  home.serve_for_hog(*p, now, batch);
+  home.serve(*p, now, true, batch);
+  const bool woke = !batch.empty();
   home.ready(batch);
-  if (now - p->slice_start > overrun_ns && (p->has_runnable() || home.global_size() > 0)) pass_on_processor();
-  else yield_wanted_ = true;
+  if (!p->has_runnable() && home.global_size() == 0) return;
+  const auto ran = now - p->slice_start;
+  if (ran > overrun_ns) pass_on_processor();
+  else if (woke || ran > slice_ns) yield_wanted_ = true;
 }
 
 void worker::pass_on_processor() noexcept {
@@ -245,6 +245,7 @@ void worker::main_loop() noexcept {
   errno_ = &errno;
   exceptions_ = reinterpret_cast<exception_state*>(abi::__cxa_get_globals());
   context::adopt_thread_stack(sanitizer_);
+  fp_control_ = context::read_fp_control();
   os::want_exact_timers();
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   prepare_signal_stack();

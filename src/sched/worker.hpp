@@ -88,11 +88,13 @@ class alignas(64) worker {
   static void yield(worker& w) noexcept;
   [[noreturn]] static void finish(worker& w) noexcept;
 
-  // At the start of a call that may suspend: gives way when the monitor has asked, queues when the processor is lost.
-  static void yield_if_asked() noexcept;
-  bool should_yield() const noexcept {
-    return yield_wanted_ || !p || retake_.load(std::memory_order_relaxed) != none;
+  // At the start of a call that may suspend: counts it, and gives way when the monitor has asked, the fiber's time is
+  // up, timers are due, or the processor is lost.
+  static void begin_suspending_call(worker& w) noexcept {
+    if (--w.budget_ < 0 || w.yield_wanted_ || w.retake_.load(std::memory_order_relaxed) != none) [[unlikely]]
+      give_way_if_asked();
   }
+  bool should_yield() const noexcept { return yield_wanted_ || !p; }
 
   // --- The monitor's side of the protocol (see above). True: the caller now owns the processor.
   bool try_retake() noexcept;
@@ -121,6 +123,7 @@ class alignas(64) worker {
   friend class scheduler;
 
   static void switch_away(worker& w, after_switch what, fiber_control* next) noexcept;
+  static void give_way_if_asked() noexcept;
   void enter_slow() noexcept;
   void lose_processor() noexcept;
   void check_slice() noexcept;
@@ -143,6 +146,7 @@ class alignas(64) worker {
   after_switch after_ = after_switch::nothing;
   fiber_control* leaving_ = nullptr;
   context::context ctx_;  // Of the scheduler loop on the thread's own stack.
+  std::uint64_t fp_control_ = 0;  // With which fibers start, whatever the fiber before them has set.
   [[no_unique_address]] context::sanitizer_state sanitizer_;
   exception_state* exceptions_ = nullptr;  // This thread's __cxa_eh_globals,
   int* errno_ = nullptr;                   // and its errno: the compiler would keep either address across a switch.

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "sched/cancel.hpp"
 #include "sched/park.hpp"
 #include "sched/scheduler.hpp"
@@ -169,6 +170,7 @@ void scope_closer::operator()(scope_core* s) const noexcept {
 
 scope_handle open_scope(std::chrono::nanoseconds deadline, bool shield) {
   auto* f = sched::current_fiber();
+  if (!f) base::refuse_after_fork();
   if (!f) throw std::logic_error("thrum: a scope needs a fiber: open it in one");
   return scope_handle(new scope_core(*f, deadline, shield));
 }

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
+#include <type_traits>
 
 namespace thrum::detail {
 
@@ -10,13 +12,14 @@ namespace thrum::detail {
 struct element_type {
   std::size_t size;
   std::size_t align;
+  bool bytes;                                   // Moved by copying its bytes; needs no destruction.
   void (*move)(void* to, void* from) noexcept;  // Constructs *to from *from, which stays alive, moved from.
   void (*destroy)(void* element) noexcept;
 };
 
 template <class T>
 inline constexpr element_type element_type_of{
-    sizeof(T), alignof(T),
+    sizeof(T), alignof(T), std::is_trivially_copyable_v<T>,
     [](void* to, void* from) noexcept { ::new (to) T(static_cast<T&&>(*static_cast<T*>(from))); },
     [](void* element) noexcept { static_cast<T*>(element)->~T(); }};
 

@@ -25,7 +25,9 @@ std::int64_t deadline_after(std::chrono::duration<Rep, Period> d) noexcept {
 template <class Clock, class Duration>
 std::int64_t deadline_at(std::chrono::time_point<Clock, Duration> t) noexcept {
   if (t == std::chrono::time_point<Clock, Duration>::max()) return never;
-  return deadline_after(t - Clock::now());
+  const auto now = Clock::now();
+  if (t <= now) return now_ns();  // The difference to a time long ago would overflow.
+  return deadline_after(t - now);
 }
 
 }  // namespace thrum::detail

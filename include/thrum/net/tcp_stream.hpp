@@ -66,7 +66,7 @@ class tcp_stream : public socket {
  private:
   friend class tcp_listener;
   explicit tcp_stream(int fd) noexcept : socket(fd) {}
-  bool wait_for_connection(std::error_code& error);
+  void wait_for_connection(std::error_code& error);
   std::error_code pending_error() const noexcept;
 
   bool broken_ = false;  // A write stopped in the middle.

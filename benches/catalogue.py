@@ -1,0 +1,141 @@
+"""What the benchmarks are and what thrum wants to reach: data only.
+
+A bench is run with one worker (`w1`) and with all of them (`wall`). A program may print several results,
+told apart by a suffix of the variant. The goals are ratios to a peer measured in the same run, or, without
+a peer, plain limits.
+"""
+
+from dataclasses import dataclass, field
+
+PEERS = ["go", "boost-fiber", "tokio", "thread", "erlang", "epoll-c"]
+EVERY_PEER_BUT_LOOP = PEERS[:-1]
+
+
+@dataclass(frozen=True)
+class Bench:
+    name: str
+    question: str
+    peers: list
+    variants: tuple = ("w1", "wall")
+    # One program run each; the second element is for --quick.
+    argument_sets: tuple = ((),)
+    quick_argument_sets: tuple = None
+    # A server program driven by load_client: (variant suffix, client arguments, server arguments).
+    loads: tuple = ()
+    # The most rounds that a peer (or "*") takes part in, because they are long or hopeless.
+    rounds_max: dict = field(default_factory=dict)
+
+
+def hogs(seconds, kinds):
+    return tuple(("--seconds", seconds, "--kind", k, "--hogs", h) for k, h in kinds)
+
+
+HOG_CASES = (("spin", "1"), ("spin", "4"), ("syscall", "1"), ("syscall", "4"), ("call", "1"), ("call", "4"))
+HOG_CASES_QUICK = (("spin", "1"), ("spin", "4"), ("syscall", "1"), ("call", "1"))
+
+BENCHES = [
+    Bench("yield", "8 fibers yield in a loop: one yield", EVERY_PEER_BUT_LOOP),
+    Bench("spawn_join", "start one, wait for its end; batch: start 1,000, wait for all", EVERY_PEER_BUT_LOOP),
+    Bench("chan_pingpong", "a round trip over two unbuffered channels", EVERY_PEER_BUT_LOOP),
+    Bench("chan_throughput", "a message through a channel of 128, 1 or 4 at each end", EVERY_PEER_BUT_LOOP),
+    Bench("select", "a message chosen among 4 unbuffered channels", ["go", "tokio", "erlang"]),
+    Bench("mutex", "8 contenders: lock, increment, unlock", ["go", "boost-fiber", "tokio", "thread"]),
+    Bench("skynet", "a tree with a million leaves, sums over unbuffered channels: one leaf",
+          ["go", "boost-fiber", "tokio", "erlang"]),
+    Bench("ring", "1,000 in a ring of unbuffered channels pass a token on: one hop", EVERY_PEER_BUT_LOOP),
+    Bench("timers", "a wait with a limit of 1 h that data cut short, 1,000 at once; scope: a deadline set and "
+          "cancelled", EVERY_PEER_BUT_LOOP),
+    Bench("parked_memory", "sleepers, all alive at once",  EVERY_PEER_BUT_LOOP,
+          argument_sets=(("--count", "1000000", "--seconds", "14"), ("--count", "100000", "--seconds", "5")),
+          quick_argument_sets=(("--count", "100000", "--seconds", "5"),),
+          rounds_max={"*": 3, "boost-fiber": 1, "tokio": 1, "thread": 1, "erlang": 1}),
+    Bench("hog_fairness", "a 1 ms ticker beside hogs that spin, block in system calls, or call without waiting",
+          EVERY_PEER_BUT_LOOP,
+          argument_sets=hogs("3", HOG_CASES), quick_argument_sets=hogs("1", HOG_CASES_QUICK),
+          rounds_max={"go": 1, "boost-fiber": 1, "tokio": 1, "erlang": 1}),
+    Bench("echo", "TCP, 64 bytes, server on one core, load on another",
+          ["go", "tokio", "thread", "erlang", "epoll-c"], variants=("w1",),
+          loads=(("100", ("--connections", "100"), ()), ("1000", ("--connections", "1000"), ())),
+          rounds_max={"tokio": 3, "thread": 3, "erlang": 3}),
+    Bench("c10k", "10,000 connections, each request waits 100 ms; server on one core, load on another",
+          ["go", "tokio", "thread", "erlang", "epoll-c"], variants=("w1",),
+          loads=(("", ("--connections", "10000", "--spread-ms", "100"), ()),
+                 ("borrow", ("--connections", "10000", "--spread-ms", "100"), ("--borrow",))),
+          rounds_max={"tokio": 3, "thread": 3, "erlang": 1}),
+]
+
+# What a peer is not asked to do, because it would take too long or cannot: (bench, peer, argument or suffix).
+LEFT_OUT = {
+    ("parked_memory", "boost-fiber", "1000000"),  # 128 KiB of address space and a mapping each
+    ("parked_memory", "thread", "1000000"),
+    ("parked_memory", "thread", "100000"),
+    ("hog_fairness", "erlang", "syscall"),  # a process there cannot block in a system call
+    ("c10k", "*", "borrow"),  # only thrum's server makes that difference
+}
+
+# Threads cannot number a million: they are asked for as many as usually fit, and compared per thread.
+INSTEAD = {("parked_memory", "thread"): (("--count", "10000", "--seconds", "5"),)}
+
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class Goal:
+    bench: str
+    variant: str  # with its suffix
+    metric: str
+    relation: str  # "<=" or ">="
+    limit: float
+    peer: str = None  # None: a plain limit
+
+    def near_parity(self):
+        return self.peer is not None and 0.9 <= self.limit <= 1.1
+
+
+def at_most(bench, variants, metric, **limits):
+    return [Goal(bench, v, metric, "<=", limit, peer.replace("_", "-"))
+            for v in variants for peer, limit in limits.items()]
+
+
+def at_least(bench, variants, metric, **limits):
+    return [Goal(bench, v, metric, ">=", limit, peer.replace("_", "-"))
+            for v in variants for peer, limit in limits.items()]
+
+
+HOGGED = [f"{v}-{kind}-{n}x" for v in ("w1", "wall") for kind, n in HOG_CASES]
+
+GOALS = [
+    *at_most("yield", ["w1"], "ns_op", go=0.25, boost_fiber=0.3),
+    *at_most("spawn_join", ["w1", "w1-batch"], "ns_op", go=0.3, boost_fiber=0.15),
+    *at_most("chan_pingpong", ["w1", "wall"], "ns_op", go=0.3, tokio=0.4),
+    *at_most("chan_throughput", ["w1-1x1", "w1-4x4"], "ns_op", go=0.55, boost_fiber=1.0),
+    *at_most("chan_throughput", ["wall-1x1", "wall-4x4"], "ns_op", go=0.8),
+    *at_most("select", ["w1"], "ns_op", go=0.4),
+    *at_most("mutex", ["wall"], "ns_op", thread=1.0),
+    *at_most("ring", ["w1"], "ns_op", go=0.4),
+    *at_most("skynet", ["wall"], "ns_op", go=0.3),
+    *at_most("timers", ["w1", "w1-scope"], "ns_op", go=0.35),
+    Goal("parked_memory", "w1-1m", "rss_bytes_each", "<=", 4.6 * KIB),
+    Goal("parked_memory", "w1-1m", "rss_pte_bytes_each", "<=", 5.2 * KIB),
+    *at_most("parked_memory", ["w1-1m"], "cpu_s", go=1.4),
+    Goal("parked_memory", "w1-100k", "idle_cpu_ms_s", "<=", 1.0),
+    *at_least("hog_fairness", HOGGED, "ticks", thread=0.95),
+    *at_most("hog_fairness", HOGGED, "p50_us", thread=1.1),
+    *at_most("hog_fairness", HOGGED, "p99_us", thread=2.0),
+    *at_most("echo", ["w1-100", "w1-1000"], "cpu_us_op", epoll_c=1.08, go=0.8),
+    *at_least("echo", ["w1-100", "w1-1000"], "ops_s", epoll_c=0.93),
+    *at_least("c10k", ["w1"], "ops_s", epoll_c=0.97),
+    *at_most("c10k", ["w1"], "cpu_us_op", epoll_c=1.25, go=0.6),
+    *at_most("c10k", ["w1"], "rss_bytes", thread=0.6),
+    Goal("c10k", "w1-borrow", "rss_bytes_each", "<=", 5.0 * KIB),
+]
+
+
+def rounds(bench, who, quick):
+    """How many times a program runs: more where a goal is so near to parity that noise would decide it."""
+    parity = {g.peer for g in GOALS if g.bench == bench.name and g.near_parity()}
+    close = who in parity or (who == "thrum" and parity)
+    n = (3 if close else 1) if quick else (11 if close else 5)
+    if close:
+        return n
+    return min(n, bench.rounds_max.get(who, bench.rounds_max.get("*", n)))

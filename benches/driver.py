@@ -1,0 +1,254 @@
+#!/usr/bin/env python3
+"""Runs the benchmark programs in turn, compares medians, and prints them beside the goals.
+
+`./bench` is the front door: it builds the programs and then calls this. Programs take turns (thrum, peer,
+peer, thrum, …) so that whatever else the machine does meets all of them; a ratio is the median of the ratios of
+neighbouring runs. Speed never makes it fail; a program that crashes or computes nonsense does.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import sys
+
+from catalogue import BENCHES, INSTEAD, LEFT_OUT, PEERS, rounds
+from report import print_bench, rows
+
+TIMEOUT_S = 180
+START_S = 15
+NOT_OFFERED = 3
+
+
+class ProgramFailed(Exception):
+    pass
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        print(f"{message[0].upper()}{message[1:]}. Try ./bench --help.", file=sys.stderr)
+        sys.exit(2)
+
+
+def refuse(sentence):
+    print(sentence, file=sys.stderr)
+    sys.exit(2)
+
+
+def parse(words):
+    names = [b.name for b in BENCHES]
+    parser = Parser(prog="./bench", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+                    description="Measures thrum beside other runtimes and prints ratios beside their goals.\n"
+                    "Everything takes about 40 minutes, with --quick about five.",
+                    epilog="benches:\n" + "\n".join(f"  {b.name:16} {b.question}" for b in BENCHES) +
+                    f"\n\npeers: {', '.join(PEERS)}")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="benches to run (all of them without a name)")
+    parser.add_argument("--peers", metavar="LIST", help="peers to compare with, separated by commas, or none")
+    parser.add_argument("--json", metavar="FILE", help="write the medians as JSON rows")
+    parser.add_argument("--quick", action="store_true", help="less work and fewer runs: a first impression")
+    parser.add_argument("--build-dir", help=argparse.SUPPRESS)
+    parser.add_argument("--plan", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(words)
+    for name in options.names:
+        if name not in names:
+            refuse(f"There is no bench '{name}': the benches are {', '.join(names)}.")
+    options.benches = [b for b in BENCHES if not options.names or b.name in options.names]
+    options.peers = chosen_peers(options.peers)
+    if options.json:
+        file = pathlib.Path(options.json).absolute()
+        if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+            refuse(f"The file '{options.json}' cannot be written.")
+    return options
+
+
+def chosen_peers(text):
+    if text is None:
+        return PEERS
+    if text == "none":
+        return []
+    for peer in text.split(","):
+        if peer not in PEERS:
+            refuse(f"There is no peer '{peer}': the peers are {', '.join(PEERS)}.")
+    return [p for p in PEERS if p in text.split(",")]
+
+
+class Machine:
+    """Which cores there are, and which of them a server and its load get."""
+
+    def __init__(self):
+        self.cores = sorted(os.sched_getaffinity(0))
+        self.server_core, self.load_core = self.cores[0], self.cores[-1]
+
+    def workers(self, variant):
+        return "1" if variant == "w1" else str(len(self.cores))
+
+
+def on_core(core):
+    return lambda: os.sched_setaffinity(0, {core})
+
+
+class Programs:
+    """Where the programs are, and how one is run to its end."""
+
+    def __init__(self, build_dir):
+        self.root = pathlib.Path(build_dir)
+
+    def command(self, who, bench):
+        if who == "thrum":
+            return [str(self.root / "thrum" / bench)]
+        return [str(self.root / "peers" / who), bench]
+
+    def missing(self, who, bench):
+        return not os.access(self.command(who, bench)[0], os.X_OK)
+
+    def run(self, command, core=None):
+        place = on_core(core) if core is not None else None
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              start_new_session=True, preexec_fn=place) as process:
+            try:
+                out, err = process.communicate(timeout=TIMEOUT_S)
+            except BaseException as reason:
+                os.killpg(process.pid, signal.SIGKILL)
+                if isinstance(reason, subprocess.TimeoutExpired):
+                    raise ProgramFailed(f"took more than {TIMEOUT_S} s and was killed") from None
+                raise
+        if process.returncode == NOT_OFFERED:
+            return []
+        if process.returncode != 0:
+            raise ProgramFailed(f"ended with status {process.returncode}: {last_line(err)}")
+        return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+    def serve(self, command, core, client, load_core):
+        """Starts a server, lets the client load it, ends it; returns what the client measured."""
+        with subprocess.Popen(command + ["--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              start_new_session=True, preexec_fn=on_core(core)) as server:
+            try:
+                if not select.select([server.stdout], [], [], START_S)[0]:
+                    raise ProgramFailed(f"printed nothing within {START_S} s")
+                first = server.stdout.readline().split()
+                if len(first) != 2 or first[0] != "PORT":
+                    raise ProgramFailed(f"did not print its port: {last_line(server.stderr.read())}")
+                load = [str(self.root / "load_client"), "--port", first[1], "--pid", str(server.pid), *client]
+                results = self.run(load, load_core)
+                server.send_signal(signal.SIGTERM)
+                server.wait(timeout=10)
+                return results
+            except subprocess.TimeoutExpired:
+                raise ProgramFailed("did not end on SIGTERM") from None
+            finally:
+                if server.poll() is None:
+                    os.killpg(server.pid, signal.SIGKILL)
+
+
+def last_line(text):
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "no message"
+
+
+def joined(*parts):
+    return "-".join(p for p in parts if p)
+
+
+class Runner:
+    def __init__(self, options):
+        self.options = options
+        self.machine = Machine()
+        self.programs = Programs(options.build_dir)
+        self.failures = []
+
+    def cases(self, bench):
+        """What is run for a bench: (variant, arguments, load)."""
+        sets = bench.argument_sets
+        if self.options.quick and bench.quick_argument_sets:
+            sets = bench.quick_argument_sets
+        for variant in bench.variants:
+            for load in bench.loads or (None,):
+                for arguments in sets if load is None else ((),):
+                    yield variant, arguments, load
+
+    def left_out(self, bench, who, arguments, load):
+        words = [*arguments, load[0] if load else ""]
+        return who != "thrum" and any((bench.name, w, word) in LEFT_OUT for word in words for w in (who, "*"))
+
+    def run_once(self, bench, who, case):
+        """One program run; returns {(variant, metric): (value, unit)}."""
+        variant, arguments, load = case
+        command = self.programs.command(who, bench.name) + ["--workers", self.machine.workers(variant), *arguments]
+        if self.options.quick:
+            command.append("--quick")
+        if load is None:
+            results = self.programs.run(command)
+        else:
+            window = ["--warmup", "0.5", "--seconds", "1"] if self.options.quick else ["--warmup", "1", "--seconds", "2"]
+            results = self.programs.serve(command + list(load[2]), self.machine.server_core,
+                                          [*load[1], *window], self.machine.load_core)
+        suffix = load[0] if load else ""
+        return {(joined(variant, suffix, r["variant_suffix"]), r["metric"]): (r["value"], r["unit"]) for r in results}
+
+    def try_once(self, bench, who, case, samples):
+        try:
+            for key, (value, unit) in self.run_once(bench, who, case).items():
+                samples.setdefault(key, {}).setdefault(who, []).append(value)
+                samples[key]["unit"] = unit
+            return True
+        except ProgramFailed as reason:
+            sentence = f"{who}: {bench.name} ({joined(case[0], *case[1])}) {reason}."
+            self.failures.append(sentence)
+            print(sentence, file=sys.stderr)
+            return False
+
+    def run_bench(self, bench):
+        """All rounds of a bench; returns {(variant, metric): {who: [value, …], "unit": unit}}."""
+        everyone = ["thrum"] + [p for p in self.options.peers if p in bench.peers]
+        present = [w for w in everyone if not self.programs.missing(w, bench.name)]
+        samples = {}
+        for case in self.cases(bench):
+            takers = [w for w in present if not self.left_out(bench, w, case[1], case[2])]
+            turns = {w: rounds(bench, w, self.options.quick) for w in takers}
+            for turn in range(max(turns.values(), default=0)):
+                order = takers if turn % 2 == 0 else takers[::-1]
+                for who in [w for w in order if turn < turns[w]]:
+                    progress(f"{bench.name} {joined(case[0], *case[1])} round {turn + 1}/{turns[who]}: {who}")
+                    if not self.try_once(bench, who, case, samples):
+                        turns[who] = 0
+        for (name, who), sets in INSTEAD.items():
+            if name == bench.name and who in present:
+                for variant in bench.variants:
+                    for arguments in sets:
+                        self.try_once(bench, who, (variant, arguments, None), samples)
+        progress("")
+        return samples
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def main():
+    options = parse(sys.argv[1:])
+    if options.plan:  # for ./bench: which peers have to be built
+        print(" ".join(p for p in options.peers if any(p in b.peers for b in options.benches)))
+        return 0
+    runner = Runner(options)
+    if len(runner.machine.cores) == 1:
+        print("There is one core only: servers and their load share it, and `wall` is the same as `w1`.")
+    all_rows = []
+    for bench in options.benches:
+        samples = runner.run_bench(bench)
+        print_bench(bench, samples)
+        all_rows += rows(bench, samples)
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(all_rows, indent=1) + "\n")
+    return 1 if runner.failures else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that running programs are ended too
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

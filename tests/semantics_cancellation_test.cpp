@@ -1,0 +1,435 @@
+// For each call that may suspend: cancelled where it waits, cancelled before, and cancelled in a race with its
+// completion. It throws `cancelled` and did not happen, or it happened: nothing is lost in between.
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "support.hpp"
+
+namespace thrum {
+namespace {
+
+using namespace test;
+
+// One kind of waiting call, and the things it works on.
+class subject {
+ public:
+  virtual ~subject() = default;
+  virtual void call() = 0;           // Waits for ever unless completed.
+  // Lets one call() through, now or later; where that takes two, waits as long as `patience` for the call.
+  virtual void complete(std::chrono::nanoseconds patience) = 0;
+  virtual void check_untouched() {}  // Neither completed nor called to the end: is everything as before?
+  virtual void settle(bool) {}       // After complete(): happened or not, is everything in its place?
+};
+
+struct sends final : subject {
+  channel<std::unique_ptr<int>> ch{0};
+  std::unique_ptr<int> v = std::make_unique<int>(7);
+  std::optional<std::unique_ptr<int>> got;
+
+  void call() override {
+    try {
+      ch.send(std::move(v));
+    } catch (const cancelled&) {
+      EXPECT_TRUE(v && *v == 7) << "the argument was moved";
+      throw;
+    }
+    EXPECT_FALSE(v);
+  }
+  void complete(std::chrono::nanoseconds patience) override { got = ch.receive_for(patience); }
+  void check_untouched() override { EXPECT_EQ(ch.try_receive(), std::nullopt); }
+  void settle(bool happened) override {
+    EXPECT_EQ(happened, got.has_value());
+    EXPECT_EQ(ch.try_receive(), std::nullopt);
+  }
+};
+
+struct receives final : subject {
+  channel<std::unique_ptr<int>> ch{0};
+  std::optional<std::unique_ptr<int>> got;
+  bool given = false;
+
+  void call() override { got = ch.receive(); }
+  void complete(std::chrono::nanoseconds patience) override {
+    given = ch.send_for(std::make_unique<int>(7), patience);
+  }
+  void check_untouched() override { EXPECT_FALSE(ch.try_send(std::make_unique<int>(1))); }
+  void settle(bool happened) override {
+    EXPECT_EQ(happened, given);
+    EXPECT_EQ(got.has_value(), given);
+  }
+};
+
+struct receives_buffered final : subject {
+  channel<int> ch{4};
+  void call() override { EXPECT_EQ(ch.receive(), 7); }
+  void complete(std::chrono::nanoseconds) override { ch.send(7); }
+  void check_untouched() override { EXPECT_EQ(ch.size(), 0u); }
+  void settle(bool happened) override { EXPECT_EQ(ch.size(), happened ? 0u : 1u); }
+};
+
+struct sends_to_a_full_buffer final : subject {
+  channel<int> ch{1};
+  int got = 0;
+  sends_to_a_full_buffer() { ch.send(1); }
+  void call() override { ch.send(2); }
+  void complete(std::chrono::nanoseconds) override { got = *ch.receive(); }
+  void check_untouched() override {
+    EXPECT_EQ(ch.receive(), 1);
+    EXPECT_EQ(ch.size(), 0u);
+  }
+  void settle(bool happened) override {
+    EXPECT_EQ(got, 1);
+    EXPECT_EQ(ch.size(), happened ? 1u : 0u);
+  }
+};
+
+struct selects final : subject {
+  channel<int> a{4}, b{0}, c{0};
+  int got = 0, sent = 0;
+  void call() override {
+    select(a.on_receive([&](auto v) { got = *v; }), b.on_send(1, [&] { ++sent; }), c.on_receive([](auto) {}));
+  }
+  void complete(std::chrono::nanoseconds) override { a.send(7); }
+  void check_untouched() override {
+    EXPECT_EQ(b.try_receive(), std::nullopt);
+    EXPECT_FALSE(c.try_send(1));
+    EXPECT_EQ(a.size(), 0u);
+  }
+  void settle(bool happened) override {
+    EXPECT_EQ(a.size(), happened ? 0u : 1u);
+    EXPECT_EQ(got, happened ? 7 : 0);
+    EXPECT_EQ(sent, 0);
+    EXPECT_EQ(b.try_receive(), std::nullopt);
+  }
+};
+
+struct waits_for_a_group final : subject {
+  wait_group wg{1};
+  void call() override { wg.wait(); }
+  void complete(std::chrono::nanoseconds) override { wg.done(); }
+  void check_untouched() override { EXPECT_THROW(wg.add(-2), negative_wait_group); }
+};
+
+struct waits_for_a_condition final : subject {
+  mutex m;
+  condition_variable changed;
+  bool done = false;
+  void call() override {
+    std::unique_lock hold(m);
+    try {
+      changed.wait(hold, [&] { return done; });
+    } catch (const cancelled&) {
+      EXPECT_TRUE(hold.owns_lock());
+      EXPECT_TRUE(hold.mutex() == &m);
+      throw;
+    }
+  }
+  void complete(std::chrono::nanoseconds) override {
+    std::lock_guard hold(m);
+    done = true;
+    changed.notify_one();
+  }
+  void check_untouched() override {
+    EXPECT_TRUE(m.try_lock());
+    m.unlock();
+  }
+  void settle(bool) override { check_untouched(); }
+};
+
+struct joins final : subject {
+  std::atomic<bool> end{false};
+  fiber inner;
+  joins()
+      : inner(spawn([this] {
+          scope shielded{.shield = true};
+          while (!end) this_fiber::sleep_for(100us);
+        })) {}
+  ~joins() override { end = true; }
+  void call() override {
+    try {
+      inner.join();
+      EXPECT_FALSE(inner.joinable());
+    } catch (const cancelled&) {
+      EXPECT_TRUE(inner.joinable());
+      throw;
+    }
+  }
+  void complete(std::chrono::nanoseconds) override { end = true; }
+  void check_untouched() override { end = true; }
+};
+
+struct waits_for_a_future final : subject {
+  channel<int> gate{1};
+  scope s{.shield = true};
+  future<int> f = s.async([this] { return *gate.receive(); });
+  int got = 0;
+  void call() override {
+    f.wait();
+    got = f.get();
+  }
+  void complete(std::chrono::nanoseconds) override { gate.send(7); }
+  void check_untouched() override {
+    EXPECT_TRUE(f.valid());
+    EXPECT_FALSE(f.ready());
+  }
+  void settle(bool happened) override { EXPECT_TRUE(happened ? got == 7 : f.get() == 7); }
+};
+
+struct sleeps final : subject {
+  void call() override { this_fiber::sleep_for(24h); }
+  void complete(std::chrono::nanoseconds) override {}
+};
+
+struct reads final : subject {
+  net::tcp_listener l = net::tcp_listener::bind("127.0.0.1:0");
+  net::tcp_stream out = net::tcp_stream::connect(l.local_address()), in = l.accept();
+  std::string got;
+  void call() override {
+    std::array<char, 16> buffer;
+    const auto n = in.read_some(std::as_writable_bytes(std::span(buffer)));
+    got.assign(buffer.data(), n);
+  }
+  void complete(std::chrono::nanoseconds) override { out.write_all(std::as_bytes(std::span("abc", 3))); }
+  void settle(bool happened) override {
+    if (!happened) call();
+    EXPECT_EQ(got, "abc");
+  }
+};
+
+struct waits_for_readability final : subject {
+  net::tcp_listener l = net::tcp_listener::bind("127.0.0.1:0");
+  net::tcp_stream out = net::tcp_stream::connect(l.local_address()), in = l.accept();
+  void call() override { in.wait_readable(); }
+  void complete(std::chrono::nanoseconds) override { out.write_all(std::as_bytes(std::span("abc", 3))); }
+  void settle(bool) override {
+    std::array<std::byte, 3> buffer;
+    in.read_exactly(buffer);
+  }
+};
+
+struct accepts final : subject {
+  net::tcp_listener l = net::tcp_listener::bind("127.0.0.1:0");
+  net::tcp_stream accepted, out;
+  void call() override { accepted = l.accept(); }
+  void complete(std::chrono::nanoseconds) override { out = net::tcp_stream::connect(l.local_address()); }
+  void settle(bool happened) override {
+    if (!happened) accepted = l.accept();
+    EXPECT_EQ(accepted.remote_address(), out.local_address());
+  }
+};
+
+struct writes_to_a_full_socket final : subject {
+  net::tcp_listener l = net::tcp_listener::bind("127.0.0.1:0");
+  net::tcp_stream out = net::tcp_stream::connect(l.local_address()), in = l.accept();
+  std::size_t written = 0, read = 0;
+  writes_to_a_full_socket() {
+    const std::vector<std::byte> block(1 << 16);
+    std::error_code error;
+    out.set_timeout(5ms);
+    while (!error) written += out.write_some(block, error);
+    out.set_timeout({});
+  }
+  void call() override { written += out.write_some(std::as_bytes(std::span("x", 1))); }
+  void complete(std::chrono::nanoseconds) override {
+    std::vector<std::byte> block(1 << 20);
+    std::error_code error;
+    in.set_timeout(2ms);
+    while (!error) read += in.read_some(block, error);
+    in.set_timeout({});
+  }
+  void settle(bool) override {
+    out.shutdown_write();
+    std::vector<std::byte> block(1 << 20);
+    while (auto n = in.read_some(block)) read += n;
+    EXPECT_EQ(read, written);  // No byte lost, none doubled.
+  }
+};
+
+using maker = std::function<std::unique_ptr<subject>()>;
+struct kind {
+  const char* name;
+  maker make;
+  bool completes = true;  // There is something to complete it with.
+};
+template <class S>
+maker make() {
+  return [] { return std::make_unique<S>(); };
+}
+
+const std::vector<kind> kinds{
+    {"channel_send", make<sends>()},
+    {"channel_receive", make<receives>()},
+    {"buffered_receive", make<receives_buffered>()},
+    {"buffered_send", make<sends_to_a_full_buffer>()},
+    {"select", make<selects>()},
+    {"wait_group_wait", make<waits_for_a_group>()},
+    {"condition_variable_wait", make<waits_for_a_condition>()},
+    {"fiber_join", make<joins>()},
+    {"future_wait", make<waits_for_a_future>()},
+    {"sleep_for", make<sleeps>(), false},
+    {"tcp_read", make<reads>()},
+    {"tcp_wait_readable", make<waits_for_readability>()},
+    {"tcp_accept", make<accepts>()},
+    {"tcp_write", make<writes_to_a_full_socket>()},
+};
+
+class cancellation : public ::testing::TestWithParam<std::tuple<unsigned, kind>> {
+ protected:
+  static const kind& subject_kind() { return std::get<1>(GetParam()); }
+  template <class F>
+  static void run(F&& f) {
+    with_workers(std::get<0>(GetParam()), std::forward<F>(f));
+  }
+  static std::unique_ptr<subject> make_subject() { return subject_kind().make(); }
+};
+INSTANTIATE_TEST_SUITE_P(calls, cancellation, ::testing::Combine(worker_counts, ::testing::ValuesIn(kinds)),
+                         [](const auto& instance) {
+                           return std::string(std::get<1>(instance.param).name) + "_" +
+                                  std::to_string(std::get<0>(instance.param));
+                         });
+
+enum class outcome { happened, cancelled };
+
+fiber start(subject& s, std::atomic<outcome>& result) {
+  return spawn([&] {
+    try {
+      s.call();
+      result = outcome::happened;
+    } catch (const cancelled&) {
+      result = outcome::cancelled;
+      throw;
+    }
+  });
+}
+
+TEST_P(cancellation, where_it_waits_it_throws_and_did_not_happen) {
+  run([] {
+    for (int i = 0; i < 5; ++i) {
+      auto s = make_subject();
+      std::atomic<outcome> result{outcome::happened};
+      fiber f = start(*s, result);
+      settle();
+      f.request_stop();
+      f.join();
+      EXPECT_EQ(result, outcome::cancelled);
+      s->check_untouched();
+    }
+  });
+}
+
+TEST_P(cancellation, in_a_cancelled_scope_it_throws_at_once_and_did_not_happen) {
+  run([] {
+    auto s = make_subject();
+    scope cancelled_one;
+    cancelled_one.cancel();
+    EXPECT_THROW(s->call(), cancelled);
+    cancelled_one.join();
+    s->check_untouched();
+  });
+}
+
+TEST_P(cancellation, by_a_deadline_it_throws_and_the_scope_reports_timed_out) {
+  run([] {
+    auto s = make_subject();
+    scope limited{.deadline = 2ms};
+    EXPECT_THROW(s->call(), cancelled);
+    EXPECT_THROW(limited.join(), timed_out);
+    s->check_untouched();
+  });
+}
+
+TEST_P(cancellation, a_shield_keeps_it_away) {
+  if (!subject_kind().completes) return;
+  run([] {
+    auto s = make_subject();
+    std::atomic<bool> happened{false};
+    fiber f = spawn([&] {
+      scope shielded{.shield = true};
+      s->call();
+      happened = true;
+    });
+    settle();
+    f.request_stop();
+    settle();
+    EXPECT_FALSE(happened);
+    s->complete(24h);
+    f.join();
+    EXPECT_TRUE(happened);
+    s->settle(true);
+  });
+}
+
+TEST_P(cancellation, in_a_race_with_its_completion_nothing_is_lost) {
+  if (!subject_kind().completes) return;
+  run([] {
+    for (int i = 0; i < 40; ++i) {
+      auto s = make_subject();
+      std::atomic<outcome> result{outcome::cancelled};
+      fiber f = start(*s, result);
+      if (i % 3 == 0) settle();
+      else this_fiber::yield();
+      fiber stopper = spawn([&] { f.request_stop(); });
+      s->complete(1ms);
+      stopper.join();
+      f.join();
+      s->settle(result == outcome::happened);
+    }
+  });
+}
+
+TEST(cancellation_points, locking_and_ending_calls_are_none) {
+  with_workers(1, [] {
+    mutex m;
+    condition_variable changed;
+    wait_group wg(2);
+    channel<int> ch(1);
+    scope s;
+    s.cancel();
+    m.lock();
+    m.unlock();
+    EXPECT_TRUE(m.try_lock());
+    m.unlock();
+    changed.notify_all();
+    wg.done();
+    wg.add(-1);
+    ch.close();
+    go([] {});
+    fiber f = spawn([] {});
+    f.detach();
+    s.go([] {});
+    s.join();
+  });
+}
+
+// Many in one scope: all end, in whatever they wait.
+TEST_P(cancellation, reaches_everybody_in_the_scope) {
+  run([] {
+    std::vector<std::unique_ptr<subject>> subjects;
+    std::atomic<int> refused{0};
+    const int count = subject_kind().name[0] == 't' ? 8 : 100;
+    for (int i = 0; i < count; ++i) subjects.push_back(make_subject());
+    scope s;
+    for (auto& one : subjects)
+      s.go([&] {
+        try {
+          one->call();
+        } catch (const cancelled&) {
+          ++refused;
+        }
+      });
+    settle();
+    s.cancel();
+    s.join();
+    EXPECT_EQ(refused, count);
+    for (auto& one : subjects) one->check_untouched();
+    while (!subjects.empty()) subjects.pop_back();  // Scopes end in the reverse order of their opening.
+  });
+}
+
+}  // namespace
+}  // namespace thrum

@@ -1,0 +1,90 @@
+// What tests of running programs share: a runtime of so many workers around a function, with the check afterwards
+// that nothing leaked, and waiting for a condition without trusting the clock.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include <thrum/thrum.hpp>
+
+namespace thrum::test {
+
+using namespace std::chrono_literals;
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+inline constexpr bool under_tsan = true;
+#define THRUM_TEST_TSAN_KNOWN
+#endif
+#endif
+#if !defined(THRUM_TEST_TSAN_KNOWN)
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool under_tsan = true;
+#else
+inline constexpr bool under_tsan = false;
+#endif
+#endif
+
+// Nothing passes or fails by time: this only ends a test that hangs.
+inline constexpr auto hang_guard = 60s;
+
+// Long enough for another fiber to have parked in nearly every run; tests stay correct when it has not.
+inline constexpr auto a_moment = 2ms;
+
+inline std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+// Waits, on a fiber or on a thread, until the condition holds. False when it never does.
+template <class Condition>
+bool eventually(Condition holds) {
+  const auto give_up = std::chrono::steady_clock::now() + hang_guard;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > give_up) return false;
+    if (this_fiber::in_fiber()) this_fiber::sleep_for(200us);
+    else std::this_thread::sleep_for(200us);
+  }
+  return true;
+}
+
+// Lets the others come to rest.
+inline void settle() { this_fiber::sleep_for(a_moment); }
+
+// Runs f(runtime&) as the main fiber of a runtime, and checks that no fiber, timer or descriptor is left.
+template <class F>
+void with_runtime(runtime_options options, F&& f) {
+  const auto before = open_descriptors();
+  {
+    runtime rt(options);
+    rt.run([&] { f(rt); });
+    EXPECT_TRUE(eventually([&] { return rt.stats().fibers == 0; })) << rt.stats().fibers << " fibers are left";
+    EXPECT_EQ(rt.stats().timers, 0u) << "timers are left";
+  }
+  EXPECT_EQ(open_descriptors(), before) << "descriptors are left";
+}
+
+template <class F>
+void with_workers(unsigned n, F&& f) {
+  with_runtime({.workers = n}, [&](runtime&) { f(); });
+}
+
+// A suite whose tests run with 1, 2 and 4 workers: INSTANTIATE_TEST_SUITE_P(workers, suite, worker_counts, count_name).
+class on_workers : public ::testing::TestWithParam<unsigned> {
+ protected:
+  template <class F>
+  void run(F&& f) {
+    with_workers(GetParam(), std::forward<F>(f));
+  }
+};
+inline const auto worker_counts = ::testing::Values(1u, 2u, 4u);
+inline std::string count_name(const ::testing::TestParamInfo<unsigned>& info) { return std::to_string(info.param); }
+
+}  // namespace thrum::test
