@@ -19,6 +19,7 @@ namespace {
 constexpr unsigned idle_looks_max = 10;                 // Then the monitor sleeps until there is activity.
 constexpr std::int64_t recheck_ns = 200'000'000;
 constexpr std::int64_t recheck_ns_max = 10'000'000'000;
+constexpr std::int64_t neglected_after_ns = 1'000'000;  // Without a look at a busy processor's timers and poller.
 constexpr std::size_t warm_stacks = 1024;
 
 }  // namespace
@@ -89,6 +90,8 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
     p.seen_owner = w;
     p.seen_since = now;
     p.seen_cpu_ns = -1;
+    if (now - p.served_at.load(std::memory_order_relaxed) > neglected_after_ns)
+      p.neglected.store(true, std::memory_order_relaxed);
     return;
   }
   if (!work_waits(p)) return;
@@ -133,11 +136,18 @@ void monitor::relieve(processor& p, worker& w) noexcept {
   if (!spare) return;
   if (p.owner.load(std::memory_order_acquire) == &w && w.try_retake()) {
     os::set_time_slice(w.tid.load(std::memory_order_relaxed), 0);
-    home_.hand_over(p, *spare);
+    home_.hand_over(lost_by(w), *spare);
     home_.ensure_spare();
   } else {
     home_.add_spare(*spare);
   }
+}
+
+// The processor that the worker has just lost to us. Not always the one that we looked at: the worker may have passed
+// that on and received another between our look and the compare-and-swap.
+processor& monitor::lost_by(const worker& w) noexcept {
+  for (unsigned i = 0;; ++i)
+    if (processor& p = home_.processor_at(i); p.owner.load(std::memory_order_acquire) == &w) return p;
 }
 
 void monitor::report_cap() noexcept {

@@ -55,6 +55,7 @@ class monitor {
   void expose_lifo(processor& p) noexcept;
   std::int64_t limit_for(processor& p, worker& w) noexcept;
   void relieve(processor& p, worker& w) noexcept;
+  processor& lost_by(const worker& w) noexcept;
   void report_cap() noexcept;
   void look_when_idle() noexcept;
   void pause(std::int64_t ns) noexcept;
