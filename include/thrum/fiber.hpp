@@ -118,7 +118,8 @@ class fiber {
   // Cancels the fiber: every call in it that may suspend throws `cancelled` from now on. Any thread.
   void request_stop() noexcept;
 
-  // Lets it go on alone; an exception of it then ends the process.
+  // Lets it go on alone; an exception of it then ends the process. Throws the exception if it has already ended with
+  // one, std::system_error (invalid_argument) when not joinable.
   void detach();
 
   // Unique in its runtime; 0 when not joinable.

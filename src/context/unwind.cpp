@@ -1,4 +1,4 @@
-// Unwinding with _Unwind_Backtrace, symbols with dladdr.
+// Unwinding with _Unwind_Backtrace; symbols from the dynamic linker, else from the file.
 #include "context/unwind.hpp"
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <unwind.h>
 
+#include "context/symbols.hpp"
 #include "os/report.hpp"
 
 extern "C" void thrum_context_visit(const thrum::context::context* c, void (*visit)(void*), void* argument);
@@ -47,10 +48,13 @@ void print_frame(int index, void* address) noexcept {
     return;
   }
   const auto module_offset = pc - reinterpret_cast<std::uintptr_t>(info.dli_fbase);
+  char local[512];
+  const char* symbol = info.dli_sname;
+  if (!symbol && name_from_file(info.dli_fname, info.dli_fbase, pc, local)) symbol = local;
   int status = -1;
   std::unique_ptr<char, void (*)(void*)> name(
-      info.dli_sname ? abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, &status) : nullptr, &std::free);
-  const char* shown = status == 0 ? name.get() : info.dli_sname ? info.dli_sname : "?";
+      symbol ? abi::__cxa_demangle(symbol, nullptr, nullptr, &status) : nullptr, &std::free);
+  const char* shown = status == 0 ? name.get() : symbol ? symbol : "?";
   os::report("    #%d %s (%s+0x%zx)\n", index, shown, info.dli_fname, static_cast<std::size_t>(module_offset));
 }
 

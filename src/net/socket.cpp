@@ -9,6 +9,7 @@
 
 #include <thrum/cancelled.hpp>
 
+#include "os/errno.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/wait.hpp"
 
@@ -64,7 +65,7 @@ bool socket::wait_ready(direction d, std::error_code& error) {
   if (!w || !w->current) return poll_thread(fd_, reading, deadline, error);
   if (watch_ && !watch_->belongs_to(w->home)) std::exchange(watch_, nullptr)->release();
   if (!watch_ && !(watch_ = fd_watch::create(fd_))) {
-    error.assign(errno, std::generic_category());
+    error.assign(os::error_number(), std::generic_category());
     return false;
   }
   switch (watch_->wait(internal(reading), deadline)) {

@@ -48,7 +48,8 @@ unsigned v1_quota(const std::string& dir) {
   char quota[64], period[64];
   if (!read_line(dir + "/cpu.cfs_quota_us", quota, sizeof quota)) return ~0u;
   if (!read_line(dir + "/cpu.cfs_period_us", period, sizeof period)) return ~0u;
-  return round_up(std::atoll(quota), std::atoll(period));
+  long long q = 0, p = 0;
+  return std::sscanf(quota, "%lld", &q) == 1 && std::sscanf(period, "%lld", &p) == 1 ? round_up(q, p) : ~0u;
 }
 
 // The least quota from `mount + path` up to `mount`.
@@ -62,8 +63,10 @@ unsigned least_quota(const std::string& mount, std::string path, unsigned (*quot
   }
 }
 
-unsigned cgroup_cpus() {
-  std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen("/proc/self/cgroup", "re"), &std::fclose);
+}  // namespace
+
+unsigned cgroup_quota_cpus(const std::string& list_file, const std::string& mount) {
+  std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(list_file.c_str(), "re"), &std::fclose);
   unsigned least = ~0u;
   char line[4096];
   while (file && std::fgets(line, sizeof line, file.get())) {
@@ -73,19 +76,17 @@ unsigned cgroup_cpus() {
     if (!path) continue;
     *path++ = '\0';
     const std::string list = std::string(",") + (controllers + 1) + ",";
-    if (list == ",,") least = std::min(least, least_quota("/sys/fs/cgroup", path, v2_quota));
+    if (list == ",,") least = std::min(least, least_quota(mount, path, v2_quota));
     if (list.find(",cpu,") != std::string::npos)
-      least = std::min(least, least_quota("/sys/fs/cgroup/cpu", path, v1_quota));
+      least = std::min(least, least_quota(mount + "/cpu", path, v1_quota));
   }
   return least;
 }
 
-}  // namespace
-
 unsigned available_cpus() noexcept {
   unsigned quota = ~0u;
   try {
-    quota = cgroup_cpus();
+    quota = cgroup_quota_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
   } catch (...) {  // Out of memory while reading a path: the affinity mask alone decides.
   }
   return std::max(1u, std::min(affinity_cpus(), quota));

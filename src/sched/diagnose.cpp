@@ -119,10 +119,12 @@ void report_overflow(const fiber_control& f) noexcept {
 }
 
 void report_uncaught(const fiber_control& f) noexcept {
-  os::report("thrum: fatal: uncaught exception in ");
+  const auto failure = std::current_exception();
+  os::report("thrum: fatal: %s in ", failure ? "uncaught exception" : "std::terminate");
   describe(f);
   try {
-    std::rethrow_exception(std::current_exception());
+    if (failure) std::rethrow_exception(failure);
+    os::report("\n");
   } catch (const std::exception& e) {
     os::report(": %s\n", e.what());
   } catch (...) {
@@ -143,11 +145,12 @@ void dump_fibers(scheduler& s) noexcept {
   if (shown > stacks_shown_max) os::report("... and %zu more fibers\n", shown - stacks_shown_max);
 }
 
-void check_deadlock(scheduler& s) noexcept {
-  if (!nothing_pending(s) || !only_parked_threads(s) || other_schedulers_exist(s)) return;
-  if (some_fiber_may_run(s)) return;
+bool check_deadlock(scheduler& s) noexcept {
+  if (!nothing_pending(s) || other_schedulers_exist(s)) return false;
+  if (!only_parked_threads(s)) return true;
+  if (some_fiber_may_run(s)) return false;
   // Once more: a thread may have done its last wake-up while we looked.
-  if (!nothing_pending(s) || !only_parked_threads(s)) return;
+  if (!nothing_pending(s) || !only_parked_threads(s)) return true;
   os::report("thrum: fatal: deadlock: all fibers wait and nothing is left that could wake them\n");
   dump_fibers(s);
   ::_exit(deadlock_status);

@@ -1,6 +1,6 @@
 // Reports: stack overflow, uncaught exceptions, dumps of all fibers, deadlocks. All go to standard error.
 //
-// Process-wide parts (the handlers of SIGSEGV, SIGBUS and SIGQUIT, and the panic hook) are installed with the first
+// Process-wide parts (the handlers of SIGSEGV, SIGBUS, SIGQUIT and std::terminate, and the panic hook) are installed with the first
 // scheduler and removed with the last. Handlers chain to what was installed before.
 #pragma once
 
@@ -23,13 +23,16 @@ void release_signal_stack() noexcept;
 void describe(const fiber_control& f) noexcept;
 
 [[noreturn]] void report_overflow(const fiber_control& f) noexcept;
+// std::terminate was called in the fiber: says why, and prints the calling stack.
 void report_uncaught(const fiber_control& f) noexcept;
 
 // Lists every fiber: where it was spawned, what it waits for, who holds it, its stack. Called by the monitor.
 void dump_fibers(scheduler& s) noexcept;
 
 // When nothing can ever run again: reports and exits with status 2. Called by the monitor when all processors sleep.
-void check_deadlock(scheduler& s) noexcept;
+// True when only a thread that is not the runtime's could still wake somebody: it may come to wait or end unnoticed, so
+// one has to look again.
+bool check_deadlock(scheduler& s) noexcept;
 
 // True when this process has several schedulers: then no deadlock can be proved from one alone.
 bool other_schedulers_exist(const scheduler& s) noexcept;

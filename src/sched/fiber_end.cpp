@@ -9,21 +9,41 @@
 #include <thrum/cancelled.hpp>
 
 #include "base/assert.hpp"
-#include "sched/diagnose.hpp"
 #include "sched/park.hpp"
 #include "sched/wait.hpp"
 
 namespace thrum::sched {
 namespace {
 
-// An exception nobody can receive: as for std::thread, the process ends, after a report.
-[[noreturn]] void die_of(const fiber_control& f) noexcept {
+[[noreturn]] void refuse_forced_unwind() noexcept {
+  base::panic("pthread_exit or thread cancellation in a fiber: the thread belongs to all fibers");
+}
+
+// Nobody will ask how it ended: an exception ends the process (diagnose.hpp, report_uncaught).
+void run_alone(fiber_control& f) {
   try {
-    std::rethrow_exception(f.failure);
-  } catch (...) {
-    report_uncaught(f);
-    std::terminate();
+    f.run(f.closure);
+  } catch (const cancelled&) {
+    // A normal end.
+  } catch (const abi::__forced_unwind&) {
+    refuse_forced_unwind();
   }
+}
+
+void run_for_joiner(fiber_control& f) {
+  try {
+    f.run(f.closure);
+  } catch (const cancelled&) {
+    // A normal end.
+  } catch (const abi::__forced_unwind&) {
+    refuse_forced_unwind();
+  } catch (...) {
+    f.failure = std::current_exception();
+  }
+}
+
+[[noreturn]] void die_of(std::exception_ptr failure) noexcept {
+  std::rethrow_exception(std::move(failure));  // Out of a noexcept function: std::terminate, which reports it.
 }
 
 // The exchange publishes `failure`; from then on a joiner may release the fiber, though not free it: it still holds a
@@ -31,7 +51,7 @@ namespace {
 void complete(fiber_control& f) noexcept {
   waiter* who = f.joiner.exchange(fiber_control::ended(), std::memory_order_acq_rel);
   if (who == fiber_control::nobody_will_join()) {
-    if (f.failure) die_of(f);
+    if (f.failure) die_of(f.failure);  // The handle was detached while it ran.
   } else if (who && who->claim_episode(f.joiner_episode, claim_code::first_clause) == claim_result::resume) {
     make_runnable(*who);
   }
@@ -43,16 +63,9 @@ const waiter* as_waiter(const void* fiber) noexcept {
 
 }  // namespace
 
-void run_closure(fiber_control& f) noexcept {
-  try {
-    f.run(f.closure);
-  } catch (const cancelled&) {
-    // A normal end.
-  } catch (const abi::__forced_unwind&) {
-    base::panic("pthread_exit or thread cancellation in a fiber: the thread belongs to all fibers");
-  } catch (...) {
-    f.failure = std::current_exception();
-  }
+void run_closure(fiber_control& f) {
+  if (f.references.load(std::memory_order_relaxed) == 1) run_alone(f);
+  else run_for_joiner(f);
   complete(f);
 }
 

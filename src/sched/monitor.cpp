@@ -17,6 +17,9 @@ namespace thrum::sched {
 namespace {
 
 constexpr unsigned idle_looks_max = 10;                 // Then the monitor sleeps until there is activity.
+constexpr std::int64_t recheck_ns = 200'000'000;
+constexpr std::int64_t recheck_ns_max = 10'000'000'000;
+constexpr std::int64_t neglected_after_ns = 1'000'000;  // Without a look at a busy processor's timers and poller.
 constexpr std::size_t warm_stacks = 1024;
 
 }  // namespace
@@ -87,6 +90,8 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
     p.seen_owner = w;
     p.seen_since = now;
     p.seen_cpu_ns = -1;
+    if (now - p.served_at.load(std::memory_order_relaxed) > neglected_after_ns)
+      p.neglected.store(true, std::memory_order_relaxed);
     return;
   }
   if (!work_waits(p)) return;
@@ -131,11 +136,18 @@ void monitor::relieve(processor& p, worker& w) noexcept {
   if (!spare) return;
   if (p.owner.load(std::memory_order_acquire) == &w && w.try_retake()) {
     os::set_time_slice(w.tid.load(std::memory_order_relaxed), 0);
-    home_.hand_over(p, *spare);
+    home_.hand_over(lost_by(w), *spare);
     home_.ensure_spare();
   } else {
     home_.add_spare(*spare);
   }
+}
+
+// The processor that the worker has just lost to us. Not always the one that we looked at: the worker may have passed
+// that on and received another between our look and the compare-and-swap.
+processor& monitor::lost_by(const worker& w) noexcept {
+  for (unsigned i = 0;; ++i)
+    if (processor& p = home_.processor_at(i); p.owner.load(std::memory_order_acquire) == &w) return p;
 }
 
 void monitor::report_cap() noexcept {
@@ -150,7 +162,7 @@ void monitor::look_when_idle() noexcept {
     home_.trim_stacks(warm_stacks);
   } catch (...) {  // No memory for the lists: another time.
   }
-  check_deadlock(home_);
+  watch_for_deadlock_ = check_deadlock(home_);
 }
 
 void monitor::pause(std::int64_t ns) noexcept {
@@ -160,12 +172,23 @@ void monitor::pause(std::int64_t ns) noexcept {
   os::futex_wait(signal_, seen, os::now_ns() + ns);
 }
 
+// Until signal_ changes. A program that is deadlocked but for a busy thread outside is looked at again, ever more
+// rarely: that thread may end, or wait for a fiber.
+void monitor::sleep(std::uint32_t seen) noexcept {
+  auto patience = recheck_ns;
+  while (signal_.load(std::memory_order_seq_cst) == seen) {
+    if (os::futex_wait(signal_, seen, watch_for_deadlock_ ? os::now_ns() + patience : os::no_deadline)) continue;
+    watch_for_deadlock_ = check_deadlock(home_);
+    patience = std::min(2 * patience, recheck_ns_max);
+  }
+}
+
 // The race with note_activity() is that of sleepers and wakers in idle_set.hpp: announce, fence, look, sleep.
 void monitor::sleep_until_activity() noexcept {
   const auto seen = signal_.load(std::memory_order_seq_cst);
   asleep_.store(true, std::memory_order_seq_cst);
   const bool busy = !home_.all_idle() || stop_.load() || dump_.load();
-  if (!busy) os::futex_wait(signal_, seen);
+  if (!busy) sleep(seen);
   asleep_.store(false, std::memory_order_seq_cst);
 }
 

@@ -55,10 +55,12 @@ class monitor {
   void expose_lifo(processor& p) noexcept;
   std::int64_t limit_for(processor& p, worker& w) noexcept;
   void relieve(processor& p, worker& w) noexcept;
+  processor& lost_by(const worker& w) noexcept;
   void report_cap() noexcept;
   void look_when_idle() noexcept;
   void pause(std::int64_t ns) noexcept;
   void sleep_until_activity() noexcept;
+  void sleep(std::uint32_t seen) noexcept;
 
   scheduler& home_;
   const monitor_pace pace_;
@@ -71,6 +73,7 @@ class monitor {
   std::atomic<std::uint64_t> handoffs_{0};
 
   // The monitor thread's.
+  bool watch_for_deadlock_ = false;  // Asleep, it looks again from time to time.
   bool cap_reported_ = false;
 };
 

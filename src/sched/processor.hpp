@@ -37,6 +37,9 @@ class alignas(64) processor {
     return swap_lifo(nullptr);
   }
 
+  // Its fibers run so long between switches that timers and poller have not been looked at for too long.
+  bool is_neglected() const noexcept { return neglected.load(std::memory_order_relaxed); }
+
   bool has_runnable() const noexcept { return lifo.load(std::memory_order_relaxed) || !queue.empty(); }
 
   // --- Constant after construction.
@@ -53,6 +56,7 @@ class alignas(64) processor {
   std::atomic<worker*> owner{nullptr};      // Changed by the hand-off protocol alone.
   std::atomic<std::uint64_t> tick{0};       // Counts dispatched fibers; the owner writes, the monitor reads.
   std::atomic<std::int64_t> served_at{0};   // When timers and poller were last looked at.
+  std::atomic<bool> neglected{false};       // Set by the monitor; cleared by the next look.
   std::atomic<std::uint64_t> created{0};    // Fibers created and ended here; the owner writes.
   std::atomic<std::uint64_t> ended{0};
 

@@ -92,6 +92,7 @@ fiber_control& scheduler::create(const spawn_request& request) {
     throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),
                             "thrum: no room for another fiber (fibers_max or address space)");
   f->size_class = size_class;
+  f->hogged = false;
   if (!allocate_closure(*f, request) || (size_class != default_class_ && !bind_special_stack(*f))) {
     free_block(p, *f);
     throw std::bad_alloc();
@@ -311,11 +312,13 @@ bool scheduler::add_spare(worker& w) noexcept {
 }
 
 bool scheduler::ensure_spare() noexcept {
-  if (spares() > 0) return true;
+  if (spares() > 0 || spares_starting_.load(std::memory_order_relaxed) > 0) return true;
   if (workers_total() >= options_.threads_max) return false;
+  spares_starting_.fetch_add(1, std::memory_order_relaxed);
   try {
     create_worker(nullptr);
   } catch (...) {  // No thread to be had now (RLIMIT_NPROC, memory): as at the cap.
+    spare_has_started();
     return false;
   }
   return true;

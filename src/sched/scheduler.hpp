@@ -98,6 +98,7 @@ class scheduler {
   worker* take_spare() noexcept;
   bool add_spare(worker& w) noexcept;  // False at shutdown.
   bool ensure_spare() noexcept;  // The monitor: creates a thread when none is spare. False at the cap.
+  void spare_has_started() noexcept { spares_starting_.fetch_sub(1, std::memory_order_relaxed); }
   bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
   void hand_over(processor& p, worker& to) noexcept;
 
@@ -141,9 +142,10 @@ class scheduler {
   void push_tail(processor& p, fiber_control& f) noexcept;
   void overflow(processor& p, fiber_control& f) noexcept;
   void notify(processor& p) noexcept;
-  fiber_control* next_local(processor& p) noexcept;
+  fiber_control* next_local(processor& p, bool neglected) noexcept;
   fiber_control* take_global(processor& p) noexcept;
   fiber_control* steal(processor& p) noexcept;
+  static void look_at_poller(processor& p, std::int64_t now, runnable_batch& out) noexcept;
   void serve_neglected(processor& p, std::int64_t now, runnable_batch& out) noexcept;
   bool work_is_visible(const processor& p) const noexcept;
   bool sleep(processor& p, std::int64_t time) noexcept;
@@ -181,6 +183,7 @@ class scheduler {
   std::vector<std::unique_ptr<worker>> workers_;
   worker* spare_ = nullptr;
   std::atomic<std::size_t> spare_count_{0};
+  std::atomic<std::size_t> spares_starting_{0};  // Created, but not yet in the pool.
   std::atomic<std::size_t> workers_total_{0};
 
   monitor monitor_;

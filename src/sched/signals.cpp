@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <new>
 
@@ -35,6 +36,7 @@ std::atomic<scheduler*> schedulers[schedulers_max];
 detail::spinlock registry_lock;
 int registered = 0;
 struct sigaction previous_segv, previous_bus, previous_quit;
+std::terminate_handler previous_terminate = nullptr;
 bool quit_installed = false;
 sigset_t signal_mask;  // Of the thread that made the first scheduler: workers block signals, their children do not.
 const fiber_control* forking_fiber = nullptr;  // In a forked child: whose thread this was.
@@ -104,6 +106,13 @@ void on_panic() noexcept {
   context::print(t);
 }
 
+[[noreturn]] void on_terminate() {
+  static std::atomic<bool> reported{false};
+  if (const fiber_control* f = current_fiber(); f && !reported.exchange(true)) report_uncaught(*f);
+  previous_terminate();
+  std::abort();
+}
+
 // The child has this thread only. It becomes a stranger to its worker, so that its calls take the way of plain threads,
 // where they are refused (base/fork.hpp).
 void after_fork_in_child() noexcept {
@@ -135,10 +144,12 @@ void install_handlers() noexcept {
     quit.sa_flags = SA_RESTART;
     ::sigaction(SIGQUIT, &quit, nullptr);
   }
+  previous_terminate = std::set_terminate(&on_terminate);
   base::set_panic_hook(&on_panic);
 }
 
 void remove_handlers() noexcept {
+  if (std::get_terminate() == &on_terminate) std::set_terminate(previous_terminate);
   ::sigaction(SIGSEGV, &previous_segv, nullptr);
   ::sigaction(SIGBUS, &previous_bus, nullptr);
   if (quit_installed) ::sigaction(SIGQUIT, &previous_quit, nullptr);

@@ -22,17 +22,17 @@ const std::atomic<std::uint32_t>& low_half_of(const std::atomic<std::uint64_t>& 
   return reinterpret_cast<const std::atomic<std::uint32_t>&>(word);
 }
 
-detail::spinlock pool_lock;
-thread_waiter* pool = nullptr;  // Guarded by pool_lock.
+detail::spinlock free_waiters_lock;
+thread_waiter* free_waiters = nullptr;  // Guarded by free_waiters_lock.
 
 }  // namespace
 
 // The calling thread's waiter, from its first use to the thread's end.
 struct thread_waiter::lease {
   ~lease() {
-    std::lock_guard held(pool_lock);
-    waiter->next_free_ = pool;
-    pool = std::exchange(waiter, nullptr);
+    std::lock_guard held(free_waiters_lock);
+    waiter->next_free_ = free_waiters;
+    free_waiters = std::exchange(waiter, nullptr);
   }
   static thread_local thread_waiter* waiter;
 };
@@ -41,9 +41,9 @@ thread_local thread_waiter* thread_waiter::lease::waiter = nullptr;
 thread_waiter& thread_waiter::take() noexcept {
   thread_waiter* w;
   {
-    std::lock_guard held(pool_lock);
-    w = pool;
-    if (w) pool = w->next_free_;
+    std::lock_guard held(free_waiters_lock);
+    w = free_waiters;
+    if (w) free_waiters = w->next_free_;
   }
   if (!w) w = new thread_waiter;
   w->tid_.store(os::thread_id(), std::memory_order_relaxed);

@@ -54,7 +54,8 @@ std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<
 
 [[gnu::noinline]] THRUM_NO_TSAN void worker::suspend(worker& w, after_switch what) noexcept {
   fiber_control* next = nullptr;
-  if (w.p && w.p->tick.load(std::memory_order_relaxed) % scheduler::dispatches_per_look != 0) next = w.home.pick(*w.p);
+  if (w.p && w.p->tick.load(std::memory_order_relaxed) % scheduler::dispatches_per_look != 0 && !w.p->is_neglected())
+    next = w.home.pick(*w.p);
   switch_away(w, what, next);
 }
 
@@ -62,7 +63,8 @@ std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<
   if (w.should_yield()) return switch_away(w, after_switch::yield_global, nullptr);
   auto& tick = w.p->tick;
   const auto t = tick.load(std::memory_order_relaxed);
-  if (t % scheduler::dispatches_per_look == 0) return switch_away(w, after_switch::yield, nullptr);
+  if (t % scheduler::dispatches_per_look == 0 || w.p->is_neglected())
+    return switch_away(w, after_switch::yield, nullptr);
   if (auto* next = w.home.pick(*w.p)) return switch_away(w, after_switch::yield, next);
   tick.store(t + 1, std::memory_order_relaxed);  // Nobody else is here; the monitor sees that we yield.
 }
@@ -118,7 +120,7 @@ void worker::publish(fiber_control& f) noexcept {
     home.ready(f);
 }
 
-THRUM_NO_TSAN void worker::fiber_main(void* argument) noexcept {
+THRUM_NO_TSAN void worker::fiber_main(void* argument) {
   auto& f = *static_cast<fiber_control*>(argument);
   {
     worker& w = *this_worker();
@@ -247,7 +249,10 @@ void worker::main_loop() noexcept {
   os::want_exact_timers();
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   prepare_signal_stack();
-  if (!p) wait_for_processor();
+  if (!p) {
+    home.spare_has_started();
+    wait_for_processor();
+  }
   while (p) {
     fiber_control* f = home.find_work(*this);
     if (!f) break;

@@ -134,7 +134,7 @@ class alignas(64) worker {
   void finish_switch() noexcept;
   void publish(fiber_control& f) noexcept;
   void wait_for_processor() noexcept;
-  static void fiber_main(void* f) noexcept;
+  static void fiber_main(void* f);  // Not noexcept: see run_closure().
 
   std::atomic<std::uint32_t> in_rt_{1};
   std::atomic<std::uint32_t> retake_{none};

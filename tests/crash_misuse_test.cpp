@@ -1,0 +1,176 @@
+// Misuse from which nobody could recover sanely: one clear sentence, the fiber, its stack, and the end.
+#include <csignal>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include "crash_support.hpp"
+
+namespace thrum {
+namespace {
+
+using namespace test;
+
+// The sentence, then the fiber in which it happened, then its stack.
+std::string sentence(const std::string& text) {
+  return "^thrum: fatal: " + text + "\nin " + fiber_pattern("culprit") + "\n" + stack_pattern;
+}
+
+// Runs the body in a fiber named "culprit" beside two innocent ones.
+template <class F>
+void commit(F body) {
+  run({.workers = 2}, [&] {
+    go([] { this_fiber::sleep_for(24h); });
+    fiber f = spawn({.name = "culprit"}, body);
+    f.join();
+  });
+}
+
+const scenario unlock_unlocked("unlock_unlocked", [] {
+  commit([] {
+    mutex m;
+    m.unlock();
+  });
+});
+TEST(misuse, unlocking_a_mutex_that_is_not_locked) {
+  EXPECT_ABORTS(unlock_unlocked, sentence("unlock of a mutex that is not locked"));
+}
+
+const scenario unlock_by_another("unlock_by_another", [] {
+  static mutex m;
+  commit([] {
+    fiber owner = spawn([] {
+      m.lock();
+      this_fiber::sleep_for(24h);
+    });
+    settle();
+    m.unlock();
+  });
+});
+TEST(misuse, unlocking_a_mutex_that_another_fiber_holds) {
+  EXPECT_ABORTS(unlock_by_another, sentence("unlock of a mutex that another fiber or thread holds"));
+}
+
+const scenario lock_twice("lock_twice", [] {
+  commit([] {
+    mutex m;
+    m.lock();
+    m.lock();
+  });
+});
+TEST(misuse, locking_a_mutex_twice) {
+  EXPECT_ABORTS(lock_twice, sentence("a mutex is locked by its owner again"));
+}
+
+const scenario lock_twice_on_a_thread("lock_twice_on_a_thread", [] {
+  mutex m;
+  m.lock();
+  m.lock();
+});
+TEST(misuse, locking_a_mutex_twice_on_a_plain_thread) {
+  EXPECT_ABORTS(lock_twice_on_a_thread, "^thrum: fatal: a mutex is locked by its owner again\n");
+}
+
+const scenario destroy_locked("destroy_locked", [] {
+  commit([] {
+    auto m = std::make_unique<mutex>();
+    m->lock();
+    m.reset();
+  });
+});
+TEST(misuse, destroying_a_locked_mutex) {
+  EXPECT_ABORTS(destroy_locked, sentence("a mutex is destroyed while it is locked"));
+}
+
+const scenario wait_without_mutex("wait_without_mutex", [] {
+  commit([] {
+    mutex m;
+    condition_variable changed;
+    std::unique_lock hold(m);
+    hold.unlock();
+    changed.wait(hold);
+  });
+});
+TEST(misuse, waiting_for_a_condition_without_the_mutex) {
+  EXPECT_ABORTS(wait_without_mutex, sentence("condition_variable: wait without holding the mutex"));
+}
+
+const scenario destroy_condition("destroy_condition", [] {
+  commit([] {
+    auto changed = std::make_unique<condition_variable>();
+    fiber f = spawn([&] {
+      mutex m;
+      std::unique_lock hold(m);
+      changed->wait(hold);
+    });
+    settle();
+    changed.reset();
+  });
+});
+TEST(misuse, destroying_a_condition_variable_while_somebody_waits) {
+  EXPECT_ABORTS(destroy_condition, sentence("a condition_variable is destroyed while somebody waits"));
+}
+
+const scenario destroy_wait_group("destroy_wait_group", [] {
+  commit([] {
+    auto wg = std::make_unique<wait_group>(1);
+    fiber f = spawn([&] { wg->wait(); });
+    settle();
+    wg.reset();
+  });
+});
+TEST(misuse, destroying_a_wait_group_while_somebody_waits) {
+  EXPECT_ABORTS(destroy_wait_group, sentence("a wait_group is destroyed while somebody waits"));
+}
+
+const scenario join_self("join_self", [] {
+  static fiber handle;
+  run({.workers = 2}, [] {
+    wait_group assigned(1);
+    handle = spawn({.name = "culprit"}, [&] {
+      assigned.wait();
+      handle.join();
+    });
+    assigned.done();
+    this_fiber::sleep_for(24h);
+  });
+});
+TEST(misuse, a_fiber_that_joins_itself) { EXPECT_ABORTS(join_self, sentence("a fiber joins itself")); }
+
+const scenario exit_thread("exit_thread", [] { commit([] { ::pthread_exit(nullptr); }); });
+TEST(misuse, pthread_exit_in_a_fiber) {
+  EXPECT_ABORTS(exit_thread,
+                sentence("pthread_exit or thread cancellation in a fiber: the thread belongs to all fibers"));
+}
+
+const scenario survivors("survivors", [] {
+  run({.workers = 2, .grace = 100ms}, [] {
+    go({.name = "stubborn"}, [] {
+      scope shielded{.shield = true};
+      this_fiber::sleep_for(24h);
+    });
+    settle();
+  });
+});
+TEST(misuse, fibers_that_outlive_the_grace_period_are_named) {
+  EXPECT_ABORTS(survivors, "^thrum: fatal: fibers still run after the grace period:\n" +
+                               fiber_pattern("stubborn") + " waits for a sleep to end\n" + stack_pattern);
+}
+
+const scenario spinning_survivor("spinning_survivor", [] {
+  run({.workers = 1, .grace = 50ms}, [] {
+    go({.name = "spinner"}, [] {
+      for (;;) asm volatile("");
+    });
+    settle();
+  });
+});
+TEST(misuse, a_spinning_fiber_that_outlives_the_grace_period_is_named) {
+  EXPECT_ABORTS(spinning_survivor, fiber_pattern("spinner") + " is running or runnable\n");
+}
+
+}  // namespace
+}  // namespace thrum
