@@ -31,18 +31,7 @@ namespace {
   }
 }
 
-<<<<<<< HEAD
-void run_for_joiner(fiber_control& f) {
-=======
-// False: the handle was let go in the meantime, so that nobody will receive the exception.
-bool keep_failure(fiber_control& f) noexcept {
-  std::lock_guard held(f.join.lock);  // Pairs with fiber::detach().
-  if (!f.detached) f.failure = std::current_exception();
-  return !f.detached;
-}
-
 [[gnu::no_sanitize("null")]] void run_for_joiner(fiber_control& f) {
->>>>>>> semantics
   try {
     f.run(f.closure);
   } catch (const cancelled&) {
