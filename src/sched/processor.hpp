@@ -1,7 +1,7 @@
 // The processor: the right to run fibers on one core, and all that goes with it.
 //
 // Held by one worker at a time. When the worker is stuck the monitor gives the processor, as it is, to another worker
-// (handoff.hpp), so nothing that belongs to it is ever kept in a worker.
+// (worker.hpp), so nothing that belongs to it is ever kept in a worker.
 #pragma once
 
 #include <atomic>
