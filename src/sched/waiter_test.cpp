@@ -167,8 +167,8 @@ TEST(waiter_race, one_of_many_claimers_wins) {
   for (auto& t : threads) t.join();
 }
 
-// The owner parks while another claims: either the owner learns of it, or the claimer has to resume. Never both,
-// never neither.
+// The owner parks while another claims: either the owner learns of it, or the claimer has to resume. Never
+// both, never neither.
 TEST(waiter_race, parking_and_claiming_agree_on_who_resumes) {
   waiter w(waiter_kind::fiber);
   std::barrier step(2);
