@@ -9,11 +9,30 @@
 #include <unistd.h>
 
 #include "base/rng.hpp"
+#include "context/sanitizer.hpp"
 #include "crash_support.hpp"
 #include "io/epoll_poller.hpp"
 #include "os/clock.hpp"
 #include "sched/pick_fifo.hpp"
 #include "sched/scheduler.hpp"
+
+namespace {
+bool allocation_is_fatal = false;
+}
+
+// The C++ runtime and the demangler allocate through these in the end; a program may bring its own.
+#if !defined(THRUM_ASAN) && !defined(THRUM_TSAN)
+extern "C" void* __libc_malloc(std::size_t size);
+extern "C" void* __libc_realloc(void* p, std::size_t size);
+extern "C" void* malloc(std::size_t size) noexcept {
+  if (allocation_is_fatal) ::_exit(99);
+  return __libc_malloc(size);
+}
+extern "C" void* realloc(void* p, std::size_t size) noexcept {
+  if (allocation_is_fatal) ::_exit(99);
+  return __libc_realloc(p, size);
+}
+#endif
 
 namespace thrum {
 namespace crash_report_test {
@@ -54,6 +73,21 @@ const scenario overflow_default("overflow_default",
 TEST(report, an_overflow_of_the_main_fiber_too) {
   EXPECT_ABORTS(overflow_default,
                 "^thrum: fatal: stack overflow: " + fiber_pattern() + " has used up its stack of 256 KiB\n");
+}
+
+// The report must not need the allocator's lock, which the overflowing code may hold.
+const scenario overflow_in_malloc("overflow_in_malloc", [] {
+  run({.workers = 1}, [] {
+    allocation_is_fatal = true;
+    (void)recurse_for_ever(0);
+  });
+});
+TEST(report, an_overflow_is_reported_without_memory) {
+#if defined(THRUM_ASAN) || defined(THRUM_TSAN)
+  GTEST_SKIP() << "sanitizers bring an allocator of their own";
+#endif
+  EXPECT_ABORTS(overflow_in_malloc, "^thrum: fatal: stack overflow: " + fiber_pattern() +
+                                        " has used up its stack of 256 KiB\n    #0 [^\n]*recurse_for_ever");
 }
 
 // A scheduler without guard pages, as on a machine where vm.max_map_count is used up.
@@ -170,6 +204,7 @@ const scenario quit("quit", [] {
   run({.workers = 2}, finish);
 });
 TEST(report, sigquit_lists_every_fiber_and_the_program_goes_on) {
+  if (under_tsan) GTEST_SKIP() << "ThreadSanitizer holds signals back while a thread sleeps on a futex";
   const auto d = run_scenario(quit);
   expect_dump(d);
   const auto first = d.errors.find("\"receiver\"");

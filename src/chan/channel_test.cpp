@@ -357,8 +357,8 @@ TEST_P(channel_test, over_aligned_and_large_elements) {
 }
 
 TEST_P(channel_test, an_impossible_capacity_is_a_length_error) {
-  EXPECT_THROW(channel<int>(std::numeric_limits<std::size_t>::max()), std::length_error);
-  EXPECT_THROW(channel<int>(std::numeric_limits<std::size_t>::max() / 4), std::length_error);
+  EXPECT_THROW((void)channel<int>(std::numeric_limits<std::size_t>::max()), std::length_error);
+  EXPECT_THROW((void)channel<int>(std::numeric_limits<std::size_t>::max() / 4), std::length_error);
 }
 
 TEST_P(channel_test, range_for_ends_when_it_is_closed_and_drained) {

@@ -39,7 +39,7 @@ constexpr int visiting_frames = 2;
   asm volatile("" ::: "memory");  // No tail call: the frame is counted in visiting_frames.
 }
 
-void print_frame(int index, void* address) noexcept {
+void print_frame(int index, void* address, symbol_names names) noexcept {
   Dl_info info{};
   // A return address points behind the call; one byte back is inside it.
   const auto pc = reinterpret_cast<std::uintptr_t>(address) - 1;
@@ -47,15 +47,16 @@ void print_frame(int index, void* address) noexcept {
     os::report("    #%d %p\n", index, address);
     return;
   }
-  const auto module_offset = pc - reinterpret_cast<std::uintptr_t>(info.dli_fbase);
   char local[512];
   const char* symbol = info.dli_sname;
   if (!symbol && name_from_file(info.dli_fname, info.dli_fbase, pc, local)) symbol = local;
   int status = -1;
   std::unique_ptr<char, void (*)(void*)> name(
-      symbol ? abi::__cxa_demangle(symbol, nullptr, nullptr, &status) : nullptr, &std::free);
+      symbol && names == symbol_names::demangled ? abi::__cxa_demangle(symbol, nullptr, nullptr, &status) : nullptr,
+      &std::free);
   const char* shown = status == 0 ? name.get() : symbol ? symbol : "?";
-  os::report("    #%d %s (%s+0x%zx)\n", index, shown, info.dli_fname, static_cast<std::size_t>(module_offset));
+  const auto module_offset = static_cast<std::size_t>(pc - reinterpret_cast<std::uintptr_t>(info.dli_fbase));
+  os::report("    #%d %s (%s+0x%zx)\n", index, shown, info.dli_fname, module_offset);
 }
 
 }  // namespace
@@ -72,8 +73,8 @@ void capture(trace& out, const context& suspended) noexcept {
   thrum_context_visit(&suspended, &collect_suspended, &c);
 }
 
-void print(const trace& t) noexcept {
-  for (int i = 0; i < t.count; ++i) print_frame(i, t.frames[i]);
+void print(const trace& t, symbol_names names) noexcept {
+  for (int i = 0; i < t.count; ++i) print_frame(i, t.frames[i], names);
 }
 
 }  // namespace thrum::context

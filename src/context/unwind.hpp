@@ -22,7 +22,10 @@ void capture(trace& out, int skip = 0) noexcept;
 // The stack of a context that is suspended and stays so during the call.
 void capture(trace& out, const context& suspended) noexcept;
 
-// One line per frame to standard error: "    #0 name+0x1f (module+0x1234)".
-void print(const trace& t) noexcept;
+// Demangling allocates: not in a signal handler, which may have interrupted malloc.
+enum class symbol_names { demangled, as_they_are };
+
+// One line per frame to standard error: "    #0 name (module+0x1234)".
+void print(const trace& t, symbol_names names = symbol_names::demangled) noexcept;
 
 }  // namespace thrum::context

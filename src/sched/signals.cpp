@@ -83,7 +83,7 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
     os::report(" has used up its stack of %zu KiB\n", (std::size_t{1} << f->size_class) / 1024);
     context::trace t;
     context::capture(t, interrupted(ucontext));
-    context::print(t);
+    context::print(t, context::symbol_names::as_they_are);
     std::abort();
   }
   chain(signal == SIGSEGV ? previous_segv : previous_bus, signal, info, ucontext);
