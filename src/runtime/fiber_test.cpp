@@ -439,8 +439,8 @@ TEST_P(fiber_test, every_fiber_has_the_stack_it_asked_for) {
   run([] {
     for (std::size_t kib : {16u, 64u, 1024u, 8192u}) {
       fiber f = spawn({.stack_size = kib * 1024}, [kib] {
-        // Three quarters of it, page by page.
-        const auto size = kib * 1024 / 4 * 3;
+        // Half of it, page by page.
+        const auto size = kib * 1024 / 2;
         auto* bytes = static_cast<volatile char*>(__builtin_alloca(size));
         for (std::size_t i = size; i > 0; i -= std::min<std::size_t>(i, 4096)) bytes[i - 1] = 1;
       });

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::uint32_t global_batch = run_queue::capacity / 2;
 constexpr std::int64_t poll_interval_ns = 100'000;     // With runnable fibers at hand the poller is looked at so often.
-constexpr std::int64_t neglected_after_ns = 1'000'000;  // A processor's timers and poller are served by others after.
 
 }  // namespace
 
@@ -198,7 +197,7 @@ fiber_control* scheduler::steal(processor& p) noexcept {
 void scheduler::serve_neglected(processor& p, std::int64_t time, runnable_batch& out) noexcept {
   for (auto& other : processors_) {
     if (other.get() == &p || idle_.contains(other->index)) continue;
-    if (time - other->served_at.load(std::memory_order_relaxed) < neglected_after_ns) continue;
+    if (time - other->served_at.load(std::memory_order_relaxed) < processor::neglected_after_ns) continue;
     other->timers.fire_due(time, out);
     look_at_poller(*other, time, out);
   }

@@ -19,7 +19,6 @@ namespace {
 constexpr unsigned idle_looks_max = 10;                 // Then the monitor sleeps until there is activity.
 constexpr std::int64_t recheck_ns = 200'000'000;
 constexpr std::int64_t recheck_ns_max = 10'000'000'000;
-constexpr std::int64_t neglected_after_ns = 1'000'000;  // Without a look at a busy processor's timers and poller.
 constexpr std::size_t warm_stacks = 1024;
 
 }  // namespace
@@ -90,7 +89,7 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
     p.seen_owner = w;
     p.seen_since = now;
     p.seen_cpu_ns = -1;
-    if (now - p.served_at.load(std::memory_order_relaxed) > neglected_after_ns)
+    if (now - p.served_at.load(std::memory_order_relaxed) > processor::neglected_after_ns)
       p.neglected.store(true, std::memory_order_relaxed);
     return;
   }

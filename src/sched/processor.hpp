@@ -22,6 +22,9 @@ class scheduler;
 
 class alignas(64) processor {
  public:
+  // When nobody has looked at its timers and poller for so long, others serve them.
+  static constexpr std::int64_t neglected_after_ns = 1'000'000;
+
   processor(scheduler& home, unsigned index, bool shared, seams& s)
       : home(home), index(index), shared(shared), queue(shared), poll(s.make_poller()), random(s.make_random(index)) {}
 

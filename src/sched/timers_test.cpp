@@ -256,7 +256,9 @@ class model_test : public timers, public ::testing::WithParamInterface<unsigned>
       default: let_time_pass(); break;
     }
     ASSERT_EQ(set.count(), model.size());
-    if (!model.empty()) ASSERT_LE(set.next_deadline(), model.begin()->first);
+    if (!model.empty()) {
+      ASSERT_LE(set.next_deadline(), model.begin()->first);
+    }
   }
 
   std::int64_t some_time() { return static_cast<std::int64_t>(random.next() >> (10 + random.below(54))); }
