@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <system_error>
 
 #include "server.hpp"
 #include "thrum_bench.hpp"
@@ -54,7 +55,10 @@ static void serve(const bench::options& o) {
     auto stream = listener.accept();
     bench::no_delay(stream.native_handle());
     thrum::go([stream = std::move(stream), handler, delay = std::chrono::milliseconds(o.delay_ms)]() mutable {
-      handler(std::move(stream), delay);
+      try {
+        handler(std::move(stream), delay);
+      } catch (const std::system_error&) {  // A client that leaves in the middle ends this fiber, not the server.
+      }
     });
   }
 }

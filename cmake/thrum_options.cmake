@@ -9,14 +9,15 @@ option(THRUM_ASSERTIONS "Check the runtime's invariants, also when optimising" O
 option(THRUM_WERROR "Treat warnings as errors" OFF)
 set(THRUM_SANITIZE none CACHE STRING "Sanitizer for everything: none, address (with undefined) or thread")
 set_property(CACHE THRUM_SANITIZE PROPERTY STRINGS none address thread)
-option(THRUM_TEST_HOUSE "Also test the house: tidy, and programs that use the installed package" OFF)
+option(THRUM_TEST_HOUSE "Also what one build should test: tidy, mutants, laboratory, consumers" OFF)
 set(THRUM_TEST_PREFIX "" CACHE STRING "Put before the name of every test, to tell builds apart")
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 if(PROJECT_IS_TOP_LEVEL)
-  set(BUILD_TESTING ${THRUM_BUILD_TESTS})
+  # The laboratory's tests run its experiments for minutes: once per suite is enough.
+  set(BUILD_TESTING ${THRUM_TEST_HOUSE})
   set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
   if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
     set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)

@@ -42,17 +42,21 @@ long collect(thrum::channel<long> sums, int& ticks) {
 int run_pipeline() {
   thrum::channel<int> numbers(16);  // Sixteen may wait between the two sides; then senders do.
   thrum::channel<long> sums(0);     // A rendezvous: each send meets a receive.
-  thrum::scope consuming;
-  for (int i = 0; i < consumers; ++i) consuming.go([=] { consume(numbers, sums); });
-  thrum::scope producing;
-  for (int i = 0; i < producers; ++i) producing.go([=] { produce(numbers, i); });
-  consuming.go([&] {
-    producing.join();
+  thrum::wait_group producing(producers);
+  thrum::scope fibers;
+  for (int i = 0; i < consumers; ++i) fibers.go([=] { consume(numbers, sums); });
+  for (int i = 0; i < producers; ++i)
+    fibers.go([=, &producing] {
+      produce(numbers, i);
+      producing.done();
+    });
+  fibers.go([&] {
+    producing.wait();
     numbers.close();
   });
   int ticks = 0;
   const long total = collect(sums, ticks);
-  consuming.join();
+  fibers.join();
   std::printf("%d producers sent %d numbers, %d consumers saw the sum %ld, in %s ticks\n", producers,
               producers * numbers_each, consumers, total, ticks > 0 ? "some" : "no");
   return 0;

@@ -31,7 +31,7 @@ struct runtime_options {
   std::size_t stack_size = 256 * 1024;              // Bytes of address space per fiber; memory only as used.
   std::chrono::nanoseconds grace = std::chrono::seconds(10);  // For the fibers that outlive the main function.
   unsigned threads_max = 4096;                      // OS threads, those stuck in long calls included.
-  std::size_t fibers_max = std::size_t{16} << 20;   // Alive at once.
+  std::size_t fibers_max = std::size_t{16} << 20;   // Alive at once; rounded up to slabs of 128.
 };
 
 class runtime {

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 
 #include <poll.h>
 #include <unistd.h>
 
 #include <thrum/cancelled.hpp>
 
+#include "os/errno.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/wait.hpp"
 
@@ -17,7 +19,9 @@ namespace {
 
 using sched::fd_watch;
 
-fd_watch::direction internal(bool reading) noexcept { return reading ? fd_watch::reading : fd_watch::writing; }
+fd_watch::direction internal(bool reading) noexcept {
+  return reading ? fd_watch::reading : fd_watch::writing;
+}
 
 bool poll_thread(int fd, bool reading, std::int64_t deadline_ns, std::error_code& error) {
   for (;;) {
@@ -44,8 +48,10 @@ bool poll_thread(int fd, bool reading, std::int64_t deadline_ns, std::error_code
 
 bool socket::begin(std::error_code& error) noexcept {
   error.clear();
-  if (sched::begin_call()) error = std::make_error_code(std::errc::operation_canceled);
-  else if (fd_ < 0) error = std::make_error_code(std::errc::bad_file_descriptor);
+  if (sched::begin_call())
+    error = std::make_error_code(std::errc::operation_canceled);
+  else if (fd_ < 0)
+    error = std::make_error_code(std::errc::bad_file_descriptor);
   else if (deadline_ns_ != detail::never && sched::now_ns() >= deadline_ns_)
     error = std::make_error_code(std::errc::timed_out);
   return !error;
@@ -57,42 +63,65 @@ std::int64_t socket::wait_deadline_ns() const noexcept {
   return timeout_ns_ > detail::never - now ? deadline_ns_ : std::min(deadline_ns_, now + timeout_ns_);
 }
 
+// The reader and the writer may both be the first to wait.
+fd_watch* socket::watch_for(sched::scheduler& home, std::error_code& error) {
+  auto* watch = watch_.load(std::memory_order_acquire);
+  if (watch && watch->belongs_to(home)) return watch;
+  std::lock_guard held(watch_lock_);
+  watch = watch_.load(std::memory_order_relaxed);
+  if (watch && watch->belongs_to(home)) return watch;
+  if (watch) watch->release();  // Of a runtime before this one.
+  watch = fd_watch::create(fd_);
+  if (!watch) error.assign(os::error_number(), std::generic_category());
+  watch_.store(watch, std::memory_order_release);
+  return watch;
+}
+
 bool socket::wait_ready(direction d, std::error_code& error) {
   const bool reading = d == direction::reading;
   const auto deadline = wait_deadline_ns();
   auto* w = sched::this_worker();
   if (!w || !w->current) return poll_thread(fd_, reading, deadline, error);
-  if (watch_ && !watch_->belongs_to(w->home)) std::exchange(watch_, nullptr)->release();
-  if (!watch_ && !(watch_ = fd_watch::create(fd_))) {
-    error.assign(errno, std::generic_category());
-    return false;
-  }
-  switch (watch_->wait(internal(reading), deadline)) {
-    case fd_watch::outcome::ready: return true;
-    case fd_watch::outcome::timed_out: error = std::make_error_code(std::errc::timed_out); break;
-    case fd_watch::outcome::cancelled: error = std::make_error_code(std::errc::operation_canceled); break;
-    case fd_watch::outcome::closed: error = std::make_error_code(std::errc::bad_file_descriptor); break;
+  auto* watch = watch_for(w->home, error);
+  if (!watch) return false;
+  switch (watch->wait(internal(reading), deadline)) {
+    case fd_watch::outcome::ready:
+      return true;
+    case fd_watch::outcome::timed_out:
+      error = std::make_error_code(std::errc::timed_out);
+      break;
+    case fd_watch::outcome::cancelled:
+      error = std::make_error_code(std::errc::operation_canceled);
+      break;
+    case fd_watch::outcome::closed:
+      error = std::make_error_code(std::errc::bad_file_descriptor);
+      break;
   }
   return false;
 }
 
 std::uint64_t socket::word(direction d) const noexcept {
-  return watch_ ? watch_->word(internal(d == direction::reading)) : 0;
+  const auto* watch = watch_.load(std::memory_order_acquire);
+  return watch ? watch->word(internal(d == direction::reading)) : 0;
 }
 
 void socket::not_ready(direction d, std::uint64_t before) noexcept {
-  if (watch_) watch_->not_ready(internal(d == direction::reading), before);
+  auto* watch = watch_.load(std::memory_order_acquire);
+  // A word read before there was a watch is zero, which not_ready() never confuses with one that an edge has
+  // changed.
+  if (watch) watch->not_ready(internal(d == direction::reading), before);
 }
 
 bool socket::known_not_ready(direction d) const noexcept {
-  return watch_ && !watch_->may_be_ready(internal(d == direction::reading));
+  const auto* watch = watch_.load(std::memory_order_acquire);
+  return watch && !watch->may_be_ready(internal(d == direction::reading));
 }
 
 void socket::close() noexcept {
   if (fd_ < 0) return;
-  if (watch_) {
-    watch_->close();
-    std::exchange(watch_, nullptr)->release();
+  if (auto* watch = watch_.exchange(nullptr)) {
+    watch->close();
+    watch->release();
   }
   ::close(std::exchange(fd_, -1));
 }

@@ -6,6 +6,7 @@
 
 #include <thrum/net/socket.hpp>
 
+#include "os/errno.hpp"
 #include "sched/fd_watch.hpp"
 
 namespace thrum::net {
@@ -18,9 +19,10 @@ long socket::perform(direction d, std::error_code& error, Attempt attempt) {
       const auto before = word(d);
       const long n = attempt();
       if (n >= 0) return n;
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        error.assign(errno, std::generic_category());
+      const int failure = os::error_number();
+      if (failure == EINTR) continue;
+      if (failure != EAGAIN) {
+        error.assign(failure, std::generic_category());
         return -1;
       }
       not_ready(d, before);

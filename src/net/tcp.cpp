@@ -13,12 +13,17 @@
 
 #include "net/address.hpp"
 #include "net/socket_operation.hpp"
+#include "os/errno.hpp"
 #include "sched/wait.hpp"
 
 namespace thrum::net {
 namespace {
 
-std::error_code last_error() noexcept { return {errno, std::generic_category()}; }
+bool try_again(int error) noexcept { return error == EAGAIN || error == EINTR; }
+bool in_progress(int error) noexcept { return error == EINPROGRESS || error == EINTR; }
+bool died_in_queue(int error) noexcept { return error == ECONNABORTED || error == EPROTO; }
+
+std::error_code last_error() noexcept { return {os::error_number(), std::generic_category()}; }
 
 int open_socket(const address& a, std::error_code& error) noexcept {
   const int fd = ::socket(a.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -62,7 +67,7 @@ tcp_stream tcp_listener::accept(std::error_code& error) {
     for (;;) {
       const int accepted = ::accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       // A connection that died in the queue is not the listener's failure.
-      if (accepted >= 0 || (errno != ECONNABORTED && errno != EPROTO)) return accepted;
+      if (accepted >= 0 || !died_in_queue(os::error_number())) return accepted;
     }
   });
   if (fd < 0) return {};
@@ -97,7 +102,7 @@ tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds t
   no_delay(s.fd_);
   s.set_timeout(timeout);
   if (::connect(s.fd_, a.get(), a.length) != 0) {
-    if (errno != EINPROGRESS && errno != EINTR) error = last_error();
+    if (!in_progress(os::error_number())) error = last_error();
     else s.wait_for_connection(error);
   }
   if (error) return {};
@@ -122,7 +127,7 @@ void tcp_stream::wait_for_connection(std::error_code& error) {
     sockaddr_storage peer;
     socklen_t length = sizeof peer;
     if (::getpeername(fd_, reinterpret_cast<sockaddr*>(&peer), &length) == 0) return;
-    if (errno != ENOTCONN) {
+    if (os::error_number() != ENOTCONN) {
       error = last_error();
       return;
     }
@@ -227,7 +232,7 @@ void tcp_stream::wait_readable(std::error_code& error) {
     const auto before = word(direction::reading);
     std::byte ignored;
     if (::recv(fd_, &ignored, 1, MSG_PEEK) >= 0) return;
-    if (errno != EAGAIN && errno != EINTR) error = last_error();
+    if (!try_again(os::error_number())) error = last_error();
     if (error) return;
     not_ready(direction::reading, before);
     if (!watch_) break;

@@ -39,8 +39,8 @@ void abandon_fiber(unstarted u) noexcept { u.control->home->abandon(*u.control);
 void start_fiber(unstarted u, void (*run)(void*), bool detached) noexcept {
   auto& f = *u.control;
   f.run = run;
-  f.detached = detached;
-  if (!detached) f.references.store(2, std::memory_order_relaxed);
+  if (detached) f.joiner.store(sched::fiber_control::nobody_will_join(), std::memory_order_relaxed);
+  else f.references.store(2, std::memory_order_relaxed);
   f.home->start(f);
 }
 
@@ -65,13 +65,11 @@ void fiber::request_stop() noexcept {
 void fiber::detach() {
   if (!control_) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
   auto* f = std::exchange(control_, nullptr);
-  // Under the lock under which the fiber keeps its exception: either it sees the mark, or we see the failure.
-  f->join.lock.lock();
-  f->detached = true;
-  const auto failure = std::exchange(f->failure, nullptr);
-  f->join.lock.unlock();
-  f->home->release(*f);
-  if (failure) std::rethrow_exception(failure);
+  struct releaser {
+    sched::fiber_control& f;
+    ~releaser() { f.home->release(f); }
+  } release{*f};
+  sched::detach(*f);
 }
 
 std::uint64_t fiber::get_id() const noexcept { return control_ ? control_->id : 0; }

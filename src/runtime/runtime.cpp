@@ -14,6 +14,7 @@
 #include "sched/diagnose.hpp"
 #include "sched/pick_fifo.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/thread_waiter.hpp"
 
 namespace thrum {
 namespace {
@@ -101,7 +102,7 @@ runtime::statistics runtime::stats() const noexcept {
           .unguarded_stacks = s.default_stacks().unguarded_count()};
 }
 
-inert_thread::inert_thread() noexcept { sched::add_inert_thread(1); }
-inert_thread::~inert_thread() { sched::add_inert_thread(-1); }
+inert_thread::inert_thread() noexcept { sched::thread_waiter::declare_inert(true); }
+inert_thread::~inert_thread() { sched::thread_waiter::declare_inert(false); }
 
 }  // namespace thrum

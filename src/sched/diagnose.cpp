@@ -26,7 +26,6 @@ constexpr int sanitizer_threads = 1;
 #else
 constexpr int sanitizer_threads = 0;
 #endif
-std::atomic<int> inert_threads{sanitizer_threads};
 
 void describe_name(const fiber_control& f) noexcept {
   if (const auto name = f.name.get(); name[0]) os::report(" \"%s\"", name.data());
@@ -99,7 +98,8 @@ bool nothing_pending(scheduler& s) noexcept {
 
 bool only_parked_threads(scheduler& s) noexcept {
   const int ours = static_cast<int>(s.workers_total()) + 1;  // And the monitor.
-  return os::thread_count() == ours + thread_waiter::parked_threads() + inert_threads.load();
+  return os::thread_count() ==
+         ours + thread_waiter::parked_threads() + thread_waiter::inert_threads() + sanitizer_threads;
 }
 
 }  // namespace
@@ -155,8 +155,6 @@ bool check_deadlock(scheduler& s) noexcept {
   dump_fibers(s);
   ::_exit(deadlock_status);
 }
-
-void add_inert_thread(int change) noexcept { inert_threads.fetch_add(change); }
 
 std::size_t report_survivors(scheduler& s, std::size_t most) noexcept {
   std::size_t count = 0;

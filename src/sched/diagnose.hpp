@@ -37,9 +37,6 @@ bool check_deadlock(scheduler& s) noexcept;
 // True when this process has several schedulers: then no deadlock can be proved from one alone.
 bool other_schedulers_exist(const scheduler& s) noexcept;
 
-// Threads that are not the runtime's and will never wake a fiber; a thread may declare itself inert.
-void add_inert_thread(int change) noexcept;
-
 // Live fibers by name, for the survivors' report; at most `most` of them.
 std::size_t report_survivors(scheduler& s, std::size_t most) noexcept;
 

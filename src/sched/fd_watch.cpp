@@ -20,7 +20,7 @@ struct watch_pool {
 };
 
 // Process-wide and never destroyed: see the header.
-watch_pool& pool() {
+watch_pool& watches() {
   static auto* p = new watch_pool;
   return *p;
 }
@@ -28,7 +28,7 @@ watch_pool& pool() {
 }  // namespace
 
 fd_watch* fd_watch::from_pool() {
-  auto& all = pool();
+  auto& all = watches();
   fd_watch* w;
   {
     std::lock_guard held(all.lock);
@@ -71,7 +71,7 @@ void fd_watch::release() noexcept {
   for (auto& s : sides_) s.queue.lock.unlock();
   if (poller_) poller_->forget();
   poller_.reset();
-  auto& all = pool();
+  auto& all = watches();
   std::lock_guard held(all.lock);
   next_free_ = all.free;
   all.free = this;

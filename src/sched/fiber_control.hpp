@@ -59,7 +59,6 @@ struct alignas(64) fiber_control : waiter {
   std::source_location where;
   std::uint32_t closure_align = 16;  // Of a closure outside `storage`.
   std::uint8_t size_class = 0;  // log2 of the stack size.
-  bool detached = false;        // Nobody will look at its exception.
 
   // --- Written by whoever runs it; read by dumps.
   std::atomic<fiber_phase> phase{fiber_phase::free};
@@ -78,11 +77,15 @@ struct alignas(64) fiber_control : waiter {
   detail::cancel_node* active = nullptr;
   std::atomic<bool> cancel_pending{false};  // Mirrors "active is cancelled"; read at every call that may wait.
 
-  // --- Its end. Guarded by join.lock: finished, failure.
+  // --- Its end; see fiber_end.cpp.
   std::atomic<std::uint32_t> references{0};  // The fiber itself and its handle.
-  detail::wait_queue join;
-  bool finished = false;
-  std::exception_ptr failure;
+  std::atomic<waiter*> joiner{nullptr};      // Who waits for the end: one at most, since a handle has one owner.
+  std::uint64_t joiner_episode = 0;          // Published by `joiner`.
+  std::exception_ptr failure;                // Published by `joiner` when it says ended().
+
+  // Marks that stand in `joiner` beside real waiters.
+  static waiter* ended() noexcept { return reinterpret_cast<waiter*>(1); }
+  static waiter* nobody_will_join() noexcept { return reinterpret_cast<waiter*>(2); }
 
   alignas(16) std::byte storage[inline_closure_size];
 };

@@ -2,7 +2,7 @@
 #include "sched/fiber_end.hpp"
 
 #include <exception>
-#include <mutex>
+#include <utility>
 
 #include <cxxabi.h>
 
@@ -31,13 +31,6 @@ namespace {
   }
 }
 
-// False: the handle was let go in the meantime, so that nobody will receive the exception.
-bool keep_failure(fiber_control& f) noexcept {
-  std::lock_guard held(f.join.lock);  // Pairs with fiber::detach().
-  if (!f.detached) f.failure = std::current_exception();
-  return !f.detached;
-}
-
 [[gnu::no_sanitize("null")]] void run_for_joiner(fiber_control& f) {
   try {
     f.run(f.closure);
@@ -46,18 +39,27 @@ bool keep_failure(fiber_control& f) noexcept {
   } catch (const abi::__forced_unwind&) {
     refuse_forced_unwind();
   } catch (...) {
-    if (!keep_failure(f)) std::terminate();
+    f.failure = std::current_exception();
   }
 }
 
+[[noreturn]] void die_of(std::exception_ptr failure) noexcept {
+  std::rethrow_exception(std::move(failure));  // Out of a noexcept function: std::terminate, which reports it.
+}
+
+// The exchange publishes `failure`; from then on a joiner may release the fiber, though not free it: it still holds a
+// reference of its own until it has left its stack.
 void complete(fiber_control& f) noexcept {
-  runnable_batch joiners;
-  {
-    std::lock_guard held(f.join.lock);
-    f.finished = true;
-    claim_all(f.join.waiters, joiners);
+  waiter* who = f.joiner.exchange(fiber_control::ended(), std::memory_order_acq_rel);
+  if (who == fiber_control::nobody_will_join()) {
+    if (f.failure) die_of(f.failure);  // The handle was detached while it ran.
+  } else if (who && who->claim_episode(f.joiner_episode, claim_code::first_clause) == claim_result::resume) {
+    make_runnable(*who);
   }
-  make_runnable(joiners);
+}
+
+const waiter* as_waiter(const void* fiber) noexcept {
+  return static_cast<const waiter*>(static_cast<const fiber_control*>(fiber));
 }
 
 }  // namespace
@@ -71,22 +73,25 @@ void run_closure(fiber_control& f) {
 bool join(fiber_control& f, std::int64_t deadline_ns, bool shielded) {
   waiting w(shielded ? cancellation::none : cancellation::point);
   if (&w.self() == &f) base::panic("a fiber joins itself");
-  f.join.lock.lock();
-  if (f.finished) {
-    f.join.lock.unlock();
-    return true;
-  }
-  wait_node node(w);
+  if (f.joiner.load(std::memory_order_acquire) == fiber_control::ended()) return true;
   w.open();
-  push_back(f.join.waiters, node);
-  f.join.lock.unlock();
-  const auto code = w.park(deadline_ns, {"the end of a fiber", &f, [](const void* object) noexcept {
-                                           return static_cast<const waiter*>(static_cast<const fiber_control*>(object));
-                                         }});
+  f.joiner_episode = w.self().word();
+  waiter* before = nullptr;
+  // acq_rel: publishes the episode to complete(), or receives the failure from it.
+  if (!f.joiner.compare_exchange_strong(before, &w.self(), std::memory_order_acq_rel)) return true;
+  const auto code = w.park(deadline_ns, {"the end of a fiber", &f, &as_waiter});
   if (code == claim_code::first_clause) return true;
-  withdraw(f.join, node);
+  before = &w.self();
+  // When the fiber has ended meanwhile its end is delivered: a completion beats a cancellation.
+  if (!f.joiner.compare_exchange_strong(before, nullptr, std::memory_order_acq_rel)) return true;
   w.throw_if_cancelled(code);
   return false;
+}
+
+void detach(fiber_control& f) {
+  waiter* before = nullptr;
+  if (f.joiner.compare_exchange_strong(before, fiber_control::nobody_will_join(), std::memory_order_acq_rel)) return;
+  if (f.failure) std::rethrow_exception(std::exchange(f.failure, nullptr));
 }
 
 }  // namespace thrum::sched

@@ -13,4 +13,7 @@ void run_closure(fiber_control& f);
 // Waits until f has completed. False when the deadline passed first; throws cancelled unless shielded.
 bool join(fiber_control& f, std::int64_t deadline_ns, bool shielded);
 
+// Nobody will join it: an exception of it ends the process. Throws the exception if it has already ended with one.
+void detach(fiber_control& f);
+
 }  // namespace thrum::sched

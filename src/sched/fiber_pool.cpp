@@ -50,7 +50,7 @@ bool fiber_pool::grow() {
     if (free_) return true;  // Somebody else was faster.
     blocks = chunks_.size() * chunk_blocks;
   }
-  if (blocks + chunk_blocks > fibers_max_ || !stacks_.ensure_capacity(blocks + chunk_blocks)) return false;
+  if (blocks >= fibers_max_ || !stacks_.ensure_capacity(blocks + chunk_blocks)) return false;
   auto* chunk = static_cast<fiber_control*>(os::reserve(chunk_blocks * sizeof(fiber_control)));
   if (!chunk) return false;
   for (std::size_t i = 0; i < chunk_blocks; ++i) {

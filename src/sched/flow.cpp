@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/assert.hpp"
 #include "base/fork.hpp"
 #include "sched/park.hpp"
 #include "sched/scheduler.hpp"
@@ -12,7 +13,6 @@ namespace {
 
 constexpr std::uint32_t global_batch = run_queue::capacity / 2;
 constexpr std::int64_t poll_interval_ns = 100'000;     // With runnable fibers at hand the poller is looked at so often.
-constexpr std::int64_t neglected_after_ns = 1'000'000;  // A processor's timers and poller are served by others after.
 
 }  // namespace
 
@@ -90,11 +90,15 @@ void scheduler::notify(processor& p) noexcept {
 }
 
 void scheduler::wake_idle() noexcept {
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // Waker's step 2; pairs with sleep().
-  if (!idle_.wants_wake() || !idle_.try_begin_first_search()) return;
-  const int i = idle_.take_one();
-  if (i >= 0) processors_[static_cast<std::size_t>(i)]->poll->wake();
-  else idle_.end_search();
+  for (;;) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // Waker's step 2; pairs with sleep().
+    if (!idle_.wants_wake() || !idle_.try_begin_first_search()) return;
+    const int i = idle_.take_one();
+    if (i >= 0) return processors_[static_cast<std::size_t>(i)]->poll->wake();
+    // Nobody slept after all. But while we counted as searching, one may have gone to sleep and another waker may have
+    // left its work to us: look again.
+    idle_.end_search();
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -105,11 +109,13 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
   bool searching = false;
   fiber_control* f = nullptr;
   while (!stopping()) {
+    THRUM_ASSERT(w.owns_its_processor());
     runnable_batch due;
     const auto time = now();
+    const bool neglected = p.is_neglected();
     serve(p, time, p.has_runnable(), due);
     ready(due);
-    if ((f = next_local(p))) break;
+    if ((f = next_local(p, neglected))) break;
     if (p.shared && !searching) {
       idle_.begin_search();
       searching = true;
@@ -117,7 +123,7 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
     if ((f = steal(p))) break;
     serve_neglected(p, time, due);
     ready(due);
-    if ((f = next_local(p))) break;
+    if ((f = next_local(p, false))) break;
     if (searching) idle_.end_search();
     searching = sleep(p, time);
   }
@@ -126,22 +132,26 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
   return f;
 }
 
-fiber_control* scheduler::next_local(processor& p) noexcept {
-  const bool global_first = p.tick.load(std::memory_order_relaxed) % dispatches_per_look == 0;
+fiber_control* scheduler::next_local(processor& p, bool neglected) noexcept {
+  const bool global_first = neglected || p.tick.load(std::memory_order_relaxed) % dispatches_per_look == 0;
   if (global_first)
     if (auto* f = take_global(p)) return f;
-  if (auto* f = policy_.pick(p)) return f;
+  if (auto* f = pick(p)) return f;
   return global_first ? nullptr : take_global(p);
 }
 
 void scheduler::serve(processor& p, std::int64_t time, bool poll, runnable_batch& out) noexcept {
   p.timers.fire_due(time, out);
   const bool look = time - p.served_at.load(std::memory_order_relaxed) > poll_interval_ns;
-  if (look && poll && p.polling.try_lock()) {
-    p.poll->wait(0, time, out);
-    p.polling.unlock();
-  }
+  if (look && poll) look_at_poller(p, time, out);
   if (look) p.served_at.store(time, std::memory_order_relaxed);
+  if (p.is_neglected()) p.neglected.store(false, std::memory_order_relaxed);
+}
+
+void scheduler::look_at_poller(processor& p, std::int64_t time, runnable_batch& out) noexcept {
+  if (!p.polling.try_lock()) return;
+  p.poll->wait(0, time, out);
+  p.polling.unlock();
 }
 
 fiber_control* scheduler::take_global(processor& p) noexcept {
@@ -187,11 +197,9 @@ fiber_control* scheduler::steal(processor& p) noexcept {
 void scheduler::serve_neglected(processor& p, std::int64_t time, runnable_batch& out) noexcept {
   for (auto& other : processors_) {
     if (other.get() == &p || idle_.contains(other->index)) continue;
-    if (time - other->served_at.load(std::memory_order_relaxed) < neglected_after_ns) continue;
+    if (time - other->served_at.load(std::memory_order_relaxed) < processor::neglected_after_ns) continue;
     other->timers.fire_due(time, out);
-    if (!other->polling.try_lock()) continue;
-    other->poll->wait(0, time, out);
-    other->polling.unlock();
+    look_at_poller(*other, time, out);
   }
 }
 

@@ -16,12 +16,7 @@
 namespace thrum::sched {
 namespace {
 
-constexpr std::int64_t look_ns = 1'000'000;
-constexpr std::int64_t look_idle_ns = 10'000'000;
 constexpr unsigned idle_looks_max = 10;                 // Then the monitor sleeps until there is activity.
-constexpr std::int64_t computing_ns = 10'000'000;
-constexpr std::int64_t computing_again_ns = 2'000'000;  // A fiber that has hogged a processor before.
-constexpr std::int64_t blocked_ns = 900'000;
 constexpr std::int64_t recheck_ns = 200'000'000;
 constexpr std::int64_t recheck_ns_max = 10'000'000'000;
 constexpr std::size_t warm_stacks = 1024;
@@ -66,9 +61,9 @@ void monitor::run() noexcept {
     if (dump_.exchange(false)) dump_fibers(home_);
     if (look()) {
       idle_looks = 0;
-      pause(look_ns);
+      pause(pace_.look_ns);
     } else if (++idle_looks < idle_looks_max) {
-      pause(look_idle_ns);
+      pause(pace_.look_idle_ns);
     } else {
       look_when_idle();
       sleep_until_activity();
@@ -94,6 +89,8 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
     p.seen_owner = w;
     p.seen_since = now;
     p.seen_cpu_ns = -1;
+    if (now - p.served_at.load(std::memory_order_relaxed) > processor::neglected_after_ns)
+      p.neglected.store(true, std::memory_order_relaxed);
     return;
   }
   if (!work_waits(p)) return;
@@ -103,7 +100,7 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
   const auto stuck_for = now - p.seen_since;
   if (p.seen_cpu_ns < 0) {
     p.seen_cpu_ns = os::thread_cpu_ns(tid);
-    if (stuck_for < 2 * look_ns) return;
+    if (stuck_for < 2 * pace_.look_ns) return;
   }
   const auto limit = limit_for(p, *w);
   if (stuck_for >= limit) relieve(p, *w);
@@ -115,9 +112,9 @@ std::int64_t monitor::limit_for(processor& p, worker& w) noexcept {
   const auto cpu = os::thread_cpu_ns(tid);
   const auto used = cpu - p.seen_cpu_ns;
   p.seen_cpu_ns = cpu;
-  if (used > look_ns / 20) return w.hogged_before() ? computing_again_ns : computing_ns;
+  if (used > pace_.look_ns / 20) return w.hogged_before() ? pace_.computing_again_ns : pace_.computing_ns;
   const char state = os::thread_state(tid);
-  return state == 'R' || state == '?' ? never : blocked_ns;
+  return state == 'R' || state == '?' ? never : pace_.blocked_ns;
 }
 
 bool monitor::work_waits(processor& p) const noexcept {
@@ -138,11 +135,18 @@ void monitor::relieve(processor& p, worker& w) noexcept {
   if (!spare) return;
   if (p.owner.load(std::memory_order_acquire) == &w && w.try_retake()) {
     os::set_time_slice(w.tid.load(std::memory_order_relaxed), 0);
-    home_.hand_over(p, *spare);
+    home_.hand_over(lost_by(w), *spare);
     home_.ensure_spare();
   } else {
     home_.add_spare(*spare);
   }
+}
+
+// The processor that the worker has just lost to us. Not always the one that we looked at: the worker may have passed
+// that on and received another between our look and the compare-and-swap.
+processor& monitor::lost_by(const worker& w) noexcept {
+  for (unsigned i = 0;; ++i)
+    if (processor& p = home_.processor_at(i); p.owner.load(std::memory_order_acquire) == &w) return p;
 }
 
 void monitor::report_cap() noexcept {
@@ -161,6 +165,7 @@ void monitor::look_when_idle() noexcept {
 }
 
 void monitor::pause(std::int64_t ns) noexcept {
+  if (ns == 0) return;
   const auto seen = signal_.load(std::memory_order_seq_cst);
   if (stop_.load(std::memory_order_acquire) || dump_.load(std::memory_order_acquire)) return;
   os::futex_wait(signal_, seen, os::now_ns() + ns);

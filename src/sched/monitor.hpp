@@ -20,9 +20,18 @@ class scheduler;
 class processor;
 class worker;
 
+// How soon the monitor acts, in nanoseconds. Tests make it hurry, so that hand-offs happen all the time.
+struct monitor_pace {
+  std::int64_t look_ns = 1'000'000;             // Between two looks while somebody runs.
+  std::int64_t look_idle_ns = 10'000'000;       // While all are asleep, until it sleeps as well.
+  std::int64_t computing_ns = 10'000'000;       // A fiber may use the CPU for so long without switching,
+  std::int64_t computing_again_ns = 2'000'000;  // one that has lost a processor before for so long,
+  std::int64_t blocked_ns = 900'000;            // and sit in the kernel for so long.
+};
+
 class monitor {
  public:
-  explicit monitor(scheduler& home) noexcept : home_(home) {}
+  monitor(scheduler& home, const monitor_pace& pace) noexcept : home_(home), pace_(pace) {}
 
   void start();  // Throws std::system_error when the thread cannot be created.
   void stop() noexcept;
@@ -46,6 +55,7 @@ class monitor {
   void expose_lifo(processor& p) noexcept;
   std::int64_t limit_for(processor& p, worker& w) noexcept;
   void relieve(processor& p, worker& w) noexcept;
+  processor& lost_by(const worker& w) noexcept;
   void report_cap() noexcept;
   void look_when_idle() noexcept;
   void pause(std::int64_t ns) noexcept;
@@ -53,6 +63,7 @@ class monitor {
   void sleep(std::uint32_t seen) noexcept;
 
   scheduler& home_;
+  const monitor_pace pace_;
   pthread_t thread_{};
   bool started_ = false;
   std::atomic<std::uint32_t> signal_{0};  // Futex: bumped by wake().

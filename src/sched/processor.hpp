@@ -1,7 +1,7 @@
 // The processor: the right to run fibers on one core, and all that goes with it.
 //
 // Held by one worker at a time. When the worker is stuck the monitor gives the processor, as it is, to another worker
-// (handoff.hpp), so nothing that belongs to it is ever kept in a worker.
+// (worker.hpp), so nothing that belongs to it is ever kept in a worker.
 #pragma once
 
 #include <atomic>
@@ -22,6 +22,9 @@ class scheduler;
 
 class alignas(64) processor {
  public:
+  // When nobody has looked at its timers and poller for so long, others serve them.
+  static constexpr std::int64_t neglected_after_ns = 1'000'000;
+
   processor(scheduler& home, unsigned index, bool shared, seams& s)
       : home(home), index(index), shared(shared), queue(shared), poll(s.make_poller()), random(s.make_random(index)) {}
 
@@ -36,6 +39,9 @@ class alignas(64) processor {
     if (!lifo.load(std::memory_order_relaxed)) return nullptr;
     return swap_lifo(nullptr);
   }
+
+  // Its fibers run so long between switches that timers and poller have not been looked at for too long.
+  bool is_neglected() const noexcept { return neglected.load(std::memory_order_relaxed); }
 
   bool has_runnable() const noexcept { return lifo.load(std::memory_order_relaxed) || !queue.empty(); }
 
@@ -53,6 +59,7 @@ class alignas(64) processor {
   std::atomic<worker*> owner{nullptr};      // Changed by the hand-off protocol alone.
   std::atomic<std::uint64_t> tick{0};       // Counts dispatched fibers; the owner writes, the monitor reads.
   std::atomic<std::int64_t> served_at{0};   // When timers and poller were last looked at.
+  std::atomic<bool> neglected{false};       // Set by the monitor; cleared by the next look.
   std::atomic<std::uint64_t> created{0};    // Fibers created and ended here; the owner writes.
   std::atomic<std::uint64_t> ended{0};
 

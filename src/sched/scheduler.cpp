@@ -48,9 +48,10 @@ scheduler::scheduler(const scheduler_options& options, std::unique_ptr<seams> s)
       seams_(std::move(s)),
       clock_(seams_->clock()),
       policy_(seams_->policy()),
+      fifo_(dynamic_cast<pick_fifo*>(&policy_)),
       default_class_(class_of(options.stack_size)),
       fibers_(class_for(default_class_), options.fibers_max),
-      monitor_(*this) {
+      monitor_(*this, options.pace) {
   const auto n = std::clamp(options.processors, 1u, idle_set::processors_max);
   for (unsigned i = 0; i < n; ++i) processors_.push_back(std::make_unique<processor>(*this, i, n > 1, *seams_));
   install_diagnostics(*this);
@@ -91,7 +92,7 @@ fiber_control& scheduler::create(const spawn_request& request) {
     throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),
                             "thrum: no room for another fiber (fibers_max or address space)");
   f->size_class = size_class;
-  f->detached = false;
+  f->hogged = false;
   if (!allocate_closure(*f, request) || (size_class != default_class_ && !bind_special_stack(*f))) {
     free_block(p, *f);
     throw std::bad_alloc();
@@ -190,8 +191,8 @@ fiber_control* scheduler::take_block(processor* p) {
 void scheduler::free_block(processor* p, fiber_control& f) noexcept {
   if (f.closure != f.storage) ::operator delete(f.closure, std::align_val_t{f.closure_align});
   f.closure = f.storage;
-  f.failure = nullptr;
-  f.finished = false;
+  if (f.failure) f.failure = nullptr;
+  f.joiner.store(nullptr, std::memory_order_relaxed);
   if (f.stack) give_stack_back(p, std::exchange(f.stack, {}), f.size_class);
   f.phase.store(fiber_phase::free, std::memory_order_release);
   if (!p) return fibers_.give_back(&f, &f, 1);
@@ -311,11 +312,13 @@ bool scheduler::add_spare(worker& w) noexcept {
 }
 
 bool scheduler::ensure_spare() noexcept {
-  if (spares() > 0) return true;
+  if (spares() > 0 || spares_starting_.load(std::memory_order_relaxed) > 0) return true;
   if (workers_total() >= options_.threads_max) return false;
+  spares_starting_.fetch_add(1, std::memory_order_relaxed);
   try {
     create_worker(nullptr);
   } catch (...) {  // No thread to be had now (RLIMIT_NPROC, memory): as at the cap.
+    spare_has_started();
     return false;
   }
   return true;

@@ -29,6 +29,7 @@
 #include "sched/fiber_pool.hpp"
 #include "sched/idle_set.hpp"
 #include "sched/monitor.hpp"
+#include "sched/pick_fifo.hpp"
 #include "sched/processor.hpp"
 #include "sched/seams.hpp"
 #include "sched/worker.hpp"
@@ -41,6 +42,7 @@ struct scheduler_options {
   std::size_t fibers_max = std::size_t{16} << 20;
   unsigned threads_max = 4096;
   context::guard_mode guards = context::guard_mode::automatic;
+  monitor_pace pace = {};
 };
 
 struct spawn_request {
@@ -76,7 +78,10 @@ class scheduler {
 
   // --- The worker loop.
   fiber_control* find_work(worker& w) noexcept;  // Null at shutdown.
-  fiber_control* pick(processor& p) noexcept { return policy_.pick(p); }
+  fiber_control* pick(processor& p) noexcept {
+    // The default policy is known to the compiler; others cost an indirect call.
+    return fifo_ ? fifo_->pick_fifo::pick(p) : policy_.pick(p);
+  }
   // Fires what is due; looks at the poller, when `poll` says so, at intervals.
   void serve(processor& p, std::int64_t now, bool poll, runnable_batch& out) noexcept;
   void retire(worker& w, fiber_control& f) noexcept;
@@ -93,6 +98,7 @@ class scheduler {
   worker* take_spare() noexcept;
   bool add_spare(worker& w) noexcept;  // False at shutdown.
   bool ensure_spare() noexcept;  // The monitor: creates a thread when none is spare. False at the cap.
+  void spare_has_started() noexcept { spares_starting_.fetch_sub(1, std::memory_order_relaxed); }
   bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
   void hand_over(processor& p, worker& to) noexcept;
 
@@ -136,9 +142,10 @@ class scheduler {
   void push_tail(processor& p, fiber_control& f) noexcept;
   void overflow(processor& p, fiber_control& f) noexcept;
   void notify(processor& p) noexcept;
-  fiber_control* next_local(processor& p) noexcept;
+  fiber_control* next_local(processor& p, bool neglected) noexcept;
   fiber_control* take_global(processor& p) noexcept;
   fiber_control* steal(processor& p) noexcept;
+  static void look_at_poller(processor& p, std::int64_t now, runnable_batch& out) noexcept;
   void serve_neglected(processor& p, std::int64_t now, runnable_batch& out) noexcept;
   bool work_is_visible(const processor& p) const noexcept;
   bool sleep(processor& p, std::int64_t time) noexcept;
@@ -150,6 +157,7 @@ class scheduler {
   const std::unique_ptr<seams> seams_;
   clock_source& clock_;
   pick_policy& policy_;
+  pick_fifo* const fifo_;  // The same, if it is the default policy.
   const std::uint8_t default_class_;
   std::vector<std::unique_ptr<processor>> processors_;
 
@@ -175,6 +183,7 @@ class scheduler {
   std::vector<std::unique_ptr<worker>> workers_;
   worker* spare_ = nullptr;
   std::atomic<std::size_t> spare_count_{0};
+  std::atomic<std::size_t> spares_starting_{0};  // Created, but not yet in the pool.
   std::atomic<std::size_t> workers_total_{0};
 
   monitor monitor_;

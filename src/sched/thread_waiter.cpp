@@ -15,6 +15,8 @@ namespace thrum::sched {
 namespace {
 
 std::atomic<int> parked{0};
+std::atomic<int> inert_count{0};
+thread_local int inert = 0;  // Of plain threads, which do not migrate.
 
 // The futex is the word's low half: its first four bytes on the little-endian machines that we run on.
 static_assert(std::endian::native == std::endian::little);
@@ -63,14 +65,16 @@ thread_waiter& thread_waiter::mine() noexcept {
 
 void thread_waiter::park(std::int64_t deadline_ns) noexcept {
   if (!publish_parked()) return;
-  parked.fetch_add(1, std::memory_order_seq_cst);
+  // A thread that will wake by itself proves nothing, and an inert one is counted as such.
+  const int counted = deadline_ns == os::no_deadline && !inert ? 1 : 0;
+  parked.fetch_add(counted, std::memory_order_seq_cst);
   for (;;) {
     const auto w = word();
     if (code_of(w) != claim_code::open) break;
     if (os::futex_wait(low_half_of(word_address()), low_half(w), deadline_ns)) continue;
     claim(claim_code::timed_out);
   }
-  parked.fetch_sub(1, std::memory_order_seq_cst);
+  parked.fetch_sub(counted, std::memory_order_seq_cst);
 }
 
 void thread_waiter::resume() noexcept {
@@ -78,6 +82,12 @@ void thread_waiter::resume() noexcept {
   os::futex_wake(low_half_of(word_address()), 1);
 }
 
+void thread_waiter::declare_inert(bool is) noexcept {
+  const int before = std::exchange(inert, inert + (is ? 1 : -1));
+  if ((before > 0) != (inert > 0)) inert_count.fetch_add(is ? 1 : -1, std::memory_order_seq_cst);
+}
+
+int thread_waiter::inert_threads() noexcept { return inert_count.load(std::memory_order_seq_cst); }
 int thread_waiter::parked_threads() noexcept { return parked.load(std::memory_order_seq_cst); }
 
 }  // namespace thrum::sched

@@ -21,8 +21,11 @@ class alignas(16) thread_waiter : public waiter {  // The alignment leaves room 
   void park(std::int64_t deadline_ns) noexcept;
   void resume() noexcept;  // By the claimer.
 
-  // Threads of this process that are asleep in park(), for the proof of deadlocks.
+  // For the proof of deadlocks: threads of this process that are asleep in park() without a deadline, and threads that
+  // have declared that they will never wake a fiber (the calling one does or takes it back). None counts twice.
   static int parked_threads() noexcept;
+  static int inert_threads() noexcept;
+  static void declare_inert(bool is) noexcept;
 
   int tid() const noexcept { return tid_.load(std::memory_order_relaxed); }
 

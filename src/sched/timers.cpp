@@ -82,8 +82,7 @@ void timer_set::place(timer& t) {
   // is always ahead of us in the current rotation of its level.
   const auto differing = static_cast<std::uint64_t>(tick ^ tick_);
   const int level = (std::bit_width(differing) - 1) / slot_bits;
-  if (level < levels) link(t, level, tick);
-  else link(t, levels - 1, tick_ | ((std::int64_t{1} << (levels * slot_bits)) - 1));  // Years away: look again then.
+  link(t, level, tick);
 }
 
 void timer_set::link(timer& t, int level, std::int64_t tick) noexcept {

@@ -64,10 +64,11 @@ class timer_set {
   std::size_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr int levels = 6;
+  static constexpr int levels = 8;  // Enough for every time that 63 bits of nanoseconds can express.
   static constexpr int slot_bits = 6;
   static constexpr int slots = 1 << slot_bits;
   static constexpr int tick_bits = 20;  // A slot of level 0 spans 2^20 ns, about a millisecond.
+  static_assert(tick_bits + levels * slot_bits >= 63);
   static constexpr std::int64_t near_ticks = 4;  // What is nearer goes to the heap at once.
 
   static constexpr int shift(int level) noexcept { return tick_bits + level * slot_bits; }

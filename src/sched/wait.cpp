@@ -81,31 +81,21 @@ std::int64_t now_ns() noexcept {
 
 void waiting::throw_cancelled() { throw cancelled{}; }
 
-claim_code waiting::park(std::int64_t deadline_ns, const wait_reason& reason) {
-  THRUM_ASSERT(episode_ != 0);
-  if (self_->kind() == waiter_kind::fiber) {
-    auto& f = *static_cast<fiber_control*>(self_);
-    f.reason = reason;
-    park_fiber(f, deadline_ns);
-  } else {
-    static_cast<thread_waiter*>(self_)->park(deadline_ns == never ? os::no_deadline : deadline_ns);
-  }
-  return self_->code();
+void waiting::park_thread(std::int64_t deadline_ns) noexcept {
+  static_cast<thread_waiter*>(self_)->park(deadline_ns == never ? os::no_deadline : deadline_ns);
 }
 
-void waiting::park_fiber(fiber_control& f, std::int64_t deadline_ns) {
+void waiting::park_until(fiber_control& f, std::int64_t deadline_ns) {
   timer timeout;
-  worker* w = this_worker();
-  w->enter();
-  if (deadline_ns != never) {
-    timeout.when = deadline_ns;
-    timeout.who = &f;
-    timeout.episode = episode_;
-    w->home.arm(timeout);
+  timeout.when = deadline_ns;
+  timeout.who = &f;
+  timeout.episode = episode_;
+  {
+    runtime_section inside;
+    f.home->arm(timeout);
   }
-  worker::suspend(*w, after_switch::park);
-  this_worker()->leave();
-  if (deadline_ns != never && f.code() != claim_code::timed_out) timer_set::cancel(timeout);
+  suspend_fiber();
+  if (f.code() != claim_code::timed_out) timer_set::cancel(timeout);
 }
 
 void waiting::throw_if_cancelled(claim_code code) const {

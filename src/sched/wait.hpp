@@ -126,7 +126,17 @@ class waiting {
 
   // Waits to be claimed. `deadline_ns` is in the scheduler's clock. On cancellation::point throws only through
   // throw_if_cancelled(), which the primitive calls once it has cleaned up.
-  claim_code park(std::int64_t deadline_ns, const wait_reason& reason);
+  claim_code park(std::int64_t deadline_ns, const wait_reason& reason) {
+    if (self_->kind() == waiter_kind::fiber) {
+      auto& f = *static_cast<fiber_control*>(self_);
+      f.reason = reason;
+      if (deadline_ns == never) suspend_fiber();
+      else park_until(f, deadline_ns);
+    } else {
+      park_thread(deadline_ns);
+    }
+    return self_->code();
+  }
   void throw_if_cancelled(claim_code code) const;
 
   // After a wait in a loop: ready for the next open().
@@ -134,7 +144,14 @@ class waiting {
 
  private:
   [[noreturn]] static void throw_cancelled();
-  void park_fiber(fiber_control& f, std::int64_t deadline_ns);
+  static void suspend_fiber() noexcept {
+    worker* w = this_worker();
+    w->enter();
+    worker::suspend(*w, after_switch::park);
+    this_worker()->leave();
+  }
+  void park_thread(std::int64_t deadline_ns) noexcept;
+  void park_until(fiber_control& f, std::int64_t deadline_ns);
 
   waiter* self_;
   const cancellation cancellation_;

@@ -31,28 +31,9 @@ std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<
 // ---------------------------------------------------------------------------------------------------------------
 // Switching.
 
-THRUM_NO_TSAN void worker::suspend(worker& w, after_switch what) noexcept {
-  fiber_control* next = nullptr;
-  if (w.p && w.p->tick.load(std::memory_order_relaxed) % scheduler::dispatches_per_look != 0) next = w.home.pick(*w.p);
-  switch_away(w, what, next);
-}
-
-void worker::yield(worker& w) noexcept {
-  if (w.should_yield()) return switch_away(w, after_switch::yield_global, nullptr);
-  auto& tick = w.p->tick;
-  const auto t = tick.load(std::memory_order_relaxed);
-  if (t % scheduler::dispatches_per_look == 0) return switch_away(w, after_switch::yield, nullptr);
-  if (auto* next = w.home.pick(*w.p)) return switch_away(w, after_switch::yield, next);
-  tick.store(t + 1, std::memory_order_relaxed);  // Nobody else is here; the monitor sees that we yield.
-}
-
-THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
-  suspend(w, after_switch::retire);
-  __builtin_unreachable();
-}
-
-// Not instrumented: ThreadSanitizer's shadow stack changes in the middle.
-[[gnu::noinline]] THRUM_NO_TSAN void worker::switch_away(worker& w, after_switch what, fiber_control* next) noexcept {
+// Not instrumented: ThreadSanitizer's shadow stack changes in the middle. Inlined into the few places that switch,
+// because after a switch the processor mispredicts the return from every function in between.
+[[gnu::always_inline]] THRUM_NO_TSAN inline void worker::switch_away(worker& w, after_switch what, fiber_control* next) noexcept {
   fiber_control& self = *w.current;
   self.exceptions = *w.exceptions_;
   self.error_number = *w.errno_;
@@ -69,6 +50,28 @@ THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
   *here.exceptions_ = self.exceptions;
   *here.errno_ = self.error_number;
   here.finish_switch();
+}
+
+[[gnu::noinline]] THRUM_NO_TSAN void worker::suspend(worker& w, after_switch what) noexcept {
+  fiber_control* next = nullptr;
+  if (w.p && w.p->tick.load(std::memory_order_relaxed) % scheduler::dispatches_per_look != 0 && !w.p->is_neglected())
+    next = w.home.pick(*w.p);
+  switch_away(w, what, next);
+}
+
+[[gnu::noinline]] THRUM_NO_TSAN void worker::yield(worker& w) noexcept {
+  if (w.should_yield()) return switch_away(w, after_switch::yield_global, nullptr);
+  auto& tick = w.p->tick;
+  const auto t = tick.load(std::memory_order_relaxed);
+  if (t % scheduler::dispatches_per_look == 0 || w.p->is_neglected())
+    return switch_away(w, after_switch::yield, nullptr);
+  if (auto* next = w.home.pick(*w.p)) return switch_away(w, after_switch::yield, next);
+  tick.store(t + 1, std::memory_order_relaxed);  // Nobody else is here; the monitor sees that we yield.
+}
+
+THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
+  suspend(w, after_switch::retire);
+  __builtin_unreachable();
 }
 
 // The worker loop enters a fiber; returns when a fiber switches back to the loop.
@@ -133,7 +136,7 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) {
   finish(*w);
 }
 
-void worker::give_way_if_asked() noexcept {
+[[gnu::noinline]] THRUM_NO_TSAN void worker::give_way_if_asked() noexcept {
   worker* w = this_worker();
   w->enter();
   if (w->should_yield()) {
@@ -146,8 +149,12 @@ void worker::give_way_if_asked() noexcept {
 // ---------------------------------------------------------------------------------------------------------------
 // Hand-off.
 
+bool worker::owns_its_processor() const noexcept {
+  return !p || p->owner.load(std::memory_order_relaxed) == this;
+}
+
 void worker::enter_slow() noexcept {
-  if (retake_.load(std::memory_order_acquire) != none && p) {
+  if (retake_requested() && p) {
     std::uint32_t expected = asked;
     // Still the owner: honour the request at the next call that may suspend. Otherwise the monitor has won.
     if (retake_.compare_exchange_strong(expected, none, std::memory_order_acq_rel)) yield_wanted_ = true;
@@ -197,7 +204,8 @@ void worker::pass_on_processor() noexcept {
 bool worker::try_retake() noexcept {
   std::uint32_t state = none;
   if (retake_.compare_exchange_strong(state, asked, std::memory_order_acq_rel)) {
-    if (home.light_fence()) os::membarrier_private();
+    if (mutation::no_fence) std::atomic_signal_fence(std::memory_order_seq_cst);
+    else if (home.light_fence()) os::membarrier_private();
     else std::atomic_thread_fence(std::memory_order_seq_cst);
   } else if (state == lost) {
     return false;
@@ -241,7 +249,10 @@ void worker::main_loop() noexcept {
   os::want_exact_timers();
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   prepare_signal_stack();
-  if (!p) wait_for_processor();
+  if (!p) {
+    home.spare_has_started();
+    wait_for_processor();
+  }
   while (p) {
     fiber_control* f = home.find_work(*this);
     if (!f) break;

@@ -22,6 +22,7 @@
 
 #include <pthread.h>
 
+#include "base/assert.hpp"
 #include "context/context.hpp"
 #include "sched/fiber_control.hpp"
 #include "sched/self.hpp"
@@ -33,6 +34,25 @@ class processor;
 
 // What to do with the fiber that has just been left, once its context is saved.
 enum class after_switch : std::uint8_t { nothing, park, yield, yield_global, retire };
+
+// Builds that leave out one part of the protocol, to prove that tests/handoff_test.cpp notices.
+namespace mutation {
+#if defined(THRUM_MUTATE_NO_BUSY_FLAG)
+inline constexpr bool no_busy_flag = true;
+#else
+inline constexpr bool no_busy_flag = false;
+#endif
+#if defined(THRUM_MUTATE_NO_FENCE)
+inline constexpr bool no_fence = true;
+#else
+inline constexpr bool no_fence = false;
+#endif
+#if defined(THRUM_MUTATE_NO_RECHECK)
+inline constexpr bool no_recheck = true;
+#else
+inline constexpr bool no_recheck = false;
+#endif
+}  // namespace mutation
 
 class alignas(64) worker {
  public:
@@ -46,12 +66,22 @@ class alignas(64) worker {
 
   // --- Entering and leaving the runtime; by this worker's thread.
   void enter() noexcept {
-    in_rt_.store(1, std::memory_order_relaxed);
-    if (light_fence_) std::atomic_signal_fence(std::memory_order_seq_cst);  // Pairs with the monitor's membarrier.
+    if (!mutation::no_busy_flag) in_rt_.store(1, std::memory_order_relaxed);
+    // Pairs with the membarrier in try_retake().
+    if (light_fence_ || mutation::no_fence) std::atomic_signal_fence(std::memory_order_seq_cst);
     else std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (retake_.load(std::memory_order_acquire) != none || --budget_ < 0) [[unlikely]] enter_slow();
+    if (retake_requested() || --budget_ < 0) [[unlikely]] enter_slow();
   }
-  void leave() noexcept { in_rt_.store(0, std::memory_order_release); }  // Pairs with the monitor's acquire.
+  bool retake_requested() const noexcept {
+    return !mutation::no_recheck && retake_.load(std::memory_order_acquire) != none;
+  }
+  void leave() noexcept {
+    THRUM_ASSERT(owns_its_processor());
+    in_rt_.store(0, std::memory_order_release);  // Pairs with the monitor's acquire.
+  }
+
+  // Inside the runtime nobody can have taken it away. Always true; for assertions.
+  bool owns_its_processor() const noexcept;
 
   // --- Switching; inside the runtime, by the current fiber. Returns when the fiber runs again, elsewhere perhaps.
   static void suspend(worker& w, after_switch what) noexcept;

@@ -24,7 +24,11 @@ def check(files):
 def check_build(root, files, build):
     """Sources outside every target; areas that the build leaves out altogether are not judged."""
     commands = json.loads((build / "compile_commands.json").read_text())
-    compiled = {os.path.relpath(os.path.join(c["directory"], c["file"]), root) for c in commands}
+    paths = [os.path.join(c["directory"], c["file"]) for c in commands]
+    for unity in [path for path in paths if os.path.basename(path).startswith("unity_")]:
+        with open(unity, encoding="utf-8") as file:
+            paths += [match.group(2) for match in layers.INCLUDE.finditer(file.read())]
+    compiled = {os.path.relpath(path, root) for path in paths}
     areas = {name.split("/")[0] for name in compiled}
     return [f"{name}: no target compiles this source" for name in files
             if name.endswith(SOURCES) and name not in compiled and name.split("/")[0] in areas

@@ -32,7 +32,7 @@ PUBLIC = {
     "runtime": "runtime", "fiber": "runtime",
     "mutex": "sync", "condition_variable": "sync", "wait_group": "sync",
     "channel": "chan", "select": "chan",
-    "scope": "scope",
+    "scope": "scope", "future": "scope",
     "net": "net",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.

@@ -52,6 +52,8 @@ SAMPLES = [
     (banned.check, "lab/a.cpp", "inet_ntoa(a);\n", "inet_ntop"),
     (banned.check, "lab/a.cpp", "mktemp(a);\n", "use mkstemp"),
     (banned.check, "lab/a.cpp", "::signal(1, f);\n", "use sigaction"),
+    (banned.check, "lab/a.cpp", "::signal(SIGPIPE, SIG_IGN);\n", None),
+    (text.check, "benches/a.go", "package main\n\n// A sample.\n", None),
     (banned.check, "lab/a.cpp", "out << std::endl;\n", r"use '\n'"),
     (banned.check, "lab/a.cpp", "using namespace std;\n", "use qualified names"),
     (banned.check, "tests/a_test.cpp", "#define private public\n", "an interface that tests can use"),

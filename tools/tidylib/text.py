@@ -28,7 +28,7 @@ def check_line(name, number, line):
 
 def opens_with_comment(name, text):
     """Whether a source says what it is for before anything else."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#!")]
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("#!", "package "))]
     first = lines[0].lstrip() if lines else ""
     if name.endswith(WITHOUT_COMMENT) and not name.endswith("CMakeLists.txt"):
         return True

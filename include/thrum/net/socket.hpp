@@ -1,16 +1,19 @@
 // What all sockets share: a descriptor that blocks the fiber, not the thread; deadlines; closing.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <system_error>
 #include <utility>
 
 #include <thrum/detail/deadline.hpp>
+#include <thrum/detail/spinlock.hpp>
 
 namespace thrum::sched {
 class fd_watch;
-}
+class scheduler;
+}  // namespace thrum::sched
 
 namespace thrum::net {
 
@@ -29,7 +32,8 @@ class socket {
   bool is_open() const noexcept { return fd_ >= 0; }
   int native_handle() const noexcept { return fd_; }  // Stays owned; it is in non-blocking mode.
 
-  // Every operation from now on fails with errc::timed_out once the time has come, until a later deadline is set.
+  // Every operation from now on fails with errc::timed_out once the time has come, until a later deadline is
+  // set.
   template <class Clock, class Duration>
   void set_deadline(std::chrono::time_point<Clock, Duration> t) noexcept {
     deadline_ns_ = detail::deadline_at(t);
@@ -47,13 +51,14 @@ class socket {
 
   enum class direction : unsigned char { reading, writing };
 
-  // Runs attempt() until it succeeds (returns >= 0) or fails with something other than EAGAIN, waiting in between.
-  // Sets `error` on failure, operation_canceled included; returns attempt()'s value, or -1.
+  // Runs attempt() until it succeeds (returns >= 0) or fails with something other than EAGAIN, waiting in
+  // between. Sets `error` on failure, operation_canceled included; returns attempt()'s value, or -1.
   template <class Attempt>
   long perform(direction d, std::error_code& error, Attempt attempt);
 
   bool begin(std::error_code& error) noexcept;
   bool wait_ready(direction d, std::error_code& error);
+  sched::fd_watch* watch_for(sched::scheduler& home, std::error_code& error);
   std::int64_t wait_deadline_ns() const noexcept;
   std::uint64_t word(direction d) const noexcept;
   void not_ready(direction d, std::uint64_t before) noexcept;
@@ -61,13 +66,14 @@ class socket {
   [[noreturn]] static void raise(const std::error_code& error, const char* what);
   void swap(socket& other) noexcept {
     std::swap(fd_, other.fd_);
-    std::swap(watch_, other.watch_);
+    other.watch_.store(watch_.exchange(other.watch_.load()));
     std::swap(deadline_ns_, other.deadline_ns_);
     std::swap(timeout_ns_, other.timeout_ns_);
   }
 
   int fd_ = -1;
-  sched::fd_watch* watch_ = nullptr;  // From the first wait on.
+  std::atomic<sched::fd_watch*> watch_{nullptr};  // From the first wait on; created under watch_lock_.
+  detail::spinlock watch_lock_;
   std::int64_t deadline_ns_ = detail::never;
   std::int64_t timeout_ns_ = 0;
 };

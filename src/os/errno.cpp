@@ -1,0 +1,13 @@
+// The accessor that cannot be inlined or folded.
+#include "os/errno.hpp"
+
+#include <cerrno>
+
+namespace thrum::os {
+
+int error_number() noexcept {
+  asm volatile("" ::: "memory");
+  return errno;
+}
+
+}  // namespace thrum::os

@@ -1,0 +1,177 @@
+// What the stress tests share: how long to run, numbers of workers, a check that nothing leaked, a scheduler
+// whose monitor is in a hurry, and calls that the runtime does not hear of.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <time.h>
+#include <unistd.h>
+#include <thrum/thrum.hpp>
+
+#include "base/rng.hpp"
+#include "context/sanitizer.hpp"
+#include "io/epoll_poller.hpp"
+#include "os/clock.hpp"
+#include "sched/pick_fifo.hpp"
+#include "sched/scheduler.hpp"
+
+namespace thrum::stress {
+
+using namespace std::chrono_literals;
+
+#if defined(THRUM_TSAN)
+inline constexpr bool slow_build = true;
+inline constexpr int scale = 1;
+#elif defined(THRUM_ASAN)
+inline constexpr bool slow_build = true;
+inline constexpr int scale = 3;
+#else
+inline constexpr bool slow_build = false;
+inline constexpr int scale = 10;
+#endif
+
+// How long a test repeats its storm: THRUM_STRESS_SECONDS, by default a little under half a second for each
+// number of workers. Every storm runs at least once.
+inline std::chrono::milliseconds duration() {
+  const char* text = std::getenv("THRUM_STRESS_SECONDS");
+  return text ? std::chrono::milliseconds(static_cast<long>(std::atof(text) * 1000)) : 400ms;
+}
+
+// Calls storm() again and again for that time.
+template <class Storm>
+void repeat(Storm storm) {
+  const auto end = std::chrono::steady_clock::now() + duration();
+  do storm();
+  while (std::chrono::steady_clock::now() < end && !::testing::Test::HasFailure());
+}
+
+inline std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+// Runs f() as the main fiber; afterwards nothing may be left of it.
+template <class F>
+void with_workers(unsigned workers, F&& f) {
+  const auto descriptors = open_descriptors();
+  {
+    runtime rt({.workers = workers, .grace = 60s});
+    rt.run(std::forward<F>(f));
+    // The main fiber's own end and those of detached fibers may still be under way.
+    for (int i = 0; i < 60'000 && rt.stats().fibers != 0; ++i) std::this_thread::sleep_for(1ms);
+    EXPECT_EQ(rt.stats().fibers, 0u);
+  }
+  EXPECT_EQ(open_descriptors(), descriptors);
+}
+
+// Every stress test is run with each of these numbers of workers.
+class stress_test : public ::testing::TestWithParam<unsigned> {
+ protected:
+  template <class F>
+  void run(F&& f) {
+    with_workers(GetParam(), std::forward<F>(f));
+  }
+};
+
+#define THRUM_STRESS_SUITE(suite)                                              \
+  class suite : public ::thrum::stress::stress_test {};                        \
+  INSTANTIATE_TEST_SUITE_P(workers, suite, ::testing::Values(1u, 2u, 4u, 16u), \
+                           [](const auto& tested) { return std::to_string(tested.param); })
+
+// A source of random numbers of the calling fiber's own.
+class dice {
+ public:
+  explicit dice(std::uint64_t seed) noexcept : rng_(seed * 0x9e3779b97f4a7c15u + 1) { rng_.next(); }
+  std::uint32_t below(std::uint32_t bound) noexcept { return rng_.below(bound); }
+  bool one_in(std::uint32_t n) noexcept { return below(n) == 0; }
+
+ private:
+  base::rng rng_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------
+// What fibers do behind the runtime's back.
+
+inline void spin(std::chrono::nanoseconds d) {
+  const auto end = os::now_ns() + d.count();
+  while (os::now_ns() < end) {
+  }
+}
+
+// A blocking system call that nobody announces.
+inline void block(std::chrono::nanoseconds d) {
+  timespec t{.tv_sec = d.count() / 1'000'000'000, .tv_nsec = d.count() % 1'000'000'000};
+  while (::nanosleep(&t, &t) != 0) {
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// A scheduler built by hand, so that its options that users do not see can be set.
+
+class plain_clock final : public sched::clock_source {
+ public:
+  std::int64_t now_ns() noexcept override { return os::now_ns(); }
+};
+
+class plain_random final : public sched::random_source {
+ public:
+  explicit plain_random(std::uint64_t seed) noexcept : rng_(seed) {}
+  std::uint64_t next() noexcept override { return rng_.next(); }
+
+ private:
+  base::rng rng_;
+};
+
+class plain_seams final : public sched::seams {
+ public:
+  sched::clock_source& clock() override { return clock_; }
+  std::unique_ptr<sched::random_source> make_random(unsigned index) override {
+    return std::make_unique<plain_random>(static_cast<std::uint64_t>(os::now_ns()) + index);
+  }
+  sched::pick_policy& policy() override { return policy_; }
+  std::unique_ptr<sched::poller> make_poller() override { return io::make_epoll_poller(); }
+
+ private:
+  plain_clock clock_;
+  sched::pick_fifo policy_;
+};
+
+// The monitor takes processors away after some tens of microseconds instead of milliseconds.
+inline constexpr sched::monitor_pace hurried{.look_ns = 20'000,
+                                             .look_idle_ns = 100'000,
+                                             .computing_ns = 40'000,
+                                             .computing_again_ns = 40'000,
+                                             .blocked_ns = 40'000};
+
+class bare_runtime {
+ public:
+  explicit bare_runtime(const sched::scheduler_options& options)
+      : scheduler_(options, std::make_unique<plain_seams>()) {}
+  ~bare_runtime() {
+    while (!scheduler_.quiescent()) std::this_thread::sleep_for(100us);
+  }
+
+  template <class F>
+  void run(F&& f) {
+    auto* control =
+        detail::launch(&scheduler_, {}, std::forward<F>(f), std::source_location::current(), false);
+    detail::fiber_access::make(control).join();
+  }
+
+  sched::scheduler& scheduler() noexcept { return scheduler_; }
+  std::uint64_t handoffs() noexcept { return scheduler_.the_monitor().handoffs(); }
+
+ private:
+  sched::scheduler scheduler_;
+};
+
+}  // namespace thrum::stress
