@@ -17,7 +17,7 @@
 #include "sched/scheduler.hpp"
 
 namespace {
-bool allocation_is_fatal = false;
+thread_local bool allocation_is_fatal = false;
 }
 
 // The C++ runtime and the demangler allocate through these in the end; a program may bring its own.
