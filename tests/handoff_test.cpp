@@ -47,7 +47,7 @@ void hog(field& f, std::uint64_t seed) {
     if (f.work.try_send(std::uint64_t{1})) f.sent.fetch_add(1, std::memory_order_relaxed);
     if (random.one_in(64)) {
       f.spawned.fetch_add(1, std::memory_order_relaxed);
-      go([&f] { f.ran.fetch_add(1, std::memory_order_relaxed); });
+      go([&f] { f.ran.fetch_add(1, std::memory_order_release); });
     }
     // Nobody can drain what four hogs spawn: wait outside the runtime, as user code would compute.
     while (f.spawned.load(std::memory_order_relaxed) > f.ran.load(std::memory_order_relaxed) + 500 &&

@@ -55,11 +55,11 @@ TEST_P(spawn_storm, threads_and_fibers_spawn_into_one_runtime) {
     constexpr int each = 100 * scale;
     for (int t = 0; t < 3; ++t) {
       threads.emplace_back([&] {
-        for (int i = 0; i < each; ++i) rt.go([&] { ran.fetch_add(1, std::memory_order_relaxed); });
+        for (int i = 0; i < each; ++i) rt.go([&] { ran.fetch_add(1, std::memory_order_release); });
       });
     }
     rt.run([&] {
-      for (int i = 0; i < each; ++i) go([&] { ran.fetch_add(1, std::memory_order_relaxed); });
+      for (int i = 0; i < each; ++i) go([&] { ran.fetch_add(1, std::memory_order_release); });
     });
     for (auto& t : threads) t.join();
     while (ran.load() < 4 * each) std::this_thread::yield();

@@ -37,7 +37,7 @@ void call_all_the_time(arena& a) {
     a.changed.notify_all();
     if (a.spawned.load(std::memory_order_relaxed) < a.ended.load(std::memory_order_relaxed) + 100) {
       a.spawned.fetch_add(1, std::memory_order_relaxed);
-      spawn([&a] { a.ended.fetch_add(1, std::memory_order_relaxed); }).detach();
+      spawn([&a] { a.ended.fetch_add(1, std::memory_order_release); }).detach();
     }
   }
 }
