@@ -47,8 +47,7 @@ static void handle_borrowing(thrum::net::tcp_stream stream, std::chrono::millise
 }
 
 static void serve(const bench::options& o) {
-  auto listener =
-      thrum::net::tcp_listener::bind("127.0.0.1:" + std::to_string(o.port), {.backlog = bench::backlog});
+  auto listener = thrum::net::tcp_listener::bind("127.0.0.1:" + std::to_string(o.port), {.backlog = bench::backlog});
   bench::announce(listener.local_port());
   auto handler = o.borrow ? handle_borrowing : handle;
   for (;;) {

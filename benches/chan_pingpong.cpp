@@ -17,6 +17,6 @@ static void round_trips(long n) {
 }
 
 int main(int argc, char** argv) {
-  return bench::in_runtime(
-      argc, argv, [](const bench::options& o) { bench::measure("", o.scaled(1000000), round_trips); });
+  return bench::in_runtime(argc, argv,
+                           [](const bench::options& o) { bench::measure("", o.scaled(1000000), round_trips); });
 }

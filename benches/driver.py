@@ -182,7 +182,8 @@ class Runner:
         if load is None:
             results = self.programs.run(command)
         else:
-            window = ["--warmup", "0.5", "--seconds", "1"] if self.options.quick else ["--warmup", "1", "--seconds", "2"]
+            warmup, seconds = ("0.5", "1") if self.options.quick else ("1", "2")
+            window = ["--warmup", warmup, "--seconds", seconds]
             results = self.programs.serve(command + list(load[2]), self.machine.server_core,
                                           [*load[1], *window], self.machine.load_core)
         suffix = load[0] if load else ""

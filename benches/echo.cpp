@@ -14,8 +14,7 @@ static void handle(thrum::net::tcp_stream stream) {
 }
 
 static void serve(const bench::options& o) {
-  auto listener =
-      thrum::net::tcp_listener::bind("127.0.0.1:" + std::to_string(o.port), {.backlog = bench::backlog});
+  auto listener = thrum::net::tcp_listener::bind("127.0.0.1:" + std::to_string(o.port), {.backlog = bench::backlog});
   bench::announce(listener.local_port());
   for (;;) {
     auto stream = listener.accept();

@@ -21,6 +21,7 @@
 
 #include <array>
 #include <bit>
+#include <system_error>
 
 #include "bench.hpp"
 
@@ -84,8 +85,7 @@ class histogram {
   static uint64_t middle(std::size_t i) {
     if (i < (2u << fraction_bits)) return i;
     unsigned shift = unsigned(i >> fraction_bits) - 1;
-    return ((uint64_t(i & ((1u << fraction_bits) - 1)) + (1u << fraction_bits)) << shift) +
-           (1ull << shift) / 2;
+    return ((uint64_t(i & ((1u << fraction_bits) - 1)) + (1u << fraction_bits)) << shift) + (1ull << shift) / 2;
   }
   std::array<uint64_t, 40 << fraction_bits> buckets_{};
 };
@@ -150,7 +150,7 @@ class client {
     address.sin_port = htons(static_cast<uint16_t>(settings_.port));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (c.socket < 0 || ::connect(c.socket, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-      bench::fail(std::string("Cannot connect to the server: ") + std::strerror(errno) + ".", 1);
+      bench::fail(std::string("Cannot connect to the server: ") + std::generic_category().message(errno) + ".", 1);
     int on = 1;
     setsockopt(c.socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     epoll_event event{};

@@ -17,6 +17,5 @@ static void contend(long n) {
 }
 
 int main(int argc, char** argv) {
-  return bench::in_runtime(argc, argv,
-                           [](const bench::options& o) { bench::measure("", o.scaled(8000000), contend); });
+  return bench::in_runtime(argc, argv, [](const bench::options& o) { bench::measure("", o.scaled(8000000), contend); });
 }

@@ -20,6 +20,6 @@ static void laps_of_token(long n) {
 }
 
 int main(int argc, char** argv) {
-  return bench::in_runtime(
-      argc, argv, [](const bench::options& o) { bench::measure("", o.scaled(2000000), laps_of_token); });
+  return bench::in_runtime(argc, argv,
+                           [](const bench::options& o) { bench::measure("", o.scaled(2000000), laps_of_token); });
 }

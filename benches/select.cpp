@@ -12,13 +12,11 @@ static void consume(long n) {
   });
   auto take = [&sum](std::optional<long> v) { sum += *v; };
   for (long i = 0; i < each * 4; ++i)
-    thrum::select(ch[0].on_receive(take), ch[1].on_receive(take), ch[2].on_receive(take),
-                  ch[3].on_receive(take));
+    thrum::select(ch[0].on_receive(take), ch[1].on_receive(take), ch[2].on_receive(take), ch[3].on_receive(take));
   bench::join(producers);
   if (sum != 4 * (each * (each - 1) / 2)) bench::fail("select lost a message.", 1);
 }
 
 int main(int argc, char** argv) {
-  return bench::in_runtime(argc, argv,
-                           [](const bench::options& o) { bench::measure("", o.scaled(2000000), consume); });
+  return bench::in_runtime(argc, argv, [](const bench::options& o) { bench::measure("", o.scaled(2000000), consume); });
 }

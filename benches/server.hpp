@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <system_error>
 #include <thread>
 
 #include "bench.hpp"
@@ -59,9 +60,8 @@ inline int listen_on_loopback(int port) {
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-      listen(listener, backlog) != 0)
-    fail("Cannot listen on port " + std::to_string(port) + ": " + std::strerror(errno) + ".", 1);
+  if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(listener, backlog) != 0)
+    fail("Cannot listen on port " + std::to_string(port) + ": " + std::generic_category().message(errno) + ".", 1);
   socklen_t length = sizeof address;
   getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length);
   announce(ntohs(address.sin_port));

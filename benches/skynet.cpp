@@ -20,6 +20,5 @@ static void tree(long leaves) {
 }
 
 int main(int argc, char** argv) {
-  return bench::in_runtime(argc, argv,
-                           [](const bench::options& o) { bench::measure("", o.scaled(1000000), tree); });
+  return bench::in_runtime(argc, argv, [](const bench::options& o) { bench::measure("", o.scaled(1000000), tree); });
 }

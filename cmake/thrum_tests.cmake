@@ -29,11 +29,18 @@ if(NOT THRUM_SANITIZE STREQUAL "none" OR CMAKE_CROSSCOMPILING)
   set(thrum_timeout_factor 3)
 endif()
 
+set(thrum_test_optimisation -O1)
+if(NOT THRUM_SANITIZE STREQUAL "none" OR CMAKE_CROSSCOMPILING)
+  set(thrum_test_optimisation -O0)
+endif()
+
 # thrum_test_executable(target label source...): one executable, each of its TESTs an entry of ctest.
 function(thrum_test_executable target label)
   add_executable(${target} ${ARGN})
   target_link_libraries(${target} PRIVATE thrum_test_support)
   thrum_program_flags(${target})
+  # Compiling tests is most of the suite's time, and it is the library that has to be fast.
+  target_compile_options(${target} PRIVATE ${thrum_test_optimisation})
   # An EXPECT is an if-else inside, and GCC minds it as the only statement of another if.
   target_compile_options(${target} PRIVATE -Wno-dangling-else)
   set(seconds ${thrum_timeout_unit})

@@ -92,10 +92,8 @@ class trial {
 
  private:
   json server_order() const {
-    return {{"port", o_.port},
-            {"wait_ms", o_.wait_ms},
-            {"connections", o_.connections},
-            {"pool_threads", o_.pool_threads}};
+    return {
+        {"port", o_.port}, {"wait_ms", o_.wait_ms}, {"connections", o_.connections}, {"pool_threads", o_.pool_threads}};
   }
 
   // The pool needs connections / threads rounds before everybody has had a first answer.
@@ -113,18 +111,13 @@ class trial {
 
   int await_port() {
     auto message = server_.next(child::seconds(30));
-    if (!message || !message->contains("listening"))
-      throw failure(fmt::format("the {} server did not start", model_));
+    if (!message || !message->contains("listening")) throw failure(fmt::format("the {} server did not start", model_));
     return (*message)["listening"].get<int>();
   }
 
-  std::vector<pid_t> pids() const {
-    return model_ == "process" ? family(server_.id()) : std::vector{server_.id()};
-  }
+  std::vector<pid_t> pids() const { return model_ == "process" ? family(server_.id()) : std::vector{server_.id()}; }
 
-  double memory() const {
-    return model_ == "process" ? proportional_bytes(pids()) : resident_bytes_peak(server_.id());
-  }
+  double memory() const { return model_ == "process" ? proportional_bytes(pids()) : resident_bytes_peak(server_.id()); }
 
   // The result, once the client has one.
   json heard(json message) {
@@ -179,22 +172,22 @@ void add_lessons(experiment& e, const c10k_options& o) {
   const json* fiber = find_row(e, "fiber");
   const json* loop = find_row(e, "event-loop");
   if (fiber && loop)
-    e.lessons.push_back(fmt::format(
-        "The fiber server is blocking code, like the thread server, and answered {:.2f} times as "
-        "many requests per second as the hand-written event loop ({:.2f} times its CPU per request).",
-        number(*fiber, "requests_per_s") / number(*loop, "requests_per_s"),
-        number(*fiber, "cpu_us_op") / number(*loop, "cpu_us_op")));
+    e.lessons.push_back(
+        fmt::format("The fiber server is blocking code, like the thread server, and answered {:.2f} times as "
+                    "many requests per second as the hand-written event loop ({:.2f} times its CPU per request).",
+                    number(*fiber, "requests_per_s") / number(*loop, "requests_per_s"),
+                    number(*fiber, "cpu_us_op") / number(*loop, "cpu_us_op")));
   if (const json* pool = find_row(e, "pool"))
-    e.lessons.push_back(fmt::format(
-        "The pool is slow though its processor is idle: {} threads that wait {} ms each answer at "
-        "most {:.0f} requests per second; everybody else queues, for {} at the median.",
-        o.pool_threads, o.wait_ms, o.pool_threads * 1000.0 / std::max(1, o.wait_ms),
-        show(*pool, "p50_us", unit::microseconds)));
+    e.lessons.push_back(
+        fmt::format("The pool is slow though its processor is idle: {} threads that wait {} ms each answer at "
+                    "most {:.0f} requests per second; everybody else queues, for {} at the median.",
+                    o.pool_threads, o.wait_ms, o.pool_threads * 1000.0 / std::max(1, o.wait_ms),
+                    show(*pool, "p50_us", unit::microseconds)));
   const json* thread = find_row(e, "thread");
   if (fiber && thread)
-    e.lessons.push_back(fmt::format(
-        "A connection took {} of the fiber server's memory and {} of the thread server's.",
-        show(*fiber, "rss_bytes_each", unit::bytes), show(*thread, "rss_bytes_each", unit::bytes)));
+    e.lessons.push_back(fmt::format("A connection took {} of the fiber server's memory and {} of the thread server's.",
+                                    show(*fiber, "rss_bytes_each", unit::bytes),
+                                    show(*thread, "rss_bytes_each", unit::bytes)));
 }
 
 }  // namespace
@@ -203,9 +196,8 @@ experiment run_c10k(const c10k_options& o, progress& shown) {
   check_possible(o);
   experiment e;
   e.name = "c10k";
-  e.question =
-      fmt::format("how does each kind of server serve {} connections whose requests each wait {} ms?",
-                  show(static_cast<double>(o.connections), unit::count), o.wait_ms);
+  e.question = fmt::format("how does each kind of server serve {} connections whose requests each wait {} ms?",
+                           show(static_cast<double>(o.connections), unit::count), o.wait_ms);
   placement where = place(o);
   e.parameters = {{"connections", o.connections},
                   {"seconds", o.seconds},

@@ -14,6 +14,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "lab/failure.hpp"
 #include "lab/limits.hpp"
@@ -80,7 +81,7 @@ std::string how_it_died(const siginfo_t& info) {
 void prepare_for_children() {
   if (interruption[0] >= 0) return;
   if (pipe2(interruption.data(), O_CLOEXEC | O_NONBLOCK) != 0)
-    throw failure(fmt::format("cannot open a pipe: {}", strerror(errno)));
+    throw failure(fmt::format("cannot open a pipe: {}", std::generic_category().message(errno)));
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   signal(SIGPIPE, SIG_IGN);
   struct sigaction action {};
@@ -138,8 +139,7 @@ std::optional<json> child::take_line() {
 
 // Reads what is there, waiting for at most `patience`; false when nothing came in time.
 bool child::fill(seconds patience) {
-  auto limit =
-      std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(patience);
+  auto limit = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(patience);
   for (;;) {
     auto left = std::chrono::ceil<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
     std::array<pollfd, 2> wait{{{from_child_, POLLIN, 0}, {interruption[0], POLLIN, 0}}};
@@ -162,8 +162,7 @@ void child::expect_success() {
   while (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR)
     throw_if_interrupted();
   if (info.si_code == CLD_EXITED && info.si_status == 0) return;
-  if (info.si_code == CLD_EXITED && info.si_status == 127)
-    throw failure("cannot start this program again as a child");
+  if (info.si_code == CLD_EXITED && info.si_status == 127) throw failure("cannot start this program again as a child");
   throw failure(fmt::format("the process that ran {} {}", model_, how_it_died(info)));
 }
 

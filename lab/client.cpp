@@ -64,9 +64,7 @@ class load {
   void measure();
   void report_result();
   void show_progress(const char* phase, double fraction);
-  std::uint32_t id_of(const connection& c) const {
-    return static_cast<std::uint32_t>(&c - connections_.data());
-  }
+  std::uint32_t id_of(const connection& c) const { return static_cast<std::uint32_t>(&c - connections_.data()); }
   std::size_t settled() const { return answered_ + refused_; }
 
   std::vector<connection> connections_;
@@ -91,15 +89,14 @@ load::load(const json& order)
   if (poller_ < 0) throw failure(explain_descriptors(errno));
   auto needed = static_cast<std::int64_t>(connections_.size()) + 64;
   if (auto limit = allow_descriptors(needed))
-    throw failure(fmt::format("{} connections need {} open files in the client, but {}", connections_.size(),
-                              needed, *limit));
+    throw failure(
+        fmt::format("{} connections need {} open files in the client, but {}", connections_.size(), needed, *limit));
 }
 
 void load::open(connection& c) {
   c.descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (c.descriptor < 0) throw failure(explain_descriptors(errno));
-  linger at_once{1,
-                 0};  // Closing resets: ten thousand connections in TIME_WAIT would disturb the next model.
+  linger at_once{1, 0};  // Closing resets: ten thousand connections in TIME_WAIT would disturb the next model.
   setsockopt(c.descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
@@ -113,8 +110,7 @@ void load::open(connection& c) {
   ++connecting_;
   int done = ::connect(c.descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address);
   if (done == 0) return on_connected(c);
-  if (errno == EADDRNOTAVAIL)
-    throw failure("this machine has no free local port left for another connection");
+  if (errno == EADDRNOTAVAIL) throw failure("this machine has no free local port left for another connection");
   if (errno != EINPROGRESS) drop(c);
 }
 

@@ -34,11 +34,11 @@ void add_lessons(experiment& e) {
   const json* thread = find_row(e, "thread");
   if (!fiber || !thread) return;
   auto ratio = [&](const char* key) { return number(*thread, key) / number(*fiber, key); };
-  e.lessons.push_back(fmt::format(
-      "Against an OS thread, a fiber is created and joined {:.0f} times as fast, switched to {:.0f} "
-      "times as fast, and a message goes there and back {:.0f} times as fast: no system call is "
-      "involved.",
-      ratio("create_join_ns"), ratio("switch_ns"), ratio("round_trip_ns")));
+  e.lessons.push_back(
+      fmt::format("Against an OS thread, a fiber is created and joined {:.0f} times as fast, switched to {:.0f} "
+                  "times as fast, and a message goes there and back {:.0f} times as fast: no system call is "
+                  "involved.",
+                  ratio("create_join_ns"), ratio("switch_ns"), ratio("round_trip_ns")));
 }
 
 }  // namespace

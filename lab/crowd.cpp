@@ -21,9 +21,7 @@ using clock = std::chrono::steady_clock;
 
 double seconds_since(clock::time_point t) { return std::chrono::duration<double>(clock::now() - t).count(); }
 
-double seconds_of(const timeval& t) {
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-}
+double seconds_of(const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; }
 
 struct cpu_times {
   double user = 0, system = 0;
@@ -133,8 +131,7 @@ void crowd::finish() {
                            {"system_s", after.system - system_before_},
                            {"rss_peak_bytes", peak},
                            {"rss_bytes_each", (peak - base) / count}};
-  if (!are_processes_)
-    result["rss_and_page_tables_bytes_each"] = (peak - base + tables_peak_ - tables_before_) / count;
+  if (!are_processes_) result["rss_and_page_tables_bytes_each"] = (peak - base + tables_peak_ - tables_before_) / count;
   // The kernel's own books are kept for the whole machine: below a thousand activities they are mostly noise.
   if (made_ >= 1000) result["kernel_bytes_each"] = std::max(0.0, kernel_peak_ - kernel_before_) / count;
   if (!limit_.empty()) result["limit"] = limit_;

@@ -19,10 +19,7 @@ namespace thrum::lab {
 
 class crowd {
  public:
-  enum class made_of {
-    fibers,
-    tasks
-  };  // A thread or process is a task of the kernel and needs a process id.
+  enum class made_of { fibers, tasks };  // A thread or process is a task of the kernel and needs a process id.
 
   crowd(const nlohmann::json& order, made_of kind);
   ~crowd();

@@ -13,8 +13,7 @@
 
 namespace thrum::lab {
 
-json result_of(const std::string& model, const json& order, double patience_s, progress& shown,
-               int processors) {
+json result_of(const std::string& model, const json& order, double patience_s, progress& shown, int processors) {
   child c(model, order, processors);
   std::optional<json> result;
   while (auto message = c.next(child::seconds(patience_s))) {

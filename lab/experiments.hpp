@@ -54,8 +54,7 @@ experiment run_hog(const hog_options& o, progress& shown);
 
 // Runs one model in a child and returns its {"result": …}, or {"too_short": true} (see crowd); its progress
 // messages go to `shown`.
-json result_of(const std::string& model, const json& order, double patience_s, progress& shown,
-               int processors = 0);
+json result_of(const std::string& model, const json& order, double patience_s, progress& shown, int processors = 0);
 
 // How many processors this process may use.
 int processors_available();

@@ -24,12 +24,9 @@ const std::vector<column> columns = {{"model", "model", unit::text},
 const std::vector<plot> plots = {
     {plot::kind::bars, "ticks_percent", "Wake-ups reached, of those possible", unit::percent, false},
     {plot::kind::bars, "p99_us", "Lateness, 99th percentile", unit::microseconds, true},
-    {plot::kind::percentiles, "lateness_us", "Lateness beside one hog per processor", unit::microseconds,
-     true}};
+    {plot::kind::percentiles, "lateness_us", "Lateness beside one hog per processor", unit::microseconds, true}};
 
-std::string variant_name(int hogs) {
-  return hogs == 0 ? "no hog" : hogs == 1 ? "1 hog" : fmt::format("{} hogs", hogs);
-}
+std::string variant_name(int hogs) { return hogs == 0 ? "no hog" : hogs == 1 ? "1 hog" : fmt::format("{} hogs", hogs); }
 
 json run_variant(const std::string& model, int hogs, double seconds, progress& shown) {
   shown.begin(fmt::format("hog: {} beside {}", model, variant_name(hogs)));
@@ -44,9 +41,9 @@ json run_variant(const std::string& model, int hogs, double seconds, progress& s
 void add_lessons(experiment& e, int hogs) {
   std::string most = variant_name(hogs);
   if (const json* loop = find_row(e, "event-loop", "1 hog"))
-    e.lessons.push_back(fmt::format(
-        "In an event loop one callback that never returns stops everybody: wake-ups beside 1 hog: {}.",
-        show(*loop, "ticks", unit::count)));
+    e.lessons.push_back(
+        fmt::format("In an event loop one callback that never returns stops everybody: wake-ups beside 1 hog: {}.",
+                    show(*loop, "ticks", unit::count)));
   const json* thread = find_row(e, "thread", most);
   const json* fiber = find_row(e, "fiber", most);
   if (!thread || !fiber) return;
@@ -62,9 +59,8 @@ experiment run_hog(const hog_options& o, progress& shown) {
   int most = processors_available();
   experiment e;
   e.name = "hog";
-  e.question =
-      fmt::format("how late is an activity that sleeps 1 ms at a time, for {}, beside hogs that never yield?",
-                  show(o.seconds, unit::seconds));
+  e.question = fmt::format("how late is an activity that sleeps 1 ms at a time, for {}, beside hogs that never yield?",
+                           show(o.seconds, unit::seconds));
   e.parameters = {{"seconds", o.seconds}, {"processors", most}};
   e.columns = columns;
   e.plots = plots;

@@ -11,11 +11,14 @@ namespace {
 
 // The hues of the models keep their distance for colour-blind readers and have a variant for each background.
 constexpr const char* style = R"css(
-:root { color-scheme: light dark; --back: #fcfcfb; --card: #ffffff; --text: #1c1c1a; --soft: #5c5b57; --line: #e3e2dd;
-  --process: #8a8880; --thread: #2a78d6; --pool: #4a3aa7; --event-loop: #eb6834; --fiber: #008300; --fiber-borrow: #1baf7a; }
+:root { color-scheme: light dark; --back: #fcfcfb; --card: #ffffff; --text: #1c1c1a; --soft: #5c5b57;
+  --line: #e3e2dd;
+  --process: #8a8880; --thread: #2a78d6; --pool: #4a3aa7; --event-loop: #eb6834; --fiber: #008300;
+  --fiber-borrow: #1baf7a; }
 @media (prefers-color-scheme: dark) {
   :root { --back: #161615; --card: #1f1f1d; --text: #f2f1ed; --soft: #b0aea6; --line: #383835;
-    --process: #9c9a92; --thread: #5598e7; --pool: #9085e9; --event-loop: #ee7d4f; --fiber: #2fae2f; --fiber-borrow: #3fcf9a; } }
+    --process: #9c9a92; --thread: #5598e7; --pool: #9085e9; --event-loop: #ee7d4f; --fiber: #2fae2f;
+    --fiber-borrow: #3fcf9a; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1180px; padding: 2rem 1.25rem 4rem; background: var(--back); color: var(--text);
   font: 16px/1.55 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
@@ -27,22 +30,24 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-
 th, td { padding: .45rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 tr:last-child td { border-bottom: 0; } th { color: var(--soft); font-weight: 600; }
 th.text, td.text { text-align: left; } td.text { white-space: normal; min-width: 7rem; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 1rem; margin: 1rem 0;
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 1rem;
+  margin: 1rem 0;
   align-items: start; }
 figure { margin: 0; padding: 1rem; border: 1px solid var(--line); border-radius: 8px; background: var(--card); }
 svg { display: block; width: 100%; height: auto; font-size: 13px; } svg text { fill: var(--text); }
 svg .name { text-anchor: end; } svg .tick { fill: var(--soft); font-size: 12px; }
 svg .grid { stroke: var(--line); } svg .curve { fill: none; stroke-width: 2; }
 .legend { font-size: .88rem; margin: 0 0 .5rem; } .legend span { margin-right: 1rem; white-space: nowrap; }
-.legend i { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em; background: currentColor; }
+.legend i { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em;
+  background: currentColor; }
 ul { padding-left: 1.2rem; }
 )css";
 
 std::string model_styles() {
   std::string out;
   for (const char* m : {"process", "thread", "pool", "event-loop", "fiber", "fiber-borrow"})
-    out += fmt::format(
-        ".m-{0} {{ fill: var(--{0}); color: var(--{0}); }} .m-{0} .curve {{ stroke: var(--{0}); }}\n", m);
+    out +=
+        fmt::format(".m-{0} {{ fill: var(--{0}); color: var(--{0}); }} .m-{0} .curve {{ stroke: var(--{0}); }}\n", m);
   return out;
 }
 
@@ -71,8 +76,8 @@ std::string figures(const experiment& e) {
 }
 
 std::string section(const experiment& e) {
-  std::string out = fmt::format("<section id=\"{0}\"><h2>{0}</h2><p class=\"soft\">{1}</p>\n",
-                                escaped(e.name), escaped(e.question));
+  std::string out =
+      fmt::format("<section id=\"{0}\"><h2>{0}</h2><p class=\"soft\">{1}</p>\n", escaped(e.name), escaped(e.question));
   for (const std::string& l : e.lessons) out += "<p>" + escaped(l) + "</p>\n";
   out += table(e) + figures(e);
   for (const std::string& n : e.notes) out += "<p class=\"soft\">Note: " + escaped(n) + "</p>\n";

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <system_error>
 
 #include "lab/child.hpp"
 #include "lab/experiments.hpp"
@@ -33,10 +34,9 @@ void check_writable(const std::string& file) {
   bool exists = stat(file.c_str(), &status) == 0;
   std::size_t slash = file.find_last_of('/');
   std::string directory = slash == std::string::npos ? "." : file.substr(0, slash + 1);
-  if (exists && S_ISDIR(status.st_mode))
-    throw failure(fmt::format("cannot write {}: it is a directory", file));
+  if (exists && S_ISDIR(status.st_mode)) throw failure(fmt::format("cannot write {}: it is a directory", file));
   if (access(exists ? file.c_str() : directory.c_str(), W_OK) != 0)
-    throw failure(fmt::format("cannot write {}: {}", file, strerror(errno)));
+    throw failure(fmt::format("cannot write {}: {}", file, std::generic_category().message(errno)));
 }
 
 void write_file(const std::string& file, const std::string& text) {
@@ -44,17 +44,16 @@ void write_file(const std::string& file, const std::string& text) {
   std::ofstream out(file, std::ios::trunc);
   out << text;
   out.close();
-  if (!out) throw failure(fmt::format("cannot write {}: {}", file, strerror(errno)));
+  if (!out) throw failure(fmt::format("cannot write {}: {}", file, std::generic_category().message(errno)));
 }
 
 // Whoever shares the machine disturbs the measurement; the reader of the results should know.
 double tell_if_busy() {
   double busy = busy_share(std::chrono::milliseconds(250)) * 100;
   if (busy > 20)
-    std::fputs(fmt::format(
-                   "thrum: other programs use {:.0f}% of the processors, which disturbs the results.\n", busy)
-                   .c_str(),
-               stderr);
+    std::fputs(
+        fmt::format("thrum: other programs use {:.0f}% of the processors, which disturbs the results.\n", busy).c_str(),
+        stderr);
   return busy;
 }
 
@@ -92,9 +91,8 @@ CLI::Validator seconds_between(double low, double high) {
 template <class Options>
 void add_models_option(CLI::App* command, const std::shared_ptr<Options>& o) {
   command
-      ->add_option(
-          "--models", o->models,
-          fmt::format("which models, with commas between them [{}]", fmt::join(Options::all_models, ",")))
+      ->add_option("--models", o->models,
+                   fmt::format("which models, with commas between them [{}]", fmt::join(Options::all_models, ",")))
       ->delimiter(',')
       ->type_name("NAMES")
       ->check(CLI::IsMember(Options::all_models));
@@ -102,8 +100,7 @@ void add_models_option(CLI::App* command, const std::shared_ptr<Options>& o) {
 
 void add_output_options(CLI::App* command, const std::shared_ptr<outputs>& out) {
   command->add_option("--json", out->json_file, "write the results to FILE as JSON")->type_name("FILE");
-  command->add_option("--html", out->html_file, "write one self-contained page with plots to FILE")
-      ->type_name("FILE");
+  command->add_option("--html", out->html_file, "write one self-contained page with plots to FILE")->type_name("FILE");
 }
 
 // `run` gets a progress display and returns the experiments it ran.
@@ -128,8 +125,7 @@ experiment printed(experiment e) {
 
 void add_million(CLI::App* lab) {
   auto o = std::make_shared<million_options>();
-  CLI::App* c =
-      lab->add_subcommand("million", "a million activities that all sleep at once: time and memory");
+  CLI::App* c = lab->add_subcommand("million", "a million activities that all sleep at once: time and memory");
   c->add_option("-n,--count", o->count, "how many activities [1000000]")
       ->check(whole_number<std::int64_t>(1, o->count_max));
   c->add_option("--sleep", o->sleep_s, "how long each sleeps [long enough for all to be alive at once]")
@@ -140,17 +136,14 @@ void add_million(CLI::App* lab) {
 
 void add_c10k(CLI::App* lab) {
   auto o = std::make_shared<c10k_options>();
-  CLI::App* c =
-      lab->add_subcommand("c10k", "a TCP server with 10,000 connections: throughput, latency, memory, CPU");
+  CLI::App* c = lab->add_subcommand("c10k", "a TCP server with 10,000 connections: throughput, latency, memory, CPU");
   c->add_option("-n,--connections", o->connections, "how many connections [10000]")
       ->check(whole_number<std::int64_t>(1, o->connections_max));
-  c->add_option("--seconds", o->seconds, "how long to measure each model [10]")
-      ->check(seconds_between(0.1, 3600));
+  c->add_option("--seconds", o->seconds, "how long to measure each model [10]")->check(seconds_between(0.1, 3600));
   c->add_option("--wait-ms", o->wait_ms, "how long each request waits for its \"database\" [100]")
       ->check(whole_number(0, 60'000));
   c->add_option("--pool", o->pool_threads, "threads in the fixed pool [200]")->check(whole_number(1, 10'000));
-  c->add_option("--port", o->port, "port of the servers on 127.0.0.1 [any free one]")
-      ->check(whole_number(1, 65'535));
+  c->add_option("--port", o->port, "port of the servers on 127.0.0.1 [any free one]")->check(whole_number(1, 65'535));
   c->add_option("--server-processors", o->server_processors,
                 "processors for the server; the client gets the others [half]")
       ->check(whole_number(1, 1024));
@@ -161,8 +154,7 @@ void add_c10k(CLI::App* lab) {
 void add_costs(CLI::App* lab) {
   auto o = std::make_shared<costs_options>();
   CLI::App* c = lab->add_subcommand("costs", "what create, switch, message and rest cost");
-  c->add_option("--scale", o->scale, "how often everything is repeated; 1 is quick [5]")
-      ->check(whole_number(1, 1000));
+  c->add_option("--scale", o->scale, "how often everything is repeated; 1 is quick [5]")->check(whole_number(1, 1000));
   add_models_option(c, o);
   when_chosen(c, [=](progress& shown) { return std::vector{printed(run_costs(*o, shown))}; });
 }
@@ -178,8 +170,8 @@ void add_hog(CLI::App* lab) {
 }  // namespace
 
 void add_lab_command(CLI::App& program) {
-  CLI::App* lab = program.add_subcommand(
-      "lab", "the laboratory: fibers measured beside processes, threads and event loops");
+  CLI::App* lab =
+      program.add_subcommand("lab", "the laboratory: fibers measured beside processes, threads and event loops");
   lab->description(
       "The laboratory measures thrum's fibers beside every older way to do many things at once:\n"
       "processes, OS threads, a pool of threads, an event loop with callbacks.\n"
@@ -192,8 +184,7 @@ void add_lab_command(CLI::App& program) {
   add_c10k(lab);
   add_costs(lab);
   add_hog(lab);
-  CLI::App* tour =
-      lab->add_subcommand("tour", "a short version of all four, explained, in under two minutes");
+  CLI::App* tour = lab->add_subcommand("tour", "a short version of all four, explained, in under two minutes");
   when_chosen(tour, [](progress& shown) { return run_tour(shown); });
 }
 

@@ -12,12 +12,8 @@ experiment sample() {
   experiment e;
   e.name = "sample";
   e.question = "is 1 < 2 & 3 > 2?";
-  e.columns = {
-      {"model", "model", unit::text}, {"wall_s", "wall", unit::seconds}, {"limit", "stopped by", unit::text}};
-  e.rows = {{{"model", "thread"},
-             {"wall_s", 1.5},
-             {"limit", "<pid_max>"},
-             {"curve", {{50.0, 10.0}, {99.0, 200.0}}}},
+  e.columns = {{"model", "model", unit::text}, {"wall_s", "wall", unit::seconds}, {"limit", "stopped by", unit::text}};
+  e.rows = {{{"model", "thread"}, {"wall_s", 1.5}, {"limit", "<pid_max>"}, {"curve", {{50.0, 10.0}, {99.0, 200.0}}}},
             {{"model", "fiber"}, {"wall_s", 0.0125}, {"curve", {{50.0, 9.0}, {99.0, 0.0}}}}};
   e.plots = {{plot::kind::bars, "wall_s", "Wall", unit::seconds, true},
              {plot::kind::percentiles, "curve", "Lateness", unit::microseconds, true}};

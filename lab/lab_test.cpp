@@ -69,7 +69,7 @@ class running {
     for (int fd : {program, out, err}) close(fd);
   }
 
-  void signal(int number) const { kill(pid_, number); }
+  void send_signal(int number) const { kill(pid_, number); }
   pid_t id() const { return pid_; }
 
   outcome wait(std::chrono::seconds patience = 120s) {
@@ -84,8 +84,7 @@ class running {
       }
       std::this_thread::sleep_for(5ms);
     }
-    outcome o{WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), content_of(out_),
-              content_of(err_)};
+    outcome o{WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), content_of(out_), content_of(err_)};
     unlink(out_.c_str());
     unlink(err_.c_str());
     return o;
@@ -186,8 +185,7 @@ TEST_F(lab, unknown_arguments_are_refused) {
 }
 
 TEST_F(lab, impossible_counts_are_refused) {
-  for (const char* count :
-       {"0", "-1", "1000000000000", "99999999999999999999", "many", "10x", "", "1e6", "2.5"}) {
+  for (const char* count : {"0", "-1", "1000000000000", "99999999999999999999", "many", "10x", "", "1e6", "2.5"}) {
     SCOPED_TRACE(count);
     expect_sentence(run({"lab", "million", "--count", count}), 2, "whole number");
     expect_sentence(run({"lab", "c10k", "--connections", count}), 2, "whole number");
@@ -244,8 +242,8 @@ TEST_F(lab, a_model_that_cannot_reach_the_count_names_its_limit) {
   EXPECT_EQ(fchmod(fd, 0666), 0);  // Written by somebody else below.
   close(fd);
   for (const char* model : {"thread", "process"}) {
-    outcome o = run({"lab", "million", "-n", "500", "--models", model, "--json", file},
-                    [] { become_nobody_with_tasks(60); });
+    outcome o =
+        run({"lab", "million", "-n", "500", "--models", model, "--json", file}, [] { become_nobody_with_tasks(60); });
     EXPECT_EQ(o.status, 0) << o.err;
     json row = json::parse(content_of(file))["experiments"][0]["rows"][0];
     EXPECT_LT(row["activities"], 60) << row;
@@ -376,7 +374,7 @@ void interrupt(int number, int expected, const std::vector<std::string>& argumen
   running lab(arguments);
   for (int i = 0; i < 1000 && descendants(lab.id()) < 50; ++i) std::this_thread::sleep_for(5ms);
   ASSERT_GE(descendants(lab.id()), 50);
-  lab.signal(number);
+  lab.send_signal(number);
   outcome o = lab.wait(30s);
   EXPECT_EQ(o.status, expected) << o.err;
   expect_nothing_left();

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <limits>
 #include <sstream>
+#include <system_error>
 #include <vector>
 
 #include "lab/report.hpp"
@@ -62,8 +63,7 @@ std::int64_t tasks_of_user() {
   while (dirent* entry = readdir(proc)) {
     if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
     std::string file = std::string("/proc/") + entry->d_name + "/status";
-    if (status_value(file, "Uid:") == static_cast<std::int64_t>(getuid()))
-      sum += status_value(file, "Threads:");
+    if (status_value(file, "Uid:") == static_cast<std::int64_t>(getuid())) sum += status_value(file, "Threads:");
   }
   closedir(proc);
   return sum;
@@ -73,13 +73,11 @@ std::int64_t tasks_of_user() {
 bool exempt_from_nproc() {
   std::ifstream in("/proc/self/status");
   for (std::string line; std::getline(in, line);)
-    if (line.starts_with("CapEff:"))
-      return (std::stoull(line.substr(7), nullptr, 16) & ((1u << 24) | (1u << 21))) != 0;
+    if (line.starts_with("CapEff:")) return (std::stoull(line.substr(7), nullptr, 16) & ((1u << 24) | (1u << 21))) != 0;
   return false;
 }
 
-void consider(task_room& least, std::int64_t limit, std::int64_t used, std::int64_t reserve,
-              const std::string& name) {
+void consider(task_room& least, std::int64_t limit, std::int64_t used, std::int64_t reserve, const std::string& name) {
   if (limit == unlimited || limit - used - reserve >= least.tasks) return;
   least.tasks = std::max<std::int64_t>(limit - used - reserve, 0);
   least.limit = fmt::format("{} is {}", name, counted(limit));
@@ -90,9 +88,7 @@ std::int64_t reserve_of(std::int64_t limit) { return std::max<std::int64_t>(limi
 
 task_room least_room(bool with_reserve) {
   task_room least{unlimited, "no known limit"};
-  auto reserve = [&](std::int64_t limit) {
-    return with_reserve && limit != unlimited ? reserve_of(limit) : 0;
-  };
+  auto reserve = [&](std::int64_t limit) { return with_reserve && limit != unlimited ? reserve_of(limit) : 0; };
   std::int64_t now = tasks_now();
   for (const char* name : {"pid_max", "threads-max"}) {
     std::int64_t limit = read_number(std::string("/proc/sys/kernel/") + name);
@@ -100,8 +96,7 @@ task_room least_room(bool with_reserve) {
   }
   for (const std::string& group : control_groups()) {
     std::int64_t limit = read_number(group + "pids.max");
-    consider(least, limit, read_number(group + "pids.current"), reserve(limit) / 4,
-             "the control group's pids.max");
+    consider(least, limit, read_number(group + "pids.current"), reserve(limit) / 4, "the control group's pids.max");
   }
   rlimit own{};
   getrlimit(RLIMIT_NPROC, &own);
@@ -151,13 +146,12 @@ std::string explain_tasks(int error) {
     return fmt::format("vm.max_map_count is {}", counted(maps_max));
   task_room room = least_room(false);
   if (room.tasks < 64) return room.limit;
-  return fmt::format("the kernel refused it ({})", strerror(error));
+  return fmt::format("the kernel refused it ({})", std::generic_category().message(error));
 }
 
 std::string explain_descriptors(int error) {
-  if (error == EMFILE)
-    return fmt::format("RLIMIT_NOFILE, the limit of open files, is {}", counted(descriptors_max()));
-  return fmt::format("the kernel refused a descriptor ({})", strerror(error));
+  if (error == EMFILE) return fmt::format("RLIMIT_NOFILE, the limit of open files, is {}", counted(descriptors_max()));
+  return fmt::format("the kernel refused a descriptor ({})", std::generic_category().message(error));
 }
 
 std::optional<std::string> allow_descriptors(std::int64_t needed) {
@@ -170,7 +164,7 @@ std::optional<std::string> allow_descriptors(std::int64_t needed) {
                        counted(static_cast<std::int64_t>(limit.rlim_max)));
   limit.rlim_cur = wanted;
   if (setrlimit(RLIMIT_NOFILE, &limit) == 0) return std::nullopt;
-  return fmt::format("the limit of open files cannot be raised ({})", strerror(errno));
+  return fmt::format("the limit of open files cannot be raised ({})", std::generic_category().message(errno));
 }
 
 std::int64_t descriptors_max() {

@@ -48,8 +48,7 @@ json run_model(const std::string& model, const million_options& o, progress& sho
   for (int i = 1;; ++i, sleep_s *= 2) {
     bool last = o.sleep_s || i == attempts;
     shown.begin(fmt::format("million: {}, asleep for {}", model, show(sleep_s, unit::seconds)));
-    json order = {
-        {"count", o.count}, {"sleep_s", sleep_s}, {"must_overlap", !last}, {"tasks_max", o.tasks_max}};
+    json order = {{"count", o.count}, {"sleep_s", sleep_s}, {"must_overlap", !last}, {"tasks_max", o.tasks_max}};
     json row = result_of("million/" + model, order, sleep_s + 120, shown);
     if (last || (!row.contains("too_short") && row["alive_max"] == row["activities"])) return row;
   }
@@ -79,8 +78,8 @@ void add_lessons(experiment& e) {
                               ? fmt::format("ended at {} ({})", show(*other, "activities", unit::count),
                                             (*other)["limit"].get<std::string>())
                               : "reached the same number";
-    e.lessons.push_back(fmt::format("The {} model {}; one {} took {:.1f} times the CPU time of a fiber.",
-                                    model, stopped, model, ratio));
+    e.lessons.push_back(fmt::format("The {} model {}; one {} took {:.1f} times the CPU time of a fiber.", model,
+                                    stopped, model, ratio));
   }
 }
 

@@ -24,8 +24,7 @@ void progress::update(double fraction, const std::string& detail) {
   if (!terminal_) return;
   constexpr int cells = 24;
   int full = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * cells);
-  std::fputs(fmt::format("\r\033[K{} [{:#<{}}{:.<{}}] {}", work_, "", full, "", cells - full, detail).c_str(),
-             stderr);
+  std::fputs(fmt::format("\r\033[K{} [{:#<{}}{:.<{}}] {}", work_, "", full, "", cells - full, detail).c_str(), stderr);
   visible_ = true;
 }
 

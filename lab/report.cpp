@@ -24,9 +24,7 @@ struct step {
 // Three significant digits, as nobody reads more of a measurement.
 std::string three_digits(double v) {
   double size = std::fabs(v);
-  return size >= 100  ? fmt::format("{:.0f}", v)
-         : size >= 10 ? fmt::format("{:.1f}", v)
-                      : fmt::format("{:.2f}", v);
+  return size >= 100 ? fmt::format("{:.0f}", v) : size >= 10 ? fmt::format("{:.1f}", v) : fmt::format("{:.2f}", v);
 }
 
 template <std::size_t N>
@@ -155,8 +153,7 @@ std::string label(const json& row) {
 
 const json* find_row(const experiment& e, std::string_view model, std::string_view variant) {
   for (const json& row : e.rows)
-    if (row.value("model", "") == model && (variant.empty() || row.value("variant", "") == variant))
-      return &row;
+    if (row.value("model", "") == model && (variant.empty() || row.value("variant", "") == variant)) return &row;
   return nullptr;
 }
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -59,8 +60,7 @@ void answer_in_place(message request) {
   for (std::byte& b : request) b ^= answer_mark;
 }
 
-bool is_answer(std::span<const std::byte, message_bytes> got, std::uint32_t connection,
-               std::uint32_t sequence) {
+bool is_answer(std::span<const std::byte, message_bytes> got, std::uint32_t connection, std::uint32_t sequence) {
   std::array<std::byte, message_bytes> expected;
   write_request(expected, connection, sequence);
   answer_in_place(expected);
@@ -73,8 +73,8 @@ service::service(const nlohmann::json& order)
       connections(order.at("connections")),
       pool_threads(order.at("pool_threads")) {
   if (auto limit = allow_descriptors(connections + 64))
-    throw failure(fmt::format("{} connections need {} open files in the server, but {}", connections,
-                              connections + 64, *limit));
+    throw failure(
+        fmt::format("{} connections need {} open files in the server, but {}", connections, connections + 64, *limit));
 }
 
 int listen_and_announce(const service& s, bool blocking) {
@@ -94,9 +94,8 @@ int listen_and_announce(const service& s, bool blocking) {
 void announce(int port) { say({{"listening", port}}); }
 
 std::string explain_port(int port, int error) {
-  if (error == EADDRINUSE)
-    return fmt::format("port {} on 127.0.0.1 is already in use by another program", port);
-  return fmt::format("cannot listen on port {} of 127.0.0.1: {}", port, strerror(error));
+  if (error == EADDRINUSE) return fmt::format("port {} on 127.0.0.1 is already in use by another program", port);
+  return fmt::format("cannot listen on port {} of 127.0.0.1: {}", port, std::generic_category().message(error));
 }
 
 void report_limit(const std::string& limit) {

@@ -23,8 +23,7 @@ using buffer = std::array<std::byte, buffer_bytes>;
 
 void write_request(message out, std::uint32_t connection, std::uint32_t sequence);
 void answer_in_place(message request);
-bool is_answer(std::span<const std::byte, message_bytes> got, std::uint32_t connection,
-               std::uint32_t sequence);
+bool is_answer(std::span<const std::byte, message_bytes> got, std::uint32_t connection, std::uint32_t sequence);
 
 inline message message_in(std::span<std::byte> bytes) { return bytes.first<message_bytes>(); }
 

@@ -63,8 +63,8 @@ std::string bar(const json& row, const plot& p, const scale& length, double y) {
       "<g><title>{0}: {1}</title><text class=\"name\" x=\"{2}\" y=\"{3}\">{0}</text>"
       "<rect class=\"{4}\" x=\"{5}\" y=\"{6}\" width=\"{7:.1f}\" height=\"18\" rx=\"3\"/>"
       "<text class=\"value\" x=\"{8:.1f}\" y=\"{3}\">{1}</text></g>\n",
-      escaped(label(row)), escaped(value), left - 10, y + 13, colour_class(row.value("model", "")), left, y,
-      width, left + width + 8);
+      escaped(label(row)), escaped(value), left - 10, y + 13, colour_class(row.value("model", "")), left, y, width,
+      left + width + 8);
 }
 
 std::string bars(const plot& p, const std::vector<const json*>& rows) {
@@ -75,8 +75,8 @@ std::string bars(const plot& p, const std::vector<const json*>& rows) {
     marks += bar(*row, p, length, y);
     y += 26;
   }
-  return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}</svg>", page_width,
-                     y + 2, escaped(p.title), marks);
+  return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}</svg>", page_width, y + 2,
+                     escaped(p.title), marks);
 }
 
 // The frame of a percentile plot and its two axes.
@@ -101,8 +101,7 @@ range range_of(const plot& p, const std::vector<const json*>& rows) {
       double v = std::max(point[1].get<double>(), 1.0);
       r = {std::min(r.low, v), std::max(r.high, v)};
     }
-  if (p.logarithmic)
-    r = {std::pow(10, std::floor(std::log10(r.low))), std::pow(10, std::ceil(std::log10(r.high)))};
+  if (p.logarithmic) r = {std::pow(10, std::floor(std::log10(r.low))), std::pow(10, std::ceil(std::log10(r.high)))};
   if (!p.logarithmic) r.low = 0;
   return r;
 }
@@ -135,12 +134,11 @@ std::string curve(const json& row, const plot& p, const frame& f) {
     double percentile = point[0];
     double v = point[1];
     path += fmt::format("{}{:.1f},{:.1f}", path.empty() ? "M" : " L", f.x(percentile), f.y(v));
-    dots +=
-        fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\"><title>{}: {}% within {}</title></circle>",
-                    f.x(percentile), f.y(v), escaped(label(row)), percentile, show(v, p.shown_as));
+    dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\"><title>{}: {}% within {}</title></circle>",
+                        f.x(percentile), f.y(v), escaped(label(row)), percentile, show(v, p.shown_as));
   }
-  return fmt::format("<g class=\"{}\"><path class=\"curve\" d=\"{}\"/>{}</g>\n",
-                     colour_class(row.value("model", "")), path, dots);
+  return fmt::format("<g class=\"{}\"><path class=\"curve\" d=\"{}\"/>{}</g>\n", colour_class(row.value("model", "")),
+                     path, dots);
 }
 
 std::string legend(const std::vector<const json*>& rows) {
@@ -156,8 +154,8 @@ std::string percentiles(const plot& p, const std::vector<const json*>& rows) {
   frame f{scale(r.low, r.high, p.logarithmic)};
   std::string marks = percentile_ticks(f) + value_ticks(f, r, p);
   for (const json* row : rows) marks += curve(*row, p, f);
-  return fmt::format("{}<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}</svg>", legend(rows),
-                     page_width, f.top + f.height + 26, escaped(p.title), marks);
+  return fmt::format("{}<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}</svg>", legend(rows), page_width,
+                     f.top + f.height + 26, escaped(p.title), marks);
 }
 
 }  // namespace

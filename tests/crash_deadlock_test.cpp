@@ -22,8 +22,7 @@ using namespace test;
 
 namespace {
 
-constexpr const char* headline =
-    "^thrum: fatal: deadlock: all fibers wait and nothing is left that could wake them\n";
+constexpr const char* headline = "^thrum: fatal: deadlock: all fibers wait and nothing is left that could wake them\n";
 constexpr auto a_while = 600ms;  // Several times as long as a deadlock takes to be found.
 
 void expect_deadlock(const death& d, std::initializer_list<std::string> lines) {
@@ -68,14 +67,12 @@ TEST(deadlock, lists_each_fiber_with_what_it_waits_for_who_holds_it_and_its_stac
   expect_deadlock(
       run_scenario(everything),
       {fiber_pattern("holder") + " waits for a null channel\n" + stack_pattern,
-       fiber_pattern("locker") + " waits for a mutex 0x[0-9a-f]+, held by fiber [0-9]+ \"holder\"\n" +
-           stack_pattern,
+       fiber_pattern("locker") + " waits for a mutex 0x[0-9a-f]+, held by fiber [0-9]+ \"holder\"\n" + stack_pattern,
        "    #[0-9]+ [^\n]*wait_for_the_lock[^\n]*\n",
        fiber_pattern("sender") + " waits for sending on a channel 0x[0-9a-f]+\n" + stack_pattern,
        fiber_pattern("chooser") + " waits for a select\n" + stack_pattern,
        fiber_pattern("listener") + " waits for a condition variable 0x[0-9a-f]+\n" + stack_pattern,
-       fiber_pattern("joiner") +
-           " waits for the end of a fiber 0x[0-9a-f]+, held by fiber [0-9]+ \"inner\"\n",
+       fiber_pattern("joiner") + " waits for the end of a fiber 0x[0-9a-f]+, held by fiber [0-9]+ \"inner\"\n",
        fiber_pattern() + " waits for a wait group 0x[0-9a-f]+\n" + stack_pattern});
 }
 
@@ -109,9 +106,7 @@ const scenario several_threads("several_threads", [] {
   t.detach();
   run({.workers = 2}, [] { (void)ch.receive(); });
 });
-TEST(deadlock, threads_that_wait_themselves_wake_nobody) {
-  expect_deadlock(run_scenario(several_threads), {});
-}
+TEST(deadlock, threads_that_wait_themselves_wake_nobody) { expect_deadlock(run_scenario(several_threads), {}); }
 
 const scenario inert("inert", [] {
   std::thread t([] {
@@ -121,9 +116,7 @@ const scenario inert("inert", [] {
   t.detach();
   run({.workers = 2}, [] { (void)channel<int>(0).receive(); });
 });
-TEST(deadlock, is_found_beside_a_thread_that_has_declared_itself_inert) {
-  expect_deadlock(run_scenario(inert), {});
-}
+TEST(deadlock, is_found_beside_a_thread_that_has_declared_itself_inert) { expect_deadlock(run_scenario(inert), {}); }
 
 // The thread is busy while the fibers come to rest, and only then waits, or ends.
 const scenario waits_later("waits_later", [] {
@@ -143,9 +136,7 @@ const scenario ends_later("ends_later", [] {
   t.detach();
   run({.workers = 2}, [] { (void)channel<int>(0).receive(); });
 });
-TEST(deadlock, is_found_when_the_last_thread_that_could_help_ends) {
-  expect_deadlock(run_scenario(ends_later), {});
-}
+TEST(deadlock, is_found_when_the_last_thread_that_could_help_ends) { expect_deadlock(run_scenario(ends_later), {}); }
 
 const scenario thread_wakes("thread_wakes", [] {
   channel<int> ch(0);

@@ -135,8 +135,7 @@ const scenario fork_mask("fork_mask", [] {
       ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
       struct sigaction quit;
       ::sigaction(SIGQUIT, nullptr, &quit);
-      const bool open =
-          !sigismember(&mask, SIGTERM) && !sigismember(&mask, SIGINT) && !sigismember(&mask, SIGQUIT);
+      const bool open = !sigismember(&mask, SIGTERM) && !sigismember(&mask, SIGINT) && !sigismember(&mask, SIGQUIT);
       ::_exit(open && quit.sa_handler == SIG_DFL ? 0 : 4);
     });
   });

@@ -70,9 +70,7 @@ death run_scenario(const scenario& s) {
 
 int how(const death& d) { return WIFSIGNALED(d.status) ? -WTERMSIG(d.status) : WEXITSTATUS(d.status); }
 
-bool says(const death& d, const std::string& pattern) {
-  return std::regex_search(d.errors, std::regex(pattern));
-}
+bool says(const death& d, const std::string& pattern) { return std::regex_search(d.errors, std::regex(pattern)); }
 
 std::string fiber_pattern(const std::string& name) {
   const auto named = name.empty() ? "" : " \"" + name + "\"";

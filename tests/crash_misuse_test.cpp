@@ -61,9 +61,7 @@ const scenario lock_twice("lock_twice", [] {
     m.lock();
   });
 });
-TEST(misuse, locking_a_mutex_twice) {
-  EXPECT_ABORTS(lock_twice, sentence("a mutex is locked by its owner again"));
-}
+TEST(misuse, locking_a_mutex_twice) { EXPECT_ABORTS(lock_twice, sentence("a mutex is locked by its owner again")); }
 
 const scenario lock_twice_on_a_thread("lock_twice_on_a_thread", [] {
   mutex m;
@@ -157,8 +155,8 @@ const scenario survivors("survivors", [] {
   });
 });
 TEST(misuse, fibers_that_outlive_the_grace_period_are_named) {
-  EXPECT_ABORTS(survivors, "^thrum: fatal: fibers still run after the grace period:\n" +
-                               fiber_pattern("stubborn") + " waits for a sleep to end\n" + stack_pattern);
+  EXPECT_ABORTS(survivors, "^thrum: fatal: fibers still run after the grace period:\n" + fiber_pattern("stubborn") +
+                               " waits for a sleep to end\n" + stack_pattern);
 }
 
 const scenario spinning_survivor("spinning_survivor", [] {

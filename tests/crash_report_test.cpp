@@ -68,8 +68,7 @@ TEST(report, a_stack_overflow_names_the_fiber_its_size_and_its_stack) {
       << d.errors;
 }
 
-const scenario overflow_default("overflow_default",
-                                [] { run({.workers = 1}, [] { (void)recurse_for_ever(0); }); });
+const scenario overflow_default("overflow_default", [] { run({.workers = 1}, [] { (void)recurse_for_ever(0); }); });
 TEST(report, an_overflow_of_the_main_fiber_too) {
   EXPECT_ABORTS(overflow_default,
                 "^thrum: fatal: stack overflow: " + fiber_pattern() + " has used up its stack of 256 KiB\n");
@@ -122,8 +121,8 @@ TEST(report, an_overflow_without_a_guard_page_is_found_at_the_next_switch) {
 #if defined(THRUM_ASAN)
   GTEST_SKIP() << "AddressSanitizer finds it first";
 #endif
-  EXPECT_ABORTS(overflow_unguarded, "thrum: fatal: stack overflow: " + fiber_pattern("deep") +
-                                        " has used up its stack of 16 KiB\n");
+  EXPECT_ABORTS(overflow_unguarded,
+                "thrum: fatal: stack overflow: " + fiber_pattern("deep") + " has used up its stack of 16 KiB\n");
 }
 
 const scenario uncaught("uncaught", [] {
@@ -135,11 +134,9 @@ const scenario uncaught("uncaught", [] {
 TEST(report, an_exception_that_leaves_a_go_fiber) {
   const auto d = run_scenario(uncaught);
   EXPECT_EQ(how(d), -SIGABRT) << d.errors;
-  EXPECT_TRUE(says(
-      d, "^thrum: fatal: uncaught exception in " + fiber_pattern("thrower") + ": boom\n" + stack_pattern))
+  EXPECT_TRUE(says(d, "^thrum: fatal: uncaught exception in " + fiber_pattern("thrower") + ": boom\n" + stack_pattern))
       << d.errors;
-  EXPECT_TRUE(says(d, "    #[0-9]+ [^\n]*throw_boom[^\n]*\n")) << "the stack is that of the throw\n"
-                                                               << d.errors;
+  EXPECT_TRUE(says(d, "    #[0-9]+ [^\n]*throw_boom[^\n]*\n")) << "the stack is that of the throw\n" << d.errors;
 }
 
 const scenario uncaught_int("uncaught_int", [] {
@@ -149,8 +146,7 @@ const scenario uncaught_int("uncaught_int", [] {
   });
 });
 TEST(report, an_exception_that_is_no_std_exception) {
-  EXPECT_ABORTS(uncaught_int,
-                "^thrum: fatal: uncaught exception in " + fiber_pattern() + "\n" + stack_pattern);
+  EXPECT_ABORTS(uncaught_int, "^thrum: fatal: uncaught exception in " + fiber_pattern() + "\n" + stack_pattern);
 }
 
 const scenario uncaught_detached("uncaught_detached", [] {
@@ -164,8 +160,7 @@ const scenario uncaught_detached("uncaught_detached", [] {
   });
 });
 TEST(report, an_exception_that_leaves_a_detached_fiber) {
-  EXPECT_ABORTS(uncaught_detached,
-                "^thrum: fatal: uncaught exception in " + fiber_pattern("let_go") + ": boom\n");
+  EXPECT_ABORTS(uncaught_detached, "^thrum: fatal: uncaught exception in " + fiber_pattern("let_go") + ": boom\n");
 }
 
 void park_some() {
@@ -187,8 +182,8 @@ void expect_dump(const death& d) {
       << d.errors;
   EXPECT_TRUE(says(d, "    #[0-9]+ [^\n]*wait_in_vain[^\n]*\n")) << d.errors;
   EXPECT_TRUE(says(d, fiber_pattern("holder") + " waits for a sleep to end\n    #0 ")) << d.errors;
-  EXPECT_TRUE(says(d, fiber_pattern("locker") +
-                          " waits for a mutex 0x[0-9a-f]+, held by fiber [0-9]+ \"holder\"\n    #0 "))
+  EXPECT_TRUE(
+      says(d, fiber_pattern("locker") + " waits for a mutex 0x[0-9a-f]+, held by fiber [0-9]+ \"holder\"\n    #0 "))
       << d.errors;
 }
 
@@ -208,8 +203,7 @@ TEST(report, sigquit_lists_every_fiber_and_the_program_goes_on) {
   const auto d = run_scenario(quit);
   expect_dump(d);
   const auto first = d.errors.find("\"receiver\"");
-  EXPECT_NE(d.errors.find("\"receiver\"", first + 1), std::string::npos) << "the second dump is missing\n"
-                                                                         << d.errors;
+  EXPECT_NE(d.errors.find("\"receiver\"", first + 1), std::string::npos) << "the second dump is missing\n" << d.errors;
 }
 
 const scenario dump("dump", [] {
@@ -271,9 +265,7 @@ const scenario quit_afterwards("quit_afterwards", [] {
   ::kill(::getpid(), SIGQUIT);  // Nobody serves it any more: the default action.
   std::this_thread::sleep_for(hang_guard);
 });
-TEST(report, handlers_are_removed_with_the_last_runtime) {
-  EXPECT_EQ(how(run_scenario(quit_afterwards)), -SIGQUIT);
-}
+TEST(report, handlers_are_removed_with_the_last_runtime) { EXPECT_EQ(how(run_scenario(quit_afterwards)), -SIGQUIT); }
 
 const scenario own_segv("own_segv", [] {
   struct sigaction mine {};

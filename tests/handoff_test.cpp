@@ -106,8 +106,7 @@ void start(wait_group& group, auto body) {
 void run_once(std::chrono::milliseconds call_time, std::uint64_t seed) {
   field f;
   wait_group calls, workload, hogging, draining;
-  for (int i = 0; i < hogs; ++i)
-    start(hogging, [&f, seed, i] { hog(f, seed * hogs + static_cast<unsigned>(i)); });
+  for (int i = 0; i < hogs; ++i) start(hogging, [&f, seed, i] { hog(f, seed * hogs + static_cast<unsigned>(i)); });
   start(draining, [&f] { drain(f); });
   for (int i = 0; i < blocked_fibers; ++i) {
     start(calls, [&f, call_time] {
@@ -121,9 +120,8 @@ void run_once(std::chrono::milliseconds call_time, std::uint64_t seed) {
   start(workload, [=] { play(there, back, true); });
   start(workload, [=] { play(back, there, false); });
   auto listener = net::tcp_listener::bind("127.0.0.1:0");
-  start(workload, [port = listener.local_port()] {
-    call(net::tcp_stream::connect("127.0.0.1:" + std::to_string(port)));
-  });
+  start(workload,
+        [port = listener.local_port()] { call(net::tcp_stream::connect("127.0.0.1:" + std::to_string(port))); });
   start(workload, [&listener] { echo(listener.accept()); });
   workload.wait();
   calls.wait();
@@ -138,13 +136,12 @@ void run_once(std::chrono::milliseconds call_time, std::uint64_t seed) {
   EXPECT_EQ(f.guarded, f.counted.load());
 }
 
-void run_rounds(unsigned workers, const sched::monitor_pace& pace, int rounds,
-                std::chrono::milliseconds call_time) {
+void run_rounds(unsigned workers, const sched::monitor_pace& pace, int rounds, std::chrono::milliseconds call_time) {
   bare_runtime rt({.processors = workers, .pace = pace});
   for (int round = 0; round < rounds && !::testing::Test::HasFailure(); ++round)
     rt.run([=] { run_once(call_time, static_cast<std::uint64_t>(round) + 1); });
-  std::printf("%d rounds, %llu hand-offs, %zu threads\n", rounds,
-              static_cast<unsigned long long>(rt.handoffs()), rt.scheduler().workers_total());
+  std::printf("%d rounds, %llu hand-offs, %zu threads\n", rounds, static_cast<unsigned long long>(rt.handoffs()),
+              rt.scheduler().workers_total());
   EXPECT_GE(rt.handoffs(), static_cast<std::uint64_t>(rounds));
 }
 
@@ -190,8 +187,8 @@ class separate_cores {
   int first_ = -1, last_ = -1;
 };
 
-void race_with_monitor(const separate_cores& cores, std::vector<std::atomic<std::uint64_t>>& memory,
-                       std::uint64_t seed, std::chrono::steady_clock::time_point end) {
+void race_with_monitor(const separate_cores& cores, std::vector<std::atomic<std::uint64_t>>& memory, std::uint64_t seed,
+                       std::chrono::steady_clock::time_point end) {
   dice random(seed);
   channel<int> c(4);
   mutex m;
@@ -231,8 +228,7 @@ TEST_P(handoff_race, no_processor_ever_has_two_owners) {
   rt.run([&] {
     const auto end = std::chrono::steady_clock::now() + 4 * duration();
     wait_group all;
-    for (unsigned i = 0; i < GetParam(); ++i)
-      start(all, [&, i] { race_with_monitor(cores, memory, i + 1, end); });
+    for (unsigned i = 0; i < GetParam(); ++i) start(all, [&, i] { race_with_monitor(cores, memory, i + 1, end); });
     // So that work always waits for the processor.
     while (!all.wait_for(1h)) {
     }
@@ -245,9 +241,7 @@ TEST_P(handoff_race, no_processor_ever_has_two_owners) {
 constexpr int rounds_in_batch = slow_build ? 5 : 100;
 
 // With the thresholds that users get.
-TEST(handoff, everybody_progresses_beside_blocked_fibers_and_hogs) {
-  run_rounds(1, {}, slow_build ? 2 : 5, 50ms);
-}
+TEST(handoff, everybody_progresses_beside_blocked_fibers_and_hogs) { run_rounds(1, {}, slow_build ? 2 : 5, 50ms); }
 
 class handoff_batch : public ::testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(thousand_runs, handoff_batch, ::testing::Range(0, 10));

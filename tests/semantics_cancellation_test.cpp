@@ -19,7 +19,7 @@ using namespace test;
 class subject {
  public:
   virtual ~subject() = default;
-  virtual void call() = 0;           // Waits for ever unless completed.
+  virtual void call() = 0;  // Waits for ever unless completed.
   // Lets one call() through, now or later; where that takes two, waits as long as `patience` for the call.
   virtual void complete(std::chrono::nanoseconds patience) = 0;
   virtual void check_untouched() {}  // Neither completed nor called to the end: is everything as before?
@@ -54,9 +54,7 @@ struct receives final : subject {
   bool given = false;
 
   void call() override { got = ch.receive(); }
-  void complete(std::chrono::nanoseconds patience) override {
-    given = ch.send_for(std::make_unique<int>(7), patience);
-  }
+  void complete(std::chrono::nanoseconds patience) override { given = ch.send_for(std::make_unique<int>(7), patience); }
   void check_untouched() override { EXPECT_FALSE(ch.try_send(std::make_unique<int>(1))); }
   void settle(bool happened) override {
     EXPECT_EQ(happened, given);
@@ -371,8 +369,10 @@ TEST_P(cancellation, in_a_race_with_its_completion_nothing_is_lost) {
       auto s = make_subject();
       std::atomic<outcome> result{outcome::cancelled};
       fiber f = start(*s, result);
-      if (i % 3 == 0) settle();
-      else this_fiber::yield();
+      if (i % 3 == 0)
+        settle();
+      else
+        this_fiber::yield();
       fiber stopper = spawn([&] { f.request_stop(); });
       s->complete(1ms);
       stopper.join();

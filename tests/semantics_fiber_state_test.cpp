@@ -196,8 +196,7 @@ TEST_P(fiber_state, exceptions_pass_through_deep_stacks) {
       }
     };
     scope s;
-    for (int k = 0; k < 4; ++k)
-      s.go([] { EXPECT_THROW(deep::call(300), std::runtime_error); });
+    for (int k = 0; k < 4; ++k) s.go([] { EXPECT_THROW(deep::call(300), std::runtime_error); });
     s.join();
   });
 }
@@ -269,8 +268,10 @@ TEST_P(fiber_state, state_follows_the_fiber_to_another_thread) {
           std::fesetround(k % 2 ? FE_UPWARD : FE_DOWNWARD);
           for (int i = 0; i < 200; ++i) {
             const auto before = std::this_thread::get_id();
-            if (i % 20 == 0) this_fiber::sleep_for(50us);
-            else this_fiber::yield();
+            if (i % 20 == 0)
+              this_fiber::sleep_for(50us);
+            else
+              this_fiber::yield();
             if (std::this_thread::get_id() != before) ++moved;
           }
           EXPECT_EQ(read_errno(), 2000 + k);

@@ -148,8 +148,7 @@ TEST_P(wake_storm, threads_and_fibers_exchange_through_one_channel) {
           go([&, i] { t.produce(10 + i, 20 * scale), sending.done(); });
         }
         sending.wait();
-        for (auto& s : senders)
-          s.join();  // A system call that blocks the worker: the monitor has to see to the rest.
+        for (auto& s : senders) s.join();  // A system call that blocks the worker: the monitor has to see to the rest.
         t.values.close();
         receiving.wait();
         for (auto& r : receivers) r.join();

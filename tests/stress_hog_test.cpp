@@ -100,8 +100,7 @@ std::vector<setting> settings(std::initializer_list<kind> kinds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(hogs, beside_hogs,
-                         ::testing::ValuesIn(settings({kind::spinning, kind::blocked, kind::calling})),
-                         name_of);
+                         ::testing::ValuesIn(settings({kind::spinning, kind::blocked, kind::calling})), name_of);
 
 TEST_P(beside_hogs, a_sleeping_fiber_ticks_as_a_thread_does) {
   arena a;

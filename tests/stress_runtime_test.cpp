@@ -79,8 +79,7 @@ TEST_P(net_storm, waits_end_when_the_peer_goes_the_time_is_up_or_the_scope_is_ca
           std::error_code error;
           if (d % 2) server.set_timeout(std::chrono::microseconds(1 + d));
           EXPECT_EQ(server.read_some(buffer, error), 0u);
-          EXPECT_TRUE(!error || error == std::errc::timed_out || error == std::errc::operation_canceled)
-              << error;
+          EXPECT_TRUE(!error || error == std::errc::timed_out || error == std::errc::operation_canceled) << error;
         });
         spin(std::chrono::microseconds(random.below(50)));
         if (random.one_in(3)) this_fiber::yield();

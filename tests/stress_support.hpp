@@ -43,7 +43,7 @@ inline constexpr int scale = 10;
 // number of workers. Every storm runs at least once.
 inline std::chrono::milliseconds duration() {
   const char* text = std::getenv("THRUM_STRESS_SECONDS");
-  return text ? std::chrono::milliseconds(static_cast<long>(std::atof(text) * 1000)) : 400ms;
+  return text ? std::chrono::milliseconds(static_cast<long>(std::strtod(text, nullptr) * 1000)) : 400ms;
 }
 
 // Calls storm() again and again for that time.
@@ -162,8 +162,7 @@ class bare_runtime {
 
   template <class F>
   void run(F&& f) {
-    auto* control =
-        detail::launch(&scheduler_, {}, std::forward<F>(f), std::source_location::current(), false);
+    auto* control = detail::launch(&scheduler_, {}, std::forward<F>(f), std::source_location::current(), false);
     detail::fiber_access::make(control).join();
   }
 

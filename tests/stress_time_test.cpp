@@ -106,8 +106,7 @@ TEST_P(select_storm, selects_among_selects_conserve_their_elements) {
   run([] {
     repeat([] {
       std::array<channel<int>, 4> c{channel<int>(0), channel<int>(0), channel<int>(1), channel<int>(3)};
-      std::atomic<long> sent{0}, received{0};
-      std::atomic<int> senders{6};
+      std::atomic<long> sent{0}, received{0}, senders{6};
       constexpr int each = 20 * scale;
       const auto take = [&](std::optional<int> v) {
         if (v) received.fetch_add(*v);

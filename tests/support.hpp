@@ -49,8 +49,10 @@ bool eventually(Condition holds) {
   const auto give_up = std::chrono::steady_clock::now() + hang_guard;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > give_up) return false;
-    if (this_fiber::in_fiber()) this_fiber::sleep_for(200us);
-    else std::this_thread::sleep_for(200us);
+    if (this_fiber::in_fiber())
+      this_fiber::sleep_for(200us);
+    else
+      std::this_thread::sleep_for(200us);
   }
   return true;
 }

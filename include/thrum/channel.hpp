@@ -58,18 +58,14 @@ class channel {
 
   // Suspends until there is room or, unbuffered, until a receiver has taken it. Throws channel_closed, cancelled.
   void send(T&& v) { send_until_ns(v, detail::never); }
-  void send(const T& v)
-    requires std::is_copy_constructible_v<T>
-  {
+  void send(const T& v) requires std::is_copy_constructible_v<T> {
     T copy(v);
     send(std::move(copy));
   }
 
   // False when it would have to wait. Throws channel_closed, and cancelled in a cancelled scope.
   bool try_send(T&& v) { return send_until_ns(v, detail::only_try); }
-  bool try_send(const T& v)
-    requires std::is_copy_constructible_v<T>
-  {
+  bool try_send(const T& v) requires std::is_copy_constructible_v<T> {
     T copy(v);
     return try_send(std::move(copy));
   }
@@ -112,10 +108,8 @@ class channel {
     return detail::receive_clause<T, F>(core_, std::move(f));
   }
   template <class U, class F>
-    requires std::is_constructible_v<T, U&&>
-  auto on_send(U&& v, F f) const {
-    return detail::send_clause<T, F>(core_, T(std::forward<U>(v)), std::move(f));
-  }
+  requires std::is_constructible_v<T, U&&>
+  auto on_send(U&& v, F f) const { return detail::send_clause<T, F>(core_, T(std::forward<U>(v)), std::move(f)); }
 
   // Receives until the channel is closed and drained.
   class iterator {
@@ -132,8 +126,10 @@ class channel {
     T* operator->() { return &*current_; }
     iterator& operator++() {
       current_ = std::nullopt;
-      if (auto v = from_->receive()) current_.emplace(std::move(*v));
-      else from_ = nullptr;
+      if (auto v = from_->receive())
+        current_.emplace(std::move(*v));
+      else
+        from_ = nullptr;
       return *this;
     }
     void operator++(int) { ++*this; }

@@ -31,8 +31,8 @@ struct fiber_control;
 }  // namespace sched
 
 struct fiber_options {
-  std::string_view name = {};     // Shown in dumps and reports; copied, cut to 31 bytes.
-  std::size_t stack_size = 0;     // Bytes, rounded up to a power of two; 0: the runtime's default.
+  std::string_view name = {};  // Shown in dumps and reports; copied, cut to 31 bytes.
+  std::size_t stack_size = 0;  // Bytes, rounded up to a power of two; 0: the runtime's default.
 };
 
 class fiber;
@@ -70,14 +70,17 @@ sched::fiber_control* launch(sched::scheduler* home, const fiber_options& option
       throw;
     }
   }
-  start_fiber(u, [](void* p) {
-    // Destroyed on the fiber, also when it throws.
-    struct destroyer {
-      closure& c;
-      ~destroyer() { c.~closure(); }
-    } guard{*static_cast<closure*>(p)};
-    std::invoke(guard.c);
-  }, detached);
+  start_fiber(
+      u,
+      [](void* p) {
+        // Destroyed on the fiber, also when it throws.
+        struct destroyer {
+          closure& c;
+          ~destroyer() { c.~closure(); }
+        } guard{*static_cast<closure*>(p)};
+        std::invoke(guard.c);
+      },
+      detached);
   return u.control;
 }
 

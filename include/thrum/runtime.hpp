@@ -27,11 +27,11 @@ namespace thrum {
 unsigned available_processors() noexcept;
 
 struct runtime_options {
-  unsigned workers = 0;                             // 0: available_processors(). At most 256.
-  std::size_t stack_size = 256 * 1024;              // Bytes of address space per fiber; memory only as used.
+  unsigned workers = 0;                                       // 0: available_processors(). At most 256.
+  std::size_t stack_size = 256 * 1024;                        // Bytes of address space per fiber; memory only as used.
   std::chrono::nanoseconds grace = std::chrono::seconds(10);  // For the fibers that outlive the main function.
-  unsigned threads_max = 4096;                      // OS threads, those stuck in long calls included.
-  std::size_t fibers_max = std::size_t{16} << 20;   // Alive at once; rounded up to slabs of 128.
+  unsigned threads_max = 4096;                                // OS threads, those stuck in long calls included.
+  std::size_t fibers_max = std::size_t{16} << 20;             // Alive at once; rounded up to slabs of 128.
 };
 
 class runtime {
@@ -65,12 +65,12 @@ class runtime {
 
   // What has happened so far; for tests and dashboards.
   struct statistics {
-    std::size_t fibers = 0;           // Alive now.
-    std::size_t threads = 0;          // OS threads of the runtime.
-    std::size_t timers = 0;           // Armed now.
-    std::uint64_t handoffs = 0;       // Processors taken from stuck threads.
-    std::size_t warm_stacks = 0;      // Free stacks that still hold memory, beyond the workers' own caches.
-    std::size_t unguarded_stacks = 0; // Stacks without a guard page.
+    std::size_t fibers = 0;            // Alive now.
+    std::size_t threads = 0;           // OS threads of the runtime.
+    std::size_t timers = 0;            // Armed now.
+    std::uint64_t handoffs = 0;        // Processors taken from stuck threads.
+    std::size_t warm_stacks = 0;       // Free stacks that still hold memory, beyond the workers' own caches.
+    std::size_t unguarded_stacks = 0;  // Stacks without a guard page.
   };
   statistics stats() const noexcept;
 

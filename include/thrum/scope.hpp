@@ -92,11 +92,14 @@ void start_child(scope_core& s, F&& f, std::source_location where) {
     abandon_child(s, u);
     throw;
   }
-  start_fiber(u, [](void* p) {
-    auto& c = *static_cast<child*>(p);
-    c();
-    c.~child();
-  }, true);
+  start_fiber(
+      u,
+      [](void* p) {
+        auto& c = *static_cast<child*>(p);
+        c();
+        c.~child();
+      },
+      true);
 }
 
 }  // namespace detail
@@ -120,9 +123,10 @@ struct scope {
   auto async(F&& f, Args&&... args) {
     using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
     auto state = std::make_shared<detail::future_state<result>>();
-    detail::start_child(*core, call<result, std::decay_t<F>, std::decay_t<Args>...>{
-                                   state, std::forward<F>(f), {std::forward<Args>(args)...}},
-                        std::source_location::current());
+    detail::start_child(
+        *core,
+        call<result, std::decay_t<F>, std::decay_t<Args>...>{state, std::forward<F>(f), {std::forward<Args>(args)...}},
+        std::source_location::current());
     return future<result>(std::move(state));
   }
 
@@ -149,8 +153,10 @@ struct scope {
     void operator()() {
       std::exception_ptr failure = std::make_exception_ptr(broken_promise());
       try {
-        if constexpr (std::is_void_v<Result>) std::apply(std::move(function), std::move(arguments));
-        else state->value.emplace(std::apply(std::move(function), std::move(arguments)));
+        if constexpr (std::is_void_v<Result>)
+          std::apply(std::move(function), std::move(arguments));
+        else
+          state->value.emplace(std::apply(std::move(function), std::move(arguments)));
         state->complete(nullptr);
       } catch (const thrum::cancelled&) {
         state->complete(failure);

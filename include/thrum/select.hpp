@@ -48,8 +48,10 @@ class receive_clause {
   receive_clause(channel_core* channel, F f) : channel_(channel), f_(std::move(f)) {}
   select_clause describe() noexcept { return {clause_kind::receive, channel_, element_.address(), 0}; }
   void fire(channel_result r) {
-    if (r == channel_result::done) std::invoke(f_, element_.take());
-    else std::invoke(f_, std::optional<T>());
+    if (r == channel_result::done)
+      std::invoke(f_, element_.take());
+    else
+      std::invoke(f_, std::optional<T>());
   }
 
  private:

@@ -108,8 +108,7 @@ void c10k_pool(const nlohmann::json& order) {
   std::array<epoll_event, 256> events;
   for (;;) {
     int n = epoll_wait(poller, events.data(), events.size(), -1);
-    for (int i = 0; i < n; ++i)
-      ready.push(static_cast<client_state*>(events[static_cast<std::size_t>(i)].data.ptr));
+    for (int i = 0; i < n; ++i) ready.push(static_cast<client_state*>(events[static_cast<std::size_t>(i)].data.ptr));
   }
 }
 

@@ -49,16 +49,15 @@ int event_loop::wait(std::vector<epoll_event>& events) {
         std::max<std::chrono::nanoseconds>(timers_.top().due - clock::now(), std::chrono::nanoseconds(0));
     left = {ns.count() / 1'000'000'000, ns.count() % 1'000'000'000};
   }
-  return epoll_pwait2(poller_, events.data(), static_cast<int>(events.size()),
-                      timers_.empty() ? nullptr : &left, nullptr);
+  return epoll_pwait2(poller_, events.data(), static_cast<int>(events.size()), timers_.empty() ? nullptr : &left,
+                      nullptr);
 }
 
 void event_loop::run() {
   std::vector<epoll_event> events(256);
   while (running_) {
     int n = wait(events);
-    for (int i = 0; i < n; ++i)
-      static_cast<handler*>(events[static_cast<std::size_t>(i)].data.ptr)->on_readable();
+    for (int i = 0; i < n; ++i) static_cast<handler*>(events[static_cast<std::size_t>(i)].data.ptr)->on_readable();
     fire_timers();
   }
 }

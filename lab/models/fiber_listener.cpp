@@ -15,8 +15,7 @@ namespace {
 
 thrum::net::tcp_listener bind_and_announce(const service& s) {
   try {
-    auto listener =
-        thrum::net::tcp_listener::bind(fmt::format("127.0.0.1:{}", s.port), {.backlog = listen_backlog});
+    auto listener = thrum::net::tcp_listener::bind(fmt::format("127.0.0.1:{}", s.port), {.backlog = listen_backlog});
     announce(listener.local_port());
     return listener;
   } catch (const std::system_error& e) {
@@ -31,13 +30,11 @@ void accept_for_ever(const service& s, serve_function* serve) {
   for (;;) {
     try {
       auto connection = listener.accept();
-      thrum::go([connection = std::move(connection), serve, wait = s.wait]() mutable {
-        serve(std::move(connection), wait);
-      });
+      thrum::go(
+          [connection = std::move(connection), serve, wait = s.wait]() mutable { serve(std::move(connection), wait); });
     } catch (const std::exception& e) {
       report_limit(e.what());
-      thrum::this_fiber::sleep_for(
-          std::chrono::milliseconds(10));  // Without room, another try at once is no use.
+      thrum::this_fiber::sleep_for(std::chrono::milliseconds(10));  // Without room, another try at once is no use.
     }
   }
 }

@@ -11,8 +11,7 @@ namespace thrum::lab {
 void hog_event_loop(const nlohmann::json& order) {
   event_loop loop;
   ticker t(order);
-  for (int i = 0; i < order.at("hogs").get<int>(); ++i)
-    loop.after(ticker::period * 2, [&t] { never_yield(t.end()); });
+  for (int i = 0; i < order.at("hogs").get<int>(); ++i) loop.after(ticker::period * 2, [&t] { never_yield(t.end()); });
 
   ticker::clock::time_point due;
   std::function<void()> next = [&] {

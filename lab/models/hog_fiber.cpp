@@ -13,8 +13,7 @@ void hog_fiber(const nlohmann::json& order) {
   thrum::run([&] {
     ticker t(order);
     std::vector<thrum::fiber> hogs;
-    for (int i = 0; i < order.at("hogs").get<int>(); ++i)
-      hogs.push_back(thrum::spawn([&t] { never_yield(t.end()); }));
+    for (int i = 0; i < order.at("hogs").get<int>(); ++i) hogs.push_back(thrum::spawn([&t] { never_yield(t.end()); }));
     t.run([](auto d) { thrum::this_fiber::sleep_for(d); });
     for (thrum::fiber& f : hogs) f.join();
     t.report();

@@ -14,7 +14,8 @@ extern std::atomic<bool> forked_away;  // Set in the child of a process that had
 [[noreturn]] void die_after_fork() noexcept;
 
 inline void refuse_after_fork() noexcept {
-  if (forked_away.load(std::memory_order_relaxed)) [[unlikely]] die_after_fork();
+  if (forked_away.load(std::memory_order_relaxed)) [[unlikely]]
+    die_after_fork();
 }
 
 }  // namespace thrum::base

@@ -15,8 +15,10 @@ void spinlock::lock_slow() noexcept {
     }
     base::refuse_after_fork();  // The owner may be a thread that the child does not have.
     // The owner was probably descheduled: give it our core, and if that does not help, sleep longer and longer.
-    if (round < 8) os::yield_thread();
-    else os::sleep_thread_ns(round < 32 ? 20'000 : 200'000);
+    if (round < 8)
+      os::yield_thread();
+    else
+      os::sleep_thread_ns(round < 32 ? 20'000 : 200'000);
   }
 }
 

@@ -74,9 +74,12 @@ channel_core::~channel_core() {
 // The sizes of most plain elements are known to the compiler here; others take the general way.
 inline void channel_core::move(void* to, void* from) const noexcept {
   if (!type.bytes) return type.move(to, from);
-  if (type.size == 4) std::memcpy(to, from, 4);
-  else if (type.size == 8) std::memcpy(to, from, 8);
-  else std::memcpy(to, from, type.size);
+  if (type.size == 4)
+    std::memcpy(to, from, 4);
+  else if (type.size == 8)
+    std::memcpy(to, from, 8);
+  else
+    std::memcpy(to, from, type.size);
 }
 
 // Puts a moved element back where it came from.

@@ -73,8 +73,7 @@ class selection {
   void sort_channels() noexcept {
     for (std::size_t i = 0; i < count_; ++i)
       if (on_channel(clauses_[i])) order_[channels_++] = static_cast<std::uint16_t>(i);
-    std::sort(order_, order_ + channels_,
-              [this](auto a, auto b) { return clauses_[a].channel < clauses_[b].channel; });
+    std::sort(order_, order_ + channels_, [this](auto a, auto b) { return clauses_[a].channel < clauses_[b].channel; });
   }
 
   // A channel that stands in several clauses is locked once.
@@ -103,8 +102,8 @@ class selection {
       const auto i = shuffled[left - 1];
       auto& c = clauses_[i];
       if (c.kind == clause_kind::timer) return {i, channel_result::done};
-      const auto r = c.kind == clause_kind::send ? c.channel->try_send(c.element, wake)
-                                                 : c.channel->try_receive(c.element, wake);
+      const auto r =
+          c.kind == clause_kind::send ? c.channel->try_send(c.element, wake) : c.channel->try_receive(c.element, wake);
       if (r != channel_result::would_block) return {i, r};
     }
     return {count_, channel_result::would_block};

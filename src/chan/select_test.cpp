@@ -53,8 +53,7 @@ TEST_P(select_test, is_uniform_over_kinds_of_clauses_too) {
     for (int round = 0; round < 4000; ++round) {
       (void)full.try_send(1);
       (void)empty.try_receive();
-      ++hits[select(full.on_receive(ignore), empty.on_send(1, ignore), closed.on_receive(ignore),
-                    after(0ms, ignore))];
+      ++hits[select(full.on_receive(ignore), empty.on_send(1, ignore), closed.on_receive(ignore), after(0ms, ignore))];
     }
     EXPECT_LT(chi_square(hits), 60.0) << hits[0] << ' ' << hits[1] << ' ' << hits[2] << ' ' << hits[3];
   });
@@ -100,8 +99,9 @@ TEST_P(select_test, a_waiting_send_clause_is_taken_by_a_receiver) {
       EXPECT_EQ(**b.receive(), 2);
     });
     bool sent = false;
-    EXPECT_EQ(select(a.on_send(std::make_unique<int>(1), ignore), b.on_send(std::make_unique<int>(2), [&] { sent = true; })),
-              1u);
+    EXPECT_EQ(
+        select(a.on_send(std::make_unique<int>(1), ignore), b.on_send(std::make_unique<int>(2), [&] { sent = true; })),
+        1u);
     EXPECT_TRUE(sent);
     f.join();
     EXPECT_EQ(a.try_receive(), std::nullopt);
@@ -125,8 +125,8 @@ TEST_P(select_test, the_earliest_timer_fires_and_not_before_its_time) {
     channel<int> never;
     const auto start = std::chrono::steady_clock::now();
     bool fired = false;
-    EXPECT_EQ(select(never.on_receive(ignore), after(24h, ignore), after(3ms, [&] { fired = true; }), after(1h, ignore)),
-              2u);
+    EXPECT_EQ(
+        select(never.on_receive(ignore), after(24h, ignore), after(3ms, [&] { fired = true; }), after(1h, ignore)), 2u);
     EXPECT_TRUE(fired);
     EXPECT_GE(std::chrono::steady_clock::now() - start, 3ms);
     EXPECT_EQ(select(at(start + 4ms, ignore), at(std::chrono::steady_clock::time_point::max(), ignore)), 0u);
@@ -257,15 +257,19 @@ TEST_P(select_test, elements_are_conserved_between_many) {
       s.go([&, k] {
         for (int i = 0; i < each; ++i) {
           const int v = k * each + i;
-          if (k % 2) select(a.on_send(v, ignore), b.on_send(v, ignore), c.on_send(v, ignore));
-          else select(c.on_send(v, ignore), a.on_send(v, ignore), b.on_send(v, ignore));
+          if (k % 2)
+            select(a.on_send(v, ignore), b.on_send(v, ignore), c.on_send(v, ignore));
+          else
+            select(c.on_send(v, ignore), a.on_send(v, ignore), b.on_send(v, ignore));
         }
       });
     for (int k = 0; k < 3; ++k)
       s.go([&, k] {
         while (left > 0) {
-          if (k == 0) select(b.on_receive(got), a.on_receive(got), c.on_receive(got), after(1ms, ignore));
-          else select(a.on_receive(got), c.on_receive(got), b.on_receive(got), after(1ms, ignore));
+          if (k == 0)
+            select(b.on_receive(got), a.on_receive(got), c.on_receive(got), after(1ms, ignore));
+          else
+            select(a.on_receive(got), c.on_receive(got), b.on_receive(got), after(1ms, ignore));
         }
       });
     s.join();

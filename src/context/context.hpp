@@ -21,9 +21,9 @@
 namespace thrum::context {
 
 struct context {
-  void* sp = nullptr;  // 0   The offsets are known to the assembly here and in context_ARCH.S.
-  void* bp = nullptr;  // 8
-  void* ip = nullptr;  // 16
+  void* sp = nullptr;            // 0   The offsets are known to the assembly here and in context_ARCH.S.
+  void* bp = nullptr;            // 8
+  void* ip = nullptr;            // 16
   std::uint64_t fp_control = 0;  // 24
 };
 static_assert(offsetof(context, sp) == 0 && offsetof(context, bp) == 8 && offsetof(context, ip) == 16);
@@ -77,11 +77,21 @@ inline void make(context& c, void* top, entry_point entry, void* argument,
   c.fp_control = fp_control;
 }
 
+// More to name where the compiler may use AVX-512.
+#if defined(__AVX512F__)
+#define THRUM_AVX512_REGISTERS                                                                                  \
+  , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", \
+      "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+#else
+#define THRUM_AVX512_REGISTERS
+#endif
+
 // Saves the running context in `from` and continues `to`. Returns when somebody switches to `from`, possibly on
 // another OS thread.
 [[gnu::always_inline]] THRUM_NO_TSAN inline void switch_to(context& from, context& to) noexcept {
   from.fp_control = read_fp_control();
-  if (((from.fp_control ^ to.fp_control) & ~fp_status_mask) != 0) [[unlikely]] write_fp_control(to.fp_control);
+  if (((from.fp_control ^ to.fp_control) & ~fp_status_mask) != 0) [[unlikely]]
+    write_fp_control(to.fp_control);
 #if defined(__x86_64__)
   context* f = &from;
   context* t = &to;
@@ -98,14 +108,9 @@ inline void make(context& c, void* top, entry_point entry, void* argument,
       "endbr64"
       : [f] "+D"(f), [t] "+S"(t)
       :
-      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc",
-        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
-        "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
-#if defined(__AVX512F__)
-        , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26",
-        "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
-#endif
-  );
+      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc", "xmm0",
+        "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+        "xmm14", "xmm15" THRUM_AVX512_REGISTERS);
 #elif defined(__aarch64__)
   register context* f asm("x0") = &from;
   register context* t asm("x1") = &to;
@@ -122,10 +127,10 @@ inline void make(context& c, void* top, entry_point entry, void* argument,
       "hint #36"  // bti j
       : "+r"(f), "+r"(t)
       :
-      : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17",
-        "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30", "memory", "cc", "v0", "v1",
-        "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17",
-        "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
+      : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x19",
+        "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30", "memory", "cc", "v0", "v1", "v2", "v3",
+        "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20",
+        "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
 #else
 #error "thrum knows x86-64 and aarch64"
 #endif

@@ -27,8 +27,9 @@ bool protect_within_budget(char* page) noexcept {
 
 void warn_unguarded() noexcept {
   if (!warned.exchange(true))
-    os::report("thrum: warning: vm.max_map_count leaves no room for guard pages; further stacks are checked with a "
-               "canary at each switch\n");
+    os::report(
+        "thrum: warning: vm.max_map_count leaves no room for guard pages; further stacks are checked with a "
+        "canary at each switch\n");
 }
 
 }  // namespace

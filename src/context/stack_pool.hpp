@@ -28,8 +28,7 @@ namespace thrum::context {
 class stack_ref {
  public:
   constexpr stack_ref() noexcept = default;
-  stack_ref(char* base, bool guarded) noexcept
-      : bits_(reinterpret_cast<std::uintptr_t>(base) | (guarded ? 0u : 1u)) {}
+  stack_ref(char* base, bool guarded) noexcept : bits_(reinterpret_cast<std::uintptr_t>(base) | (guarded ? 0u : 1u)) {}
 
   char* base() const noexcept { return reinterpret_cast<char*>(bits_ & ~std::uintptr_t{1}); }
   bool guarded() const noexcept { return (bits_ & 1) == 0; }

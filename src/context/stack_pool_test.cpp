@@ -40,7 +40,7 @@ std::vector<stack_ref> take(stack_class& pool, std::size_t n) {
 bool is_guarded(char* address) {
   const pid_t child = ::fork();
   if (child == 0) {
-    struct sigaction standard{};
+    struct sigaction standard {};
     standard.sa_handler = SIG_DFL;
     ::sigaction(SIGSEGV, &standard, nullptr);
     ::sigaction(SIGBUS, &standard, nullptr);
@@ -265,7 +265,8 @@ TEST(stack_pool, many_threads_take_and_give_back) {
           auto& word = *reinterpret_cast<std::uint64_t*>(s.base() + size - 64);
           word = static_cast<std::uint64_t>(t);
         }
-        for (auto s : mine) EXPECT_EQ(*reinterpret_cast<std::uint64_t*>(s.base() + size - 64), static_cast<std::uint64_t>(t));
+        for (auto s : mine)
+          EXPECT_EQ(*reinterpret_cast<std::uint64_t*>(s.base() + size - 64), static_cast<std::uint64_t>(t));
         pool.give_back(mine);
         if (round % 50 == 0) pool.trim(10);
       }

@@ -38,8 +38,7 @@ class mapped_file {
   // `count` objects at the offset; empty when they do not lie in the file.
   template <class T>
   std::span<const T> at(std::size_t offset, std::size_t count) const noexcept {
-    if (!bytes_ || offset > size_ || count > (size_ - offset) / sizeof(T) || offset % alignof(T) != 0)
-      return {};
+    if (!bytes_ || offset > size_ || count > (size_ - offset) / sizeof(T) || offset % alignof(T) != 0) return {};
     return {static_cast<const T*>(static_cast<const void*>(bytes_ + offset)), count};
   }
 
@@ -75,8 +74,7 @@ const char* path_of(const char* path, const void* base) noexcept {
 
 }  // namespace
 
-bool name_from_file(const char* path, const void* base, std::uintptr_t address,
-                    std::span<char> name) noexcept {
+bool name_from_file(const char* path, const void* base, std::uintptr_t address, std::span<char> name) noexcept {
   const mapped_file file(path_of(path, base));
   const auto headers = file.at<Elf64_Ehdr>(0, 1);
   if (headers.empty() || !is_ours(headers[0])) return false;

@@ -26,8 +26,10 @@ _Unwind_Reason_Code collect(_Unwind_Context* frame, void* argument) {
   auto& c = *static_cast<collector*>(argument);
   const auto ip = _Unwind_GetIP(frame);
   if (ip == 0 || c.out.count == trace_depth) return _URC_END_OF_STACK;
-  if (c.skip > 0) --c.skip;
-  else c.out.frames[c.out.count++] = reinterpret_cast<void*>(ip);
+  if (c.skip > 0)
+    --c.skip;
+  else
+    c.out.frames[c.out.count++] = reinterpret_cast<void*>(ip);
   return _URC_NO_REASON;
 }
 

@@ -24,8 +24,10 @@ struct pair {
   asm volatile("" ::: "memory");
 }
 [[gnu::noinline]] void suspend_below(pair& p, int depth) {
-  if (depth > 0) suspend_below(p, depth - 1);
-  else suspend_here(p);
+  if (depth > 0)
+    suspend_below(p, depth - 1);
+  else
+    suspend_here(p);
   asm volatile("" ::: "memory");  // No tail call.
 }
 [[gnu::noinline]] THRUM_NO_TSAN void start(void* argument) {
@@ -95,8 +97,10 @@ TEST(capture, starts_with_the_caller_and_skips_frames) {
 }
 
 [[gnu::noinline]] int recurse(context::trace& t, int n) {
-  if (n == 0) context::capture(t);
-  else recurse(t, n - 1);
+  if (n == 0)
+    context::capture(t);
+  else
+    recurse(t, n - 1);
   asm volatile("" ::: "memory");
   return n;
 }

@@ -75,8 +75,8 @@ class epoll_poller final : public sched::poller {
       const auto data = events_[static_cast<std::size_t>(i)].data.u64;
       if (data == 0) continue;  // The eventfd.
       auto* w = reinterpret_cast<sched::fd_watch*>(data & address_mask);
-      w->ready(meaning(events_[static_cast<std::size_t>(i)].events), static_cast<std::uint16_t>(data >> generation_shift),
-               out);
+      w->ready(meaning(events_[static_cast<std::size_t>(i)].events),
+               static_cast<std::uint16_t>(data >> generation_shift), out);
     }
   }
 

@@ -19,9 +19,7 @@ namespace {
 
 using sched::fd_watch;
 
-fd_watch::direction internal(bool reading) noexcept {
-  return reading ? fd_watch::reading : fd_watch::writing;
-}
+fd_watch::direction internal(bool reading) noexcept { return reading ? fd_watch::reading : fd_watch::writing; }
 
 bool poll_thread(int fd, bool reading, std::int64_t deadline_ns, std::error_code& error) {
   for (;;) {

@@ -102,8 +102,10 @@ tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds t
   no_delay(s.fd_);
   s.set_timeout(timeout);
   if (::connect(s.fd_, a.get(), a.length) != 0) {
-    if (!in_progress(os::error_number())) error = last_error();
-    else s.wait_for_connection(error);
+    if (!in_progress(os::error_number()))
+      error = last_error();
+    else
+      s.wait_for_connection(error);
   }
   if (error) return {};
   s.set_timeout({});
@@ -195,8 +197,8 @@ std::size_t tcp_stream::write_some(std::span<const std::byte> data, std::error_c
     error = std::make_error_code(std::errc::broken_pipe);
     return 0;
   }
-  const long n = perform(direction::writing, error,
-                         [&]() -> long { return ::send(fd_, data.data(), data.size(), MSG_NOSIGNAL); });
+  const long n =
+      perform(direction::writing, error, [&]() -> long { return ::send(fd_, data.data(), data.size(), MSG_NOSIGNAL); });
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 

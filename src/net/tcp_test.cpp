@@ -307,9 +307,8 @@ TEST_P(tcp_test, a_reset_is_reported) {
     auto [client, server] = connect_pair();
     const linger at_once{.l_onoff = 1, .l_linger = 0};
     ASSERT_EQ(::setsockopt(client.native_handle(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
-    fiber reader = spawn([&server = server] {
-      EXPECT_EQ(code_of([&] { read_text(server); }), std::errc::connection_reset);
-    });
+    fiber reader =
+        spawn([&server = server] { EXPECT_EQ(code_of([&] { read_text(server); }), std::errc::connection_reset); });
     settle();
     client.close();
     reader.join();
@@ -320,9 +319,8 @@ TEST_P(tcp_test, closing_wakes_those_who_wait) {
   run([] {
     auto [client, server] = connect_pair();
     auto l = tcp_listener::bind("127.0.0.1:0");
-    fiber reader = spawn([&server = server] {
-      EXPECT_EQ(code_of([&] { read_text(server); }), std::errc::bad_file_descriptor);
-    });
+    fiber reader =
+        spawn([&server = server] { EXPECT_EQ(code_of([&] { read_text(server); }), std::errc::bad_file_descriptor); });
     fiber acceptor = spawn([&] { EXPECT_EQ(code_of([&] { l.accept(); }), std::errc::bad_file_descriptor); });
     this_fiber::sleep_for(20ms);  // Both wait by now.
     server.close();

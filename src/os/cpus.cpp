@@ -77,8 +77,7 @@ unsigned cgroup_quota_cpus(const std::string& list_file, const std::string& moun
     *path++ = '\0';
     const std::string list = std::string(",") + (controllers + 1) + ",";
     if (list == ",,") least = std::min(least, least_quota(mount, path, v2_quota));
-    if (list.find(",cpu,") != std::string::npos)
-      least = std::min(least, least_quota(mount + "/cpu", path, v1_quota));
+    if (list.find(",cpu,") != std::string::npos) least = std::min(least, least_quota(mount + "/cpu", path, v1_quota));
   }
   return least;
 }

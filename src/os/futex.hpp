@@ -10,7 +10,8 @@ inline constexpr std::int64_t no_deadline = INT64_MAX;
 
 // Sleeps while word == expected, until woken or the absolute CLOCK_MONOTONIC deadline; may wake spuriously.
 // False when the deadline has passed.
-bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns = no_deadline) noexcept;
+bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                std::int64_t deadline_ns = no_deadline) noexcept;
 void futex_wake(const std::atomic<std::uint32_t>& word, int count) noexcept;
 
 // True when membarrier_private() is a full fence in every running thread of this process.

@@ -39,15 +39,18 @@ void abandon_fiber(unstarted u) noexcept { u.control->home->abandon(*u.control);
 void start_fiber(unstarted u, void (*run)(void*), bool detached) noexcept {
   auto& f = *u.control;
   f.run = run;
-  if (detached) f.joiner.store(sched::fiber_control::nobody_will_join(), std::memory_order_relaxed);
-  else f.references.store(2, std::memory_order_relaxed);
+  if (detached)
+    f.joiner.store(sched::fiber_control::nobody_will_join(), std::memory_order_relaxed);
+  else
+    f.references.store(2, std::memory_order_relaxed);
   f.home->start(f);
 }
 
 }  // namespace detail
 
 void fiber::join() {
-  if (!control_) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
+  if (!control_)
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
   sched::join(*control_, sched::never, false);
   auto* f = std::exchange(control_, nullptr);
   const auto failure = std::exchange(f->failure, nullptr);
@@ -63,7 +66,8 @@ void fiber::request_stop() noexcept {
 }
 
 void fiber::detach() {
-  if (!control_) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
+  if (!control_)
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
   auto* f = std::exchange(control_, nullptr);
   struct releaser {
     sched::fiber_control& f;

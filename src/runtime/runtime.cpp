@@ -81,8 +81,10 @@ runtime::~runtime() {
       sched::report_survivors(s, survivors_shown);
       std::abort();
     }
-    if (i < 100) os::yield_thread();
-    else os::sleep_thread_ns(200'000);
+    if (i < 100)
+      os::yield_thread();
+    else
+      os::sleep_thread_ns(200'000);
   }
 }
 

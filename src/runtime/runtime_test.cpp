@@ -105,8 +105,7 @@ TEST(runtime, run_may_be_called_several_times_and_by_several_threads) {
   EXPECT_EQ(rt.run([] { return 2; }), 2);
   std::vector<std::thread> threads;
   std::atomic<int> sum{0};
-  for (int i = 0; i < 4; ++i)
-    threads.emplace_back([&, i] { sum += rt.run([i] { return this_fiber::yield(), i; }); });
+  for (int i = 0; i < 4; ++i) threads.emplace_back([&, i] { sum += rt.run([i] { return this_fiber::yield(), i; }); });
   for (auto& t : threads) t.join();
   EXPECT_EQ(sum, 6);
 }

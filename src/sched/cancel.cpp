@@ -48,8 +48,10 @@ void attach(cancel_node& parent, cancel_node& child) noexcept {
 void detach(cancel_node& child) noexcept {
   if (!child.parent) return;
   std::lock_guard held(child.parent->lock);
-  if (child.previous) child.previous->next = child.next;
-  else child.parent->first_child = child.next;
+  if (child.previous)
+    child.previous->next = child.next;
+  else
+    child.parent->first_child = child.next;
   if (child.next) child.next->previous = child.previous;
   child.parent = nullptr;
 }

@@ -1,7 +1,7 @@
 // Reports: stack overflow, uncaught exceptions, dumps of all fibers, deadlocks. All go to standard error.
 //
-// Process-wide parts (the handlers of SIGSEGV, SIGBUS, SIGQUIT and std::terminate, and the panic hook) are installed with the first
-// scheduler and removed with the last. Handlers chain to what was installed before.
+// Process-wide parts (the handlers of SIGSEGV, SIGBUS, SIGQUIT and std::terminate, and the panic hook) are installed
+// with the first scheduler and removed with the last. Handlers chain to what was installed before.
 #pragma once
 
 #include <cstddef>

@@ -92,9 +92,9 @@ fd_watch::outcome fd_watch::wait(direction d, std::int64_t deadline_ns) {
   w.open();
   push_back(s.queue.waiters, node);
   s.queue.lock.unlock();
-  const auto code = w.park(deadline_ns, {d == reading ? "a descriptor to become readable"
-                                                      : "a descriptor to become writable",
-                                         nullptr, nullptr, true});
+  const auto code = w.park(
+      deadline_ns,
+      {d == reading ? "a descriptor to become readable" : "a descriptor to become writable", nullptr, nullptr, true});
   if (code == claim_code::first_clause) return outcome::ready;
   if (code == closed_code) return outcome::closed;
   withdraw(s.queue, node);
@@ -125,8 +125,8 @@ void fd_watch::ready(unsigned events, std::uint16_t generation, runnable_batch& 
 
 void fd_watch::edge_seen(side& s, bool last, runnable_batch& out) noexcept {
   auto w = s.word.load(std::memory_order_relaxed);
-  while (!s.word.compare_exchange_weak(w, (w + edge) | ready_bit | (last ? latched_bit : 0),
-                                       std::memory_order_acq_rel)) {
+  while (
+      !s.word.compare_exchange_weak(w, (w + edge) | ready_bit | (last ? latched_bit : 0), std::memory_order_acq_rel)) {
   }
   wake_all(s, claim_code::first_clause, out);
 }

@@ -58,14 +58,14 @@ struct alignas(64) fiber_control : waiter {
   std::uint64_t id = 0;
   std::source_location where;
   std::uint32_t closure_align = 16;  // Of a closure outside `storage`.
-  std::uint8_t size_class = 0;  // log2 of the stack size.
+  std::uint8_t size_class = 0;       // log2 of the stack size.
 
   // --- Written by whoever runs it; read by dumps.
   std::atomic<fiber_phase> phase{fiber_phase::free};
-  bool hogged = false;           // Once lost its processor: looked at earlier next time.
-  context::stack_ref stack;      // From its first run to its end.
+  bool hogged = false;       // Once lost its processor: looked at earlier next time.
+  context::stack_ref stack;  // From its first run to its end.
   fiber_name name;
-  wait_reason reason;            // Valid while parked.
+  wait_reason reason;                          // Valid while parked.
   std::atomic<std::int64_t> running_since{0};  // Written by the monitor when it first meets it running.
 
   // --- Links it into one run queue, free list or batch at a time.

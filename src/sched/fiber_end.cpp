@@ -65,8 +65,10 @@ const waiter* as_waiter(const void* fiber) noexcept {
 }  // namespace
 
 void run_closure(fiber_control& f) {
-  if (f.references.load(std::memory_order_relaxed) == 1) run_alone(f);
-  else run_for_joiner(f);
+  if (f.references.load(std::memory_order_relaxed) == 1)
+    run_alone(f);
+  else
+    run_for_joiner(f);
   complete(f);
 }
 

@@ -12,22 +12,26 @@ namespace thrum::sched {
 namespace {
 
 constexpr std::uint32_t global_batch = run_queue::capacity / 2;
-constexpr std::int64_t poll_interval_ns = 100'000;     // With runnable fibers at hand the poller is looked at so often.
+constexpr std::int64_t poll_interval_ns = 100'000;  // With runnable fibers at hand the poller is looked at so often.
 
 }  // namespace
 
 void runnable_batch::push(fiber_control* f) noexcept {
   f->next = nullptr;
-  if (last) last->next = f;
-  else first = f;
+  if (last)
+    last->next = f;
+  else
+    first = f;
   last = f;
   ++count;
 }
 
 void runnable_batch::append(const runnable_batch& more) noexcept {
   if (more.empty()) return;
-  if (last) last->next = more.first;
-  else first = more.first;
+  if (last)
+    last->next = more.first;
+  else
+    first = more.first;
   last = more.last;
   count += more.count;
 }
@@ -45,16 +49,20 @@ void scheduler::ready(runnable_batch& batch) noexcept {
   processor* p = local_processor(this_worker());
   for (auto* f = batch.first; f;) {
     auto* following = f->next;
-    if (p) push_tail(*p, *f);
-    else inject(*f);
+    if (p)
+      push_tail(*p, *f);
+    else
+      inject(*f);
     f = following;
   }
   batch = {};
 }
 
 void scheduler::requeue(worker& w, fiber_control& f) noexcept {
-  if (w.p) push_tail(*w.p, f);
-  else inject(f);
+  if (w.p)
+    push_tail(*w.p, f);
+  else
+    inject(f);
 }
 
 void scheduler::push_tail(processor& p, fiber_control& f) noexcept {

@@ -16,7 +16,7 @@
 namespace thrum::sched {
 namespace {
 
-constexpr unsigned idle_looks_max = 10;                 // Then the monitor sleeps until there is activity.
+constexpr unsigned idle_looks_max = 10;  // Then the monitor sleeps until there is activity.
 constexpr std::int64_t recheck_ns = 200'000'000;
 constexpr std::int64_t recheck_ns_max = 10'000'000'000;
 constexpr std::size_t warm_stacks = 1024;
@@ -124,8 +124,10 @@ bool monitor::work_waits(processor& p) const noexcept {
 // The fiber in the LIFO slot of a stuck worker cannot be stolen: move it to where all can see it.
 void monitor::expose_lifo(processor& p) noexcept {
   if (!p.shared) return;
-  if (auto* f = p.take_lifo()) home_.inject(*f);
-  else home_.wake_idle();  // Its queue, timers and poller can be served by whoever is idle.
+  if (auto* f = p.take_lifo())
+    home_.inject(*f);
+  else
+    home_.wake_idle();  // Its queue, timers and poller can be served by whoever is idle.
 }
 
 void monitor::relieve(processor& p, worker& w) noexcept {
@@ -151,8 +153,10 @@ processor& monitor::lost_by(const worker& w) noexcept {
 
 void monitor::report_cap() noexcept {
   if (std::exchange(cap_reported_, true)) return;
-  os::report("thrum: warning: all %zu threads are in use by fibers that do not yield; no further processor can be "
-             "handed over\n", home_.workers_total());
+  os::report(
+      "thrum: warning: all %zu threads are in use by fibers that do not yield; no further processor can be "
+      "handed over\n",
+      home_.workers_total());
 }
 
 // Everything has been asleep for a while: give memory back, and see whether it can ever wake up.

@@ -38,7 +38,8 @@ class monitor {
 
   // A worker has left the idle set.
   void note_activity() noexcept {
-    if (asleep_.load(std::memory_order_seq_cst)) [[unlikely]] wake();
+    if (asleep_.load(std::memory_order_seq_cst)) [[unlikely]]
+      wake();
   }
 
   void wake() noexcept;

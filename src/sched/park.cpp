@@ -11,8 +11,10 @@ namespace {
 
 bool collect(waiter& w, claim_result r, runnable_batch& out) noexcept {
   if (r == claim_result::resume) {
-    if (w.kind() == waiter_kind::fiber) out.push(static_cast<fiber_control*>(&w));
-    else static_cast<thread_waiter&>(w).resume();
+    if (w.kind() == waiter_kind::fiber)
+      out.push(static_cast<fiber_control*>(&w));
+    else
+      static_cast<thread_waiter&>(w).resume();
   }
   return r != claim_result::too_late;
 }

@@ -54,13 +54,13 @@ class alignas(64) processor {
   run_queue queue;
   std::atomic<fiber_control*> lifo{nullptr};
   timer_set timers;
-  const std::shared_ptr<poller> poll;       // Shared with the watches of its descriptors, which may outlive it.
-  detail::spinlock polling;                 // wait() is for one thread at a time.
-  std::atomic<worker*> owner{nullptr};      // Changed by the hand-off protocol alone.
-  std::atomic<std::uint64_t> tick{0};       // Counts dispatched fibers; the owner writes, the monitor reads.
-  std::atomic<std::int64_t> served_at{0};   // When timers and poller were last looked at.
-  std::atomic<bool> neglected{false};       // Set by the monitor; cleared by the next look.
-  std::atomic<std::uint64_t> created{0};    // Fibers created and ended here; the owner writes.
+  const std::shared_ptr<poller> poll;      // Shared with the watches of its descriptors, which may outlive it.
+  detail::spinlock polling;                // wait() is for one thread at a time.
+  std::atomic<worker*> owner{nullptr};     // Changed by the hand-off protocol alone.
+  std::atomic<std::uint64_t> tick{0};      // Counts dispatched fibers; the owner writes, the monitor reads.
+  std::atomic<std::int64_t> served_at{0};  // When timers and poller were last looked at.
+  std::atomic<bool> neglected{false};      // Set by the monitor; cleared by the next look.
+  std::atomic<std::uint64_t> created{0};   // Fibers created and ended here; the owner writes.
   std::atomic<std::uint64_t> ended{0};
 
   // --- The owner's, inside the runtime.

@@ -16,9 +16,7 @@ namespace thrum::sched {
 namespace {
 
 // The queue never looks into a fiber: any distinct addresses will do.
-fiber_control* item(std::uintptr_t number) noexcept {
-  return reinterpret_cast<fiber_control*>((number + 1) * 64);
-}
+fiber_control* item(std::uintptr_t number) noexcept { return reinterpret_cast<fiber_control*>((number + 1) * 64); }
 std::uintptr_t number(fiber_control* f) noexcept { return reinterpret_cast<std::uintptr_t>(f) / 64 - 1; }
 
 class run_queue_order : public ::testing::TestWithParam<bool> {};

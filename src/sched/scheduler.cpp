@@ -29,8 +29,7 @@ std::atomic<std::uint64_t> next_serial{1};
 // True for the last holder. Who is alone needs no read-modify-write. acq_rel, and acquire: whoever frees the block has
 // seen what the other holder did with it.
 bool drop_reference(fiber_control& f) noexcept {
-  return f.references.load(std::memory_order_acquire) == 1 ||
-         f.references.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  return f.references.load(std::memory_order_acquire) == 1 || f.references.fetch_sub(1, std::memory_order_acq_rel) == 1;
 }
 
 std::uint8_t class_of(std::size_t stack_size) {
@@ -128,8 +127,10 @@ void scheduler::abandon(fiber_control& f) noexcept {
 
 void scheduler::start(fiber_control& f) noexcept {
   runtime_section inside;
-  if (processor* p = local_processor(inside.w)) push_tail(*p, f);
-  else inject(f);
+  if (processor* p = local_processor(inside.w))
+    push_tail(*p, f);
+  else
+    inject(f);
 }
 
 void scheduler::release(fiber_control& f) noexcept {
@@ -147,8 +148,10 @@ void scheduler::retire(worker& w, fiber_control& f) noexcept {
 }
 
 void scheduler::count_ended(processor* p) noexcept {
-  if (p) p->ended.store(p->ended.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-  else ended_elsewhere_.fetch_add(1, std::memory_order_release);
+  if (p)
+    p->ended.store(p->ended.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  else
+    ended_elsewhere_.fetch_add(1, std::memory_order_release);
 }
 
 // All that had ended before the first sum was created before the second: equal sums mean that none was alive between.
@@ -189,7 +192,7 @@ fiber_control* scheduler::take_block(processor* p) {
 }
 
 void scheduler::free_block(processor* p, fiber_control& f) noexcept {
-  if (f.closure != f.storage) ::operator delete(f.closure, std::align_val_t{f.closure_align});
+  if (f.closure != f.storage) ::operator delete (f.closure, std::align_val_t{f.closure_align});
   f.closure = f.storage;
   if (f.failure) f.failure = nullptr;
   f.joiner.store(nullptr, std::memory_order_relaxed);
@@ -211,7 +214,7 @@ bool scheduler::allocate_closure(fiber_control& f, const spawn_request& request)
   f.closure = f.storage;
   if (request.closure_size <= sizeof f.storage && request.closure_align <= 16) return true;
   f.closure_align = static_cast<std::uint32_t>(std::max<std::size_t>(request.closure_align, 16));
-  f.closure = ::operator new(request.closure_size, std::align_val_t{f.closure_align}, std::nothrow);
+  f.closure = ::operator new (request.closure_size, std::align_val_t{f.closure_align}, std::nothrow);
   if (f.closure) return true;
   f.closure = f.storage;
   return false;
@@ -239,7 +242,8 @@ bool scheduler::bind_special_stack(fiber_control& f) {
 
 context::stack_ref scheduler::take_stack(processor* p, fiber_control& f) noexcept {
   if (f.stack) return f.stack;
-  if (p && p->stack_count > 0) [[likely]] return p->stacks[--p->stack_count];
+  if (p && p->stack_count > 0) [[likely]]
+    return p->stacks[--p->stack_count];
   auto& stacks = class_for(f.size_class);
   context::stack_ref s;
   if (p) {
@@ -248,8 +252,7 @@ context::stack_ref scheduler::take_stack(processor* p, fiber_control& f) noexcep
   }
   // Every control block has a stack's worth of capacity, but the other processors' caches may hold what is missing.
   while (stacks.acquire({&s, 1}) == 0)
-    if (!stacks.ensure_capacity(stacks.capacity() + 1))
-      base::panic("the address space reserved for stacks is used up");
+    if (!stacks.ensure_capacity(stacks.capacity() + 1)) base::panic("the address space reserved for stacks is used up");
   return s;
 }
 

@@ -55,7 +55,8 @@ struct spawn_request {
 
 class scheduler {
  public:
-  // After so many dispatches a worker looks at the global queue, the timers and the poller even if it has fibers to run.
+  // After so many dispatches a worker looks at the global queue, the timers and the poller even if it has fibers to
+  // run.
   static constexpr unsigned dispatches_per_look = 64;
 
   scheduler(const scheduler_options& options, std::unique_ptr<seams> s);
@@ -71,9 +72,9 @@ class scheduler {
   void release(fiber_control& f) noexcept;  // Drops one reference.
 
   // --- Runnable fibers; inside the runtime or on a foreign thread.
-  void ready(fiber_control& f) noexcept;           // Next on this worker.
-  void ready(runnable_batch& batch) noexcept;      // Behind what is queued here.
-  void inject(fiber_control& f) noexcept;          // To the global queue.
+  void ready(fiber_control& f) noexcept;               // Next on this worker.
+  void ready(runnable_batch& batch) noexcept;          // Behind what is queued here.
+  void inject(fiber_control& f) noexcept;              // To the global queue.
   void requeue(worker& w, fiber_control& f) noexcept;  // Behind what is queued here: a yield.
 
   // --- The worker loop.
@@ -97,7 +98,7 @@ class scheduler {
   // --- Threads.
   worker* take_spare() noexcept;
   bool add_spare(worker& w) noexcept;  // False at shutdown.
-  bool ensure_spare() noexcept;  // The monitor: creates a thread when none is spare. False at the cap.
+  bool ensure_spare() noexcept;        // The monitor: creates a thread when none is spare. False at the cap.
   void spare_has_started() noexcept { spares_starting_.fetch_sub(1, std::memory_order_relaxed); }
   bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
   void hand_over(processor& p, worker& to) noexcept;
@@ -105,7 +106,7 @@ class scheduler {
   // --- The end.
   bool quiescent() const noexcept { return live_count() == 0; }
   std::size_t live_count() const noexcept;  // Exact when none is created or ends meanwhile; 0 only if none was alive.
-  void cancel_all() noexcept;       // Cancels every fiber, and those created from now on.
+  void cancel_all() noexcept;               // Cancels every fiber, and those created from now on.
   bool cancelling() const noexcept { return cancelling_.load(std::memory_order_relaxed); }
 
   // --- Looking in, for the monitor, dumps and tests.

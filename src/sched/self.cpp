@@ -2,8 +2,8 @@
 #include "sched/self.hpp"
 
 extern "C" {
-[[gnu::used, gnu::visibility("hidden"), gnu::tls_model("initial-exec")]] thread_local thrum::sched::worker*
-    thrum_this_worker = nullptr;
+[[gnu::used, gnu::visibility("hidden"),
+  gnu::tls_model("initial-exec")]] thread_local thrum::sched::worker* thrum_this_worker = nullptr;
 }
 
 namespace thrum::sched {

@@ -70,7 +70,7 @@ void chain(const struct sigaction& previous, int signal, siginfo_t* info, void* 
   if (previous.sa_handler == SIG_IGN) return;
   if (previous.sa_handler != SIG_DFL) return previous.sa_handler(signal);
   // The default action, with the fault's own address in the core: return to the instruction that faults again.
-  struct sigaction standard{};
+  struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
   ::sigaction(signal, &standard, nullptr);
 }
@@ -130,7 +130,7 @@ void after_fork_in_child() noexcept {
 void install_handlers() noexcept {
   [[maybe_unused]] static const int once = ::pthread_atfork(nullptr, nullptr, &after_fork_in_child);
   ::pthread_sigmask(SIG_SETMASK, nullptr, &signal_mask);
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_sigaction = &on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   ::sigaction(SIGSEGV, &action, &previous_segv);
@@ -139,7 +139,7 @@ void install_handlers() noexcept {
   ::sigaction(SIGQUIT, nullptr, &previous_quit);
   quit_installed = !(previous_quit.sa_flags & SA_SIGINFO) && previous_quit.sa_handler == SIG_DFL;
   if (quit_installed) {
-    struct sigaction quit{};
+    struct sigaction quit {};
     quit.sa_handler = &on_quit;
     quit.sa_flags = SA_RESTART;
     ::sigaction(SIGQUIT, &quit, nullptr);

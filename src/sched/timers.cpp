@@ -103,8 +103,10 @@ void timer_set::unlink(timer& t) noexcept {
   } else {
     const auto level = static_cast<std::size_t>(t.slot / slots), slot = static_cast<std::size_t>(t.slot % slots);
     if (t.next) t.next->previous = t.previous;
-    if (t.previous) t.previous->next = t.next;
-    else wheel_[level][slot] = t.next;
+    if (t.previous)
+      t.previous->next = t.next;
+    else
+      wheel_[level][slot] = t.next;
     if (!wheel_[level][slot]) occupied_[level] &= ~(std::uint64_t{1} << slot);
   }
   t.at = timer::place::nowhere;

@@ -20,8 +20,7 @@ namespace {
 
 constexpr std::int64_t us = 1000, ms = 1000 * us, second = 1000 * ms, hour = 3600 * second, day = 24 * hour;
 constexpr std::int64_t year = 365 * day;
-constexpr std::int64_t start =
-    1'000'000'123;  // The clock's time at the beginning of each test: no round number.
+constexpr std::int64_t start = 1'000'000'123;  // The clock's time at the beginning of each test: no round number.
 
 struct test_timer : timer {
   explicit test_timer(std::vector<test_timer*>* fired = nullptr) : log(fired) {
@@ -65,8 +64,7 @@ TEST_F(timers, empty_has_no_deadline) {
 }
 
 TEST_F(timers, fires_not_a_nanosecond_early) {
-  for (const std::int64_t delay :
-       {std::int64_t{1}, us, ms, 5 * ms, 100 * ms, 10 * second, hour, day, 30 * day}) {
+  for (const std::int64_t delay : {std::int64_t{1}, us, ms, 5 * ms, 100 * ms, 10 * second, hour, day, 30 * day}) {
     test_timer t;
     arm(t, now + delay);
     const auto due = t.when;

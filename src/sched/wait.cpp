@@ -17,8 +17,10 @@ namespace thrum::sched {
 void push_back(detail::wait_list& list, wait_node& n) noexcept {
   n.previous = list.last;
   n.next = nullptr;
-  if (list.last) list.last->next = &n;
-  else list.first = &n;
+  if (list.last)
+    list.last->next = &n;
+  else
+    list.first = &n;
   list.last = &n;
   n.linked = true;
 }
@@ -26,17 +28,23 @@ void push_back(detail::wait_list& list, wait_node& n) noexcept {
 void push_front(detail::wait_list& list, wait_node& n) noexcept {
   n.next = list.first;
   n.previous = nullptr;
-  if (list.first) list.first->previous = &n;
-  else list.last = &n;
+  if (list.first)
+    list.first->previous = &n;
+  else
+    list.last = &n;
   list.first = &n;
   n.linked = true;
 }
 
 void remove(detail::wait_list& list, wait_node& n) noexcept {
-  if (n.previous) n.previous->next = n.next;
-  else list.first = n.next;
-  if (n.next) n.next->previous = n.previous;
-  else list.last = n.previous;
+  if (n.previous)
+    n.previous->next = n.next;
+  else
+    list.first = n.next;
+  if (n.next)
+    n.next->previous = n.previous;
+  else
+    list.last = n.previous;
   n.linked = false;
 }
 

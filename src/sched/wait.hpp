@@ -50,7 +50,7 @@ struct wait_node {
   wait_node* previous = nullptr;
   wait_node* next = nullptr;
   std::int64_t since_ns = 0;  // The primitive's: since when its owner waits.
-  bool linked = false;  // Guarded by the queue's lock, as the links are.
+  bool linked = false;        // Guarded by the queue's lock, as the links are.
 };
 
 void push_back(detail::wait_list& list, wait_node& n) noexcept;
@@ -130,8 +130,10 @@ class waiting {
     if (self_->kind() == waiter_kind::fiber) {
       auto& f = *static_cast<fiber_control*>(self_);
       f.reason = reason;
-      if (deadline_ns == never) suspend_fiber();
-      else park_until(f, deadline_ns);
+      if (deadline_ns == never)
+        suspend_fiber();
+      else
+        park_until(f, deadline_ns);
     } else {
       park_thread(deadline_ns);
     }

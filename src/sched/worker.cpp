@@ -19,9 +19,9 @@
 namespace thrum::sched {
 namespace {
 
-constexpr int entries_per_look = 128;            // enter() reads the clock this often,
-constexpr std::int64_t slice_ns = 1'000'000;     // and a fiber that has run so long gives way.
-constexpr std::int64_t overrun_ns = 5'000'000;   // One that then does not suspend loses its processor.
+constexpr int entries_per_look = 128;           // enter() reads the clock this often,
+constexpr std::int64_t slice_ns = 1'000'000;    // and a fiber that has run so long gives way.
+constexpr std::int64_t overrun_ns = 5'000'000;  // One that then does not suspend loses its processor.
 
 // The stack tops are staggered by up to a kibibyte, so that a million fibers do not fight for the same cache sets.
 std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<std::uintptr_t>(&f) / 448 % 16) * 64; }
@@ -33,15 +33,19 @@ std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<
 
 // Not instrumented: ThreadSanitizer's shadow stack changes in the middle. Inlined into the few places that switch,
 // because after a switch the processor mispredicts the return from every function in between.
-[[gnu::always_inline]] THRUM_NO_TSAN inline void worker::switch_away(worker& w, after_switch what, fiber_control* next) noexcept {
+[[gnu::always_inline]] THRUM_NO_TSAN inline void worker::switch_away(worker& w, after_switch what,
+                                                                     fiber_control* next) noexcept {
   fiber_control& self = *w.current;
   self.exceptions = *w.exceptions_;
   self.error_number = *w.errno_;
-  if (!self.stack.guarded() && !self.stack.canary_intact()) [[unlikely]] report_overflow(self);
+  if (!self.stack.guarded() && !self.stack.canary_intact()) [[unlikely]]
+    report_overflow(self);
   w.leaving_ = &self;
   w.after_ = what;
-  if (next) w.prepare(*next);
-  else w.current = nullptr;
+  if (next)
+    w.prepare(*next);
+  else
+    w.current = nullptr;
   context::context& target = next ? next->ctx : w.ctx_;
   context::leave_stack(self.sanitizer, next ? next->sanitizer : w.sanitizer_, what == after_switch::retire);
   context::switch_to(self.ctx, target);
@@ -103,11 +107,16 @@ void worker::finish_switch() noexcept {
 
 void worker::after(fiber_control& f, after_switch what) noexcept {
   switch (what) {
-    case after_switch::nothing: return;
-    case after_switch::park: return publish(f);
-    case after_switch::yield: return home.requeue(*this, f);
-    case after_switch::yield_global: return home.inject(f);
-    case after_switch::retire: return home.retire(*this, f);
+    case after_switch::nothing:
+      return;
+    case after_switch::park:
+      return publish(f);
+    case after_switch::yield:
+      return home.requeue(*this, f);
+    case after_switch::yield_global:
+      return home.inject(f);
+    case after_switch::retire:
+      return home.retire(*this, f);
   }
 }
 
@@ -131,7 +140,8 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) {
   }
   run_closure(f);
   worker* w = this_worker();
-  if (!w) [[unlikely]] base::die_after_fork();  // A forked child has come to the end of the fiber.
+  if (!w) [[unlikely]]
+    base::die_after_fork();  // A forked child has come to the end of the fiber.
   w->enter();
   finish(*w);
 }
@@ -149,16 +159,16 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) {
 // ---------------------------------------------------------------------------------------------------------------
 // Hand-off.
 
-bool worker::owns_its_processor() const noexcept {
-  return !p || p->owner.load(std::memory_order_relaxed) == this;
-}
+bool worker::owns_its_processor() const noexcept { return !p || p->owner.load(std::memory_order_relaxed) == this; }
 
 void worker::enter_slow() noexcept {
   if (retake_requested() && p) {
     std::uint32_t expected = asked;
     // Still the owner: honour the request at the next call that may suspend. Otherwise the monitor has won.
-    if (retake_.compare_exchange_strong(expected, none, std::memory_order_acq_rel)) yield_wanted_ = true;
-    else lose_processor();
+    if (retake_.compare_exchange_strong(expected, none, std::memory_order_acq_rel))
+      yield_wanted_ = true;
+    else
+      lose_processor();
   }
   if (budget_ < 0) {
     budget_ = entries_per_look;
@@ -184,8 +194,10 @@ void worker::check_slice() noexcept {
   home.ready(batch);
   if (!p->has_runnable() && home.global_size() == 0) return;
   const auto ran = now - p->slice_start;
-  if (ran > overrun_ns) pass_on_processor();
-  else if (woke || ran > slice_ns) yield_wanted_ = true;
+  if (ran > overrun_ns)
+    pass_on_processor();
+  else if (woke || ran > slice_ns)
+    yield_wanted_ = true;
 }
 
 void worker::pass_on_processor() noexcept {
@@ -197,16 +209,21 @@ void worker::pass_on_processor() noexcept {
                     (expected == asked && retake_.compare_exchange_strong(expected, lost, std::memory_order_acq_rel));
   processor& given = *p;
   lose_processor();
-  if (ours) home.hand_over(given, *spare);
-  else home.add_spare(*spare);
+  if (ours)
+    home.hand_over(given, *spare);
+  else
+    home.add_spare(*spare);
 }
 
 bool worker::try_retake() noexcept {
   std::uint32_t state = none;
   if (retake_.compare_exchange_strong(state, asked, std::memory_order_acq_rel)) {
-    if (mutation::no_fence) std::atomic_signal_fence(std::memory_order_seq_cst);
-    else if (home.light_fence()) os::membarrier_private();
-    else std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (mutation::no_fence)
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    else if (home.light_fence())
+      os::membarrier_private();
+    else
+      std::atomic_thread_fence(std::memory_order_seq_cst);
   } else if (state == lost) {
     return false;
   }

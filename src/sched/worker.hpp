@@ -68,9 +68,12 @@ class alignas(64) worker {
   void enter() noexcept {
     if (!mutation::no_busy_flag) in_rt_.store(1, std::memory_order_relaxed);
     // Pairs with the membarrier in try_retake().
-    if (light_fence_ || mutation::no_fence) std::atomic_signal_fence(std::memory_order_seq_cst);
-    else std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (retake_requested() || --budget_ < 0) [[unlikely]] enter_slow();
+    if (light_fence_ || mutation::no_fence)
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    else
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (retake_requested() || --budget_ < 0) [[unlikely]]
+      enter_slow();
   }
   bool retake_requested() const noexcept {
     return !mutation::no_recheck && retake_.load(std::memory_order_acquire) != none;
@@ -145,7 +148,7 @@ class alignas(64) worker {
 
   after_switch after_ = after_switch::nothing;
   fiber_control* leaving_ = nullptr;
-  context::context ctx_;  // Of the scheduler loop on the thread's own stack.
+  context::context ctx_;          // Of the scheduler loop on the thread's own stack.
   std::uint64_t fp_control_ = 0;  // With which fibers start, whatever the fiber before them has set.
   [[no_unique_address]] context::sanitizer_state sanitizer_;
   exception_state* exceptions_ = nullptr;  // This thread's __cxa_eh_globals,

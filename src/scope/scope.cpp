@@ -95,8 +95,10 @@ void scope_core::drop_child(sched::fiber_control& f) noexcept {
 void scope_core::failed(std::exception_ptr failure) noexcept {
   {
     std::lock_guard held(queue.lock);
-    if (!first_) first_ = std::move(failure);
-    else try {
+    if (!first_)
+      first_ = std::move(failure);
+    else
+      try {
         later_.push_back(std::move(failure));
       } catch (...) {  // No memory: the first failure is what join() throws.
       }

@@ -23,7 +23,7 @@ constexpr std::uintptr_t has_waiters = 1, woken = 2, starving = 4;
 constexpr std::uintptr_t owner_mask = ~std::uintptr_t{15};
 constexpr std::int64_t starving_after_ns = 1'000'000;
 
-constexpr sched::claim_code compete = sched::clause_code(0);   // Woken: the mutex may be free.
+constexpr sched::claim_code compete = sched::clause_code(0);      // Woken: the mutex may be free.
 constexpr sched::claim_code handed_over = sched::clause_code(1);  // Woken as the owner.
 
 std::uintptr_t identity(const sched::waiter& w) noexcept { return reinterpret_cast<std::uintptr_t>(&w); }
@@ -58,8 +58,7 @@ void mutex::lock() {
 }
 
 void mutex::lock_slow(std::uintptr_t self) {
-  if ((word_.load(std::memory_order_relaxed) & owner_mask) == self)
-    base::panic("a mutex is locked by its owner again");
+  if ((word_.load(std::memory_order_relaxed) & owner_mask) == self) base::panic("a mutex is locked by its owner again");
   sched::wait_node node(sched::current_waiter());
   node.since_ns = sched::now_ns();
   bool was_woken = false;
@@ -71,8 +70,10 @@ void mutex::lock_slow(std::uintptr_t self) {
       if (take_or_announce(self, was_woken, sched::now_ns() - node.since_ns > starving_after_ns)) return;
       w.open();
       // Who has waited before keeps its place at the head.
-      if (was_woken) push_front(queue_.waiters, node);
-      else push_back(queue_.waiters, node);
+      if (was_woken)
+        push_front(queue_.waiters, node);
+      else
+        push_back(queue_.waiters, node);
     }
     was_woken = w.park(sched::never, {"a mutex", &word_, &owner_of}) == compete;
   } while (was_woken);
@@ -84,7 +85,8 @@ bool mutex::take_or_announce(std::uintptr_t self, bool was_woken, bool starved) 
   for (;;) {
     const auto bits = (was_woken ? w & ~woken : w) & ~owner_mask;
     const bool free = (w & owner_mask) == 0 && (was_woken || !(w & starving));
-    const auto next = free ? self | bits : (w & owner_mask) | bits | has_waiters | (was_woken && starved ? starving : 0);
+    const auto next =
+        free ? self | bits : (w & owner_mask) | bits | has_waiters | (was_woken && starved ? starving : 0);
     if (word_.compare_exchange_weak(w, next, std::memory_order_acquire, std::memory_order_relaxed)) return free;
   }
 }
@@ -109,8 +111,10 @@ void mutex::unlock_slow() noexcept {
     if (auto* head = queue_.waiters.first) head->code = hand_over ? handed_over : compete;
     next = sched::claim_front(queue_.waiters);
     const auto rest = queue_.waiters.empty() ? 0 : has_waiters;
-    if (!next.who) word_.store(0, std::memory_order_release);
-    else word_.store(hand_over ? identity(*next.who) | rest : rest | woken, std::memory_order_release);
+    if (!next.who)
+      word_.store(0, std::memory_order_release);
+    else
+      word_.store(hand_over ? identity(*next.who) | rest : rest | woken, std::memory_order_release);
   }
   finish_wake(next);
 }

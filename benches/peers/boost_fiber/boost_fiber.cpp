@@ -111,8 +111,7 @@ void skynet_node(sums& result, long first, long size) {
   if (size == 1) return void(result.push(first));
   sums children;
   for (long i = 0; i < 10; ++i)
-    fibers::fiber(fibers::launch::post, skynet_node, std::ref(children), first + i * size / 10, size / 10)
-        .detach();
+    fibers::fiber(fibers::launch::post, skynet_node, std::ref(children), first + i * size / 10, size / 10).detach();
   long sum = 0;
   for (long i = 0; i < 10; ++i) sum += children.value_pop();
   result.push(sum);
@@ -154,8 +153,7 @@ void timers(const options& o) {
     std::vector<fibers::unbuffered_channel<long>> inbox(waiters);
     auto all = start(waiters, [&, rounds](long i) {
       for (long r = 0, v; r < rounds; ++r)
-        if (inbox[std::size_t(i)].pop_wait_for(v, std::chrono::hours(1)) !=
-            fibers::channel_op_status::success)
+        if (inbox[std::size_t(i)].pop_wait_for(v, std::chrono::hours(1)) != fibers::channel_op_status::success)
           bench::fail("A limit of one hour has passed too early.", 1);
     });
     for (long r = 0; r < rounds; ++r)

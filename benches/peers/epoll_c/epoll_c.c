@@ -36,7 +36,7 @@ struct connection {
   bool stuck;               // an answer waits for room in the socket
   size_t held;              // bytes in the buffer that still have to go out
   uint64_t due_ns;          // c10k: when they may
-  struct connection *next;  // c10k: the queue
+  struct connection* next;  // c10k: the queue
   char buffer[buffer_bytes];
 };
 
@@ -45,7 +45,7 @@ static uint64_t delay_ns;  // 0 = echo
 static struct connection *queue_head, **queue_tail = &queue_head;
 static volatile sig_atomic_t terminated;
 
-static void fail(const char *sentence) {
+static void fail(const char* sentence) {
   fprintf(stderr, "%s\n", sentence);
   exit(2);
 }
@@ -61,12 +61,12 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void watch(int fd, uint32_t events, void *data) {
+static void watch(int fd, uint32_t events, void* data) {
   struct epoll_event event = {.events = events, .data.ptr = data};
   if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) fail("epoll_ctl refused a descriptor.");
 }
 
-static void end_connection(struct connection *c) {
+static void end_connection(struct connection* c) {
   close(c->socket);
   free(c);
 }
@@ -77,7 +77,7 @@ static void accept_all(int listener) {
     if (fd < 0) return;
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct connection *c = malloc(sizeof *c);
+    struct connection* c = malloc(sizeof *c);
     if (!c) fail("There is no memory for another connection.");
     memset(c, 0, offsetof(struct connection, buffer));
     c->socket = fd;
@@ -86,7 +86,7 @@ static void accept_all(int listener) {
 }
 
 // Sends what is held. What does not fit waits for the next EPOLLOUT edge. False = the connection is gone.
-static bool flush(struct connection *c) {
+static bool flush(struct connection* c) {
   ssize_t n = send(c->socket, c->buffer, c->held, MSG_NOSIGNAL);
   if (n < 0 && errno != EAGAIN && errno != EINTR) return false;
   if (n > 0) c->held -= (size_t)n;
@@ -95,7 +95,7 @@ static bool flush(struct connection *c) {
   return true;
 }
 
-static void enqueue(struct connection *c) {
+static void enqueue(struct connection* c) {
   c->due_ns = now_ns() + delay_ns;
   c->queued = true;
   c->next = NULL;
@@ -104,14 +104,14 @@ static void enqueue(struct connection *c) {
 }
 
 // echo: an answer leaves at once. c10k: a whole request starts its delay. False = the connection is gone.
-static bool on_bytes(struct connection *c) {
+static bool on_bytes(struct connection* c) {
   if (delay_ns == 0) return flush(c);
   if (!c->queued && !c->stuck && c->held >= message_bytes) enqueue(c);
   return true;
 }
 
 // Reads until the socket is empty, the peer has ended, or answers are stuck. False = the connection is gone.
-static bool read_all(struct connection *c, uint32_t events) {
+static bool read_all(struct connection* c, uint32_t events) {
   bool hang_up = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
   while (!c->end && c->held < buffer_bytes) {
     size_t room = buffer_bytes - c->held;
@@ -128,14 +128,16 @@ static bool read_all(struct connection *c, uint32_t events) {
   return true;
 }
 
-static void serve(struct connection *c, uint32_t events) {
+static void serve(struct connection* c, uint32_t events) {
   bool alive = true, stuck = c->stuck;
   if ((events & EPOLLOUT) && stuck) alive = flush(c);
   // An answer that had been stuck may have kept bytes unread, and their edge is gone: read then too.
   if (alive && (stuck || (events & ~(uint32_t)EPOLLOUT))) alive = read_all(c, events);
   // A connection in the queue is ended by the queue, which still points to it.
-  if (c->queued && !alive) c->end = true, c->held = 0;
-  else if (!c->queued && (!alive || (c->end && !c->stuck))) end_connection(c);
+  if (c->queued && !alive)
+    c->end = true, c->held = 0;
+  else if (!c->queued && (!alive || (c->end && !c->stuck)))
+    end_connection(c);
 }
 
 // Answers what is due and returns how long epoll may wait, in whole milliseconds rounded up; -1 = for ever.
@@ -143,7 +145,7 @@ static int answer_due(void) {
   if (!queue_head) return -1;
   uint64_t now = now_ns();
   while (queue_head && queue_head->due_ns <= now) {
-    struct connection *c = queue_head;
+    struct connection* c = queue_head;
     queue_head = c->next;
     if (!queue_head) queue_tail = &queue_head;
     c->queued = false;
@@ -158,10 +160,10 @@ static int listen_on(int port) {
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(listener, (struct sockaddr *)&a, sizeof a) != 0 || listen(listener, backlog) != 0)
+  if (bind(listener, (struct sockaddr*)&a, sizeof a) != 0 || listen(listener, backlog) != 0)
     fail("The port cannot be bound.");
   socklen_t length = sizeof a;
-  getsockname(listener, (struct sockaddr *)&a, &length);
+  getsockname(listener, (struct sockaddr*)&a, &length);
   printf("PORT %u\n", ntohs(a.sin_port));
   fflush(stdout);
   return listener;
@@ -173,8 +175,10 @@ static void loop(int listener) {
   while (!terminated) {
     int n = epoll_wait(epoll_fd, events, batch, answer_due());
     for (int i = 0; i < n; i++) {
-      if (events[i].data.ptr) serve(events[i].data.ptr, events[i].events);
-      else accept_all(listener);
+      if (events[i].data.ptr)
+        serve(events[i].data.ptr, events[i].events);
+      else
+        accept_all(listener);
     }
   }
 }
@@ -182,25 +186,32 @@ static void loop(int listener) {
 static void print_cpu(void) {
   struct rusage u;
   getrusage(RUSAGE_SELF, &u);
-  double s = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-             1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+  double s = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
   printf("{\"variant_suffix\":\"\",\"metric\":\"cpu_total_s\",\"value\":%.6f,\"unit\":\"s\"}\n", s);
 }
 
-int main(int argc, char **argv) {
-  const char *bench = "";
+int main(int argc, char** argv) {
+  const char* bench = "";
   int port = 0, delay_ms = 100;
   for (int i = 1; i < argc; i++) {
     bool has_value = i + 1 < argc;
-    if (argv[i][0] != '-') bench = argv[i];
-    else if (!strcmp(argv[i], "--quick")) continue;
-    else if (!strcmp(argv[i], "--port") && has_value) port = atoi(argv[++i]);
-    else if (!strcmp(argv[i], "--delay-ms") && has_value) delay_ms = atoi(argv[++i]);
-    else if (!strcmp(argv[i], "--workers") && has_value) i++;
-    else fail("An option is unknown or lacks its value.");
+    if (argv[i][0] != '-')
+      bench = argv[i];
+    else if (!strcmp(argv[i], "--quick"))
+      continue;
+    else if (!strcmp(argv[i], "--port") && has_value)
+      port = (int)strtol(argv[++i], NULL, 10);
+    else if (!strcmp(argv[i], "--delay-ms") && has_value)
+      delay_ms = (int)strtol(argv[++i], NULL, 10);
+    else if (!strcmp(argv[i], "--workers") && has_value)
+      i++;
+    else
+      fail("An option is unknown or lacks its value.");
   }
-  if (!strcmp(bench, "c10k")) delay_ns = (uint64_t)delay_ms * 1000000u;
-  else if (strcmp(bench, "echo")) return fprintf(stderr, "epoll_c offers echo and c10k only.\n"), 3;
+  if (!strcmp(bench, "c10k"))
+    delay_ns = (uint64_t)delay_ms * 1000000u;
+  else if (strcmp(bench, "echo"))
+    return fprintf(stderr, "epoll_c offers echo and c10k only.\n"), 3;
   struct rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "../../bench.hpp"
@@ -219,7 +220,7 @@ void serve(const options& o, std::chrono::milliseconds delay) {
   int listener = bench::listen_on_loopback(o.port);
   for (;;) {
     int socket = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    if (socket < 0) bench::fail(std::string("accept failed: ") + std::strerror(errno) + ".", 1);
+    if (socket < 0) bench::fail(std::string("accept failed: ") + std::generic_category().message(errno) + ".", 1);
     bench::no_delay(socket);
     std::thread(handle, socket, delay).detach();
   }
@@ -247,8 +248,7 @@ const std::map<std::string, void (*)(const options&)> benches = {
 int main(int argc, char** argv) {
   options o = bench::parse(argc, argv);
   auto found = benches.find(o.bench);
-  if (found == benches.end())
-    bench::fail("The thread peer does not offer '" + o.bench + "'.", bench::exit_not_offered);
+  if (found == benches.end()) bench::fail("The thread peer does not offer '" + o.bench + "'.", bench::exit_not_offered);
   bool whole_machine = o.bench == "hog_fairness" || o.bench == "parked_memory";
   if (o.workers == 1 && !whole_machine) keep_to_one_core();
   found->second(o);

@@ -21,7 +21,8 @@ class spinlock {
 
   void lock() noexcept {
     // Acquire pairs with the release in unlock().
-    if (state_.exchange(1, std::memory_order_acquire) != 0) [[unlikely]] lock_slow();
+    if (state_.exchange(1, std::memory_order_acquire) != 0) [[unlikely]]
+      lock_slow();
   }
 
   bool try_lock() noexcept {

@@ -17,9 +17,9 @@
 namespace thrum::net {
 
 struct listen_options {
-  int backlog = 4096;        // Connections that the kernel completes before they are accepted.
-  bool reuse_address = true; // Allows binding while old connections linger.
-  bool reuse_port = false;   // Several listeners on one port share its connections.
+  int backlog = 4096;         // Connections that the kernel completes before they are accepted.
+  bool reuse_address = true;  // Allows binding while old connections linger.
+  bool reuse_port = false;    // Several listeners on one port share its connections.
 };
 
 class tcp_listener : public socket {
