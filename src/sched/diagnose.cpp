@@ -105,10 +105,11 @@ bool only_parked_threads(scheduler& s) noexcept {
 }  // namespace
 
 void describe(const fiber_control& f) noexcept {
+  const auto where = f.where.load(std::memory_order_relaxed);
   os::report("fiber %llu", static_cast<unsigned long long>(f.id));
   describe_name(f);
-  os::report(" (spawned at %s:%u in %s)", f.where.file_name(), static_cast<unsigned>(f.where.line()),
-             f.where.function_name());
+  os::report(" (spawned at %s:%u in %s)", where.file_name(), static_cast<unsigned>(where.line()),
+             where.function_name());
 }
 
 void report_overflow(const fiber_control& f) noexcept {

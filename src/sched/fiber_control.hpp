@@ -54,9 +54,9 @@ struct alignas(64) fiber_control : waiter {
   // --- Set when created, constant while it lives.
   scheduler* home = nullptr;
   void (*run)(void* closure) = nullptr;
-  void* closure = storage;  // `storage`, or its own allocation when larger.
-  std::uint64_t id = 0;
-  std::source_location where;
+  void* closure = storage;           // `storage`, or its own allocation when larger.
+  std::atomic<std::uint64_t> id{0};  // These two are read by dumps while a block changes its tenant.
+  std::atomic<std::source_location> where{};
   std::uint32_t closure_align = 16;  // Of a closure outside `storage`.
   std::uint8_t size_class = 0;       // log2 of the stack size.
 

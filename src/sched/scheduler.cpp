@@ -98,13 +98,13 @@ fiber_control& scheduler::create(const spawn_request& request) {
   }
   f->name.set(request.name);
   f->home = this;
-  f->where = request.where;
+  f->where.store(request.where, std::memory_order_relaxed);
   f->references.store(1, std::memory_order_relaxed);
   f->active = &f->own_scope;
   f->own_scope.owner = f;
   f->own_scope.flags.store(cancelling() ? detail::cancel_node::cancelled : 0u, std::memory_order_relaxed);
   f->cancel_pending.store(cancelling(), std::memory_order_relaxed);
-  f->id = count_created(p);
+  f->id.store(count_created(p), std::memory_order_relaxed);
   f->phase.store(fiber_phase::fresh, std::memory_order_seq_cst);
   if (cancelling()) f->cancel_pending.store(true, std::memory_order_relaxed);  // Pairs with cancel_all().
   return *f;
