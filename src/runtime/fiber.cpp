@@ -76,7 +76,7 @@ void fiber::detach() {
   sched::detach(*f);
 }
 
-std::uint64_t fiber::get_id() const noexcept { return control_ ? control_->id : 0; }
+std::uint64_t fiber::get_id() const noexcept { return control_ ? control_->id.load(std::memory_order_relaxed) : 0; }
 
 void fiber::end() noexcept {
   if (!control_) return;
@@ -110,7 +110,7 @@ void detail_sleep::until_ns(std::int64_t deadline_ns) {
 
 std::uint64_t get_id() noexcept {
   auto* f = sched::current_fiber();
-  return f ? f->id : 0;
+  return f ? f->id.load(std::memory_order_relaxed) : 0;
 }
 
 void set_name(std::string_view name) noexcept {
