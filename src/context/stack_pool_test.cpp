@@ -237,7 +237,8 @@ TEST(stack_pool, exhausted_address_space_is_told_and_survived) {
     stack_class pool(std::size_t{1} << 20, guard_mode::automatic);
     rlimit limit{.rlim_cur = std::size_t{2} << 30, .rlim_max = RLIM_INFINITY};
     if (::setrlimit(RLIMIT_AS, &limit) != 0) ::_exit(1);
-    if (pool.ensure_capacity(100'000)) ::_exit(2);  // 100 GB.
+    if (os::reserve(std::size_t{100'000} << 20) != nullptr) ::_exit(77);  // qemu-user does not keep this limit.
+    if (pool.ensure_capacity(100'000)) ::_exit(2);                        // 100 GB.
     const auto capacity = pool.capacity();
     if (capacity < 16) ::_exit(3);  // A smaller region did fit.
     const auto all = take(pool, capacity + 1);
@@ -249,6 +250,7 @@ TEST(stack_pool, exhausted_address_space_is_told_and_survived) {
   GTEST_SKIP() << "sanitizers need the address space themselves";
 #endif
   EXPECT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "RLIMIT_AS has no effect here";
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 

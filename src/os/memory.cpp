@@ -13,6 +13,9 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22  // Linux 5.14.
+#endif
 #ifndef PIDFD_SELF_PROCESS
 #define PIDFD_SELF_PROCESS (-10001)  // Linux 6.14: names the calling process without a descriptor.
 #endif
@@ -39,6 +42,16 @@ bool install_one_by_one(char* base, std::size_t stride, std::size_t count) noexc
   return true;
 }
 
+// Does a guard guard? Emulators (qemu-user) take advice that they do not know, and do nothing.
+bool guards_take_effect() noexcept {
+  void* page = reserve(page_size);
+  if (page == nullptr) return false;
+  const bool effect =
+      install_one_by_one(static_cast<char*>(page), page_size, 1) && ::madvise(page, page_size, MADV_POPULATE_READ) != 0;
+  release(page, page_size);
+  return effect;
+}
+
 }  // namespace
 
 void* reserve(std::size_t size) noexcept {
@@ -52,6 +65,8 @@ void release(void* address, std::size_t size) noexcept { ::munmap(address, size)
 void discard(void* address, std::size_t size) noexcept { ::madvise(address, size, MADV_DONTNEED); }
 
 bool install_guards(void* base, std::size_t stride, std::size_t count) noexcept {
+  static const bool possible = guards_take_effect();
+  if (!possible) return false;
   auto* first = static_cast<char*>(base);
   return install_by_vector(first, stride, count) || install_one_by_one(first, stride, count);
 }

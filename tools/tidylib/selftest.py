@@ -57,7 +57,7 @@ SAMPLES = [
     (banned.check, "lab/a.cpp", "out << std::endl;\n", r"use '\n'"),
     (banned.check, "lab/a.cpp", "using namespace std;\n", "use qualified names"),
     (banned.check, "tests/a_test.cpp", "#define private public\n", "an interface that tests can use"),
-    (text.check, "src/sched/a.cpp", HEAD + "// " + "x" * 108 + "\n", "111 columns"),
+    (text.check, "src/sched/a.cpp", HEAD + "// " + "x" * 118 + "\n", "121 columns"),
     (text.check, "src/sched/a.cpp", HEAD + "// " + "x" * 107 + "\n", None),
     (text.check, "src/sched/a.cpp", HEAD + "int x; \n", "blanks at the end"),
     (text.check, "src/sched/a.cpp", HEAD + "\tint x;\n", "a tab"),
