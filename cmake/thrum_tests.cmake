@@ -29,20 +29,34 @@ if(NOT THRUM_SANITIZE STREQUAL "none" OR CMAKE_CROSSCOMPILING)
   set(thrum_timeout_factor 3)
 endif()
 
-set(thrum_test_optimisation -O1)
-if(NOT THRUM_SANITIZE STREQUAL "none" OR CMAKE_CROSSCOMPILING)
-  set(thrum_test_optimisation -O0)
+set(thrum_test_optimisation -O0)
+if(THRUM_TEST_HOUSE)
+  set(thrum_test_optimisation -O1)
 endif()
+
+# What every test includes is parsed once for all of them.
+add_library(thrum_test_pch OBJECT ${PROJECT_SOURCE_DIR}/tests/precompiled.cpp)
+target_link_libraries(thrum_test_pch PRIVATE thrum_test_support)
+target_precompile_headers(thrum_test_pch PRIVATE <thrum/thrum.hpp> <gtest/gtest.h> <atomic> <chrono> <functional>
+                          <string> <thread> <vector>)
+
+# What all tests are compiled with; those who share a precompiled header must agree on it.
+# Compiling tests is most of the suite's time, and it is the library that has to be fast. And an EXPECT is an
+# if-else inside, and GCC minds it as the only statement of another if.
+function(thrum_test_flags)
+  thrum_program_flags(${ARGN})
+  foreach(target IN LISTS ARGN)
+    target_compile_options(${target} PRIVATE ${thrum_test_optimisation} -Wno-dangling-else)
+  endforeach()
+endfunction()
+thrum_test_flags(thrum_test_pch)
 
 # thrum_test_executable(target label source...): one executable, each of its TESTs an entry of ctest.
 function(thrum_test_executable target label)
   add_executable(${target} ${ARGN})
   target_link_libraries(${target} PRIVATE thrum_test_support)
-  thrum_program_flags(${target})
-  # Compiling tests is most of the suite's time, and it is the library that has to be fast.
-  target_compile_options(${target} PRIVATE ${thrum_test_optimisation})
-  # An EXPECT is an if-else inside, and GCC minds it as the only statement of another if.
-  target_compile_options(${target} PRIVATE -Wno-dangling-else)
+  thrum_test_flags(${target})
+  target_precompile_headers(${target} REUSE_FROM thrum_test_pch)
   set(seconds ${thrum_timeout_unit})
   set(processors 1)
   if(label STREQUAL "stress")
@@ -64,7 +78,7 @@ endfunction()
 function(thrum_module_tests)
   foreach(module IN LISTS ARGN)
     file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${module}/*_test.cpp)
-    if(sources)
+    if(sources AND (NOT THRUM_TEST_ONLY OR module IN_LIST THRUM_TEST_ONLY))
       thrum_test_executable(test_${module} unit ${sources})
     endif()
   endforeach()
@@ -75,7 +89,7 @@ function(thrum_group_tests)
   foreach(group IN LISTS ARGN)
     file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${group}_*test.cpp
          ${PROJECT_SOURCE_DIR}/tests/${group}/*_test.cpp)
-    if(sources)
+    if(sources AND (NOT THRUM_TEST_ONLY OR group IN_LIST THRUM_TEST_ONLY))
       thrum_test_executable(test_${group} ${group} ${sources})
     endif()
   endforeach()

@@ -19,9 +19,11 @@ namespace {
   base::panic("pthread_exit or thread cancellation in a fiber: the thread belongs to all fibers");
 }
 
-// Nobody will ask how it ended: an exception ends the process (diagnose.hpp, report_uncaught).
 // A forced unwinding has no C++ object: the reference by which it is caught is null, which a sanitizer would mind.
-[[gnu::no_sanitize("null")]] void run_alone(fiber_control& f) {
+#define THRUM_MAY_CATCH_NULL __attribute__((no_sanitize("null", "alignment")))
+
+// Nobody will ask how it ended: an exception ends the process (diagnose.hpp, report_uncaught).
+THRUM_MAY_CATCH_NULL void run_alone(fiber_control& f) {
   try {
     f.run(f.closure);
   } catch (const cancelled&) {
@@ -31,7 +33,7 @@ namespace {
   }
 }
 
-[[gnu::no_sanitize("null")]] void run_for_joiner(fiber_control& f) {
+THRUM_MAY_CATCH_NULL void run_for_joiner(fiber_control& f) {
   try {
     f.run(f.closure);
   } catch (const cancelled&) {

@@ -494,7 +494,7 @@ TEST_P(scope_test, with_scope_absorbs_its_own_cancellation_only) {
   });
 }
 
-TEST(scope, needs_a_fiber) { EXPECT_THROW(scope{}, std::logic_error); }
+TEST(scope, needs_a_fiber) { EXPECT_THROW(scope s, std::logic_error); }
 
 TEST(cancelled_type, is_no_std_exception) {
   static_assert(!std::is_base_of_v<std::exception, cancelled>);
