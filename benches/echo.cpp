@@ -1,4 +1,4 @@
-// echo: the server that load_client drives; one fiber for each connection, with a 4 KiB buffer on its stack.
+// echo: the server that load_client drives; one fiber for each connection, with a 1 KiB buffer on its stack.
 #include <array>
 
 #include "server.hpp"

@@ -17,7 +17,7 @@
 namespace bench {
 
 constexpr int backlog = 4096;       // the same in every server
-constexpr int buffer_bytes = 4096;  // and one such buffer for each connection
+constexpr int buffer_bytes = 1024;  // and one such buffer for each connection
 constexpr int message_bytes = 64;   // a request and its answer
 
 inline void announce(unsigned port) {

@@ -15,7 +15,7 @@
 namespace thrum::lab {
 
 inline constexpr std::size_t message_bytes = 64;
-inline constexpr std::size_t buffer_bytes = 4096;  // Every model reads into a buffer of this size.
+inline constexpr std::size_t buffer_bytes = 1024;  // Every model reads into a buffer of this size; a request has 64.
 inline constexpr int listen_backlog = 4096;
 
 using message = std::span<std::byte, message_bytes>;

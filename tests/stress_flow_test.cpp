@@ -47,6 +47,82 @@ TEST_P(spawn_storm, joining_a_tree_of_fibers_sees_what_each_has_written) {
   run([] { repeat([] { EXPECT_EQ(sum_of_tree(slow_build ? 7 : 10), slow_build ? 128 : 1024); }); });
 }
 
+// One way or another the owner of a handle learns of the end, or never asks.
+void end_somehow(fiber child, bool fails, dice& d) {
+  const auto join = [&] {
+    if (fails)
+      EXPECT_THROW(child.join(), std::runtime_error);
+    else
+      child.join();
+  };
+  switch (d.below(fails ? 3 : 4)) {
+    case 0:
+      return join();
+    case 1:
+      try {
+        scope hurry({.deadline = std::chrono::microseconds(d.below(30))});
+        try {
+          child.join();
+        } catch (const std::runtime_error&) {
+        }
+        hurry.join();
+      } catch (const timed_out&) {  // The join was cancelled, perhaps, and the fiber is still ours.
+        if (child.joinable()) join();
+      }
+      return;
+    case 2:
+      return;  // The destructor stops and joins.
+    default:
+      child.detach();
+  }
+}
+
+TEST_P(spawn_storm, the_ends_of_fibers_race_with_joins_cancelled_joins_and_detaching) {
+  run([] {
+    repeat([] {
+      std::atomic<int> started{0}, ended{0};
+      std::vector<fiber> parents;
+      for (int p = 0; p < 6; ++p)
+        parents.push_back(spawn([&, p] {
+          dice d(static_cast<std::uint64_t>(p) + 1);
+          for (int i = 0; i < 20 * scale; ++i) {
+            const bool fails = d.one_in(4);
+            const auto turns = d.below(4);
+            started.fetch_add(1, std::memory_order_relaxed);
+            end_somehow(spawn([&ended, fails, turns] {
+                          scope shielded({.shield = true});
+                          for (std::uint32_t t = 0; t < turns; ++t) this_fiber::yield();
+                          ended.fetch_add(1, std::memory_order_release);
+                          if (fails) throw std::runtime_error("on purpose");
+                        }),
+                        fails, d);
+          }
+        }));
+      for (auto& p : parents) p.join();
+      while (ended.load(std::memory_order_acquire) < started.load()) this_fiber::yield();
+    });
+  });
+}
+
+TEST_P(spawn_storm, threads_join_what_ends_at_that_moment) {
+  run([] {
+    repeat([] {
+      std::vector<fiber> children;
+      for (int i = 0; i < 20; ++i)
+        children.push_back(spawn([i] {
+          for (int t = 0; t < i % 3; ++t) this_fiber::yield();
+        }));
+      std::vector<std::thread> threads;
+      for (int t = 0; t < 2; ++t)
+        threads.emplace_back([&, t] {
+          for (std::size_t i = static_cast<std::size_t>(t); i < children.size(); i += 2) children[i].join();
+        });
+      this_fiber::sleep_for(1us);
+      for (auto& t : threads) t.join();
+    });
+  });
+}
+
 TEST_P(spawn_storm, threads_and_fibers_spawn_into_one_runtime) {
   runtime rt({.workers = GetParam()});
   repeat([&] {

@@ -27,7 +27,7 @@ std::align_val_t alignment(const element_type& type) noexcept {
   return std::align_val_t{std::max(type.align, alignof(channel_core))};
 }
 
-claimed_waiter claim(wait_node& n) noexcept {
+[[gnu::always_inline]] inline claimed_waiter claim(wait_node& n) noexcept {
   sched::waiter* who = n.who;
   const auto r = who->claim(n.code);
   if (r == sched::claim_result::too_late) return {};
@@ -42,18 +42,20 @@ channel_result wait_for_ever(std::int64_t deadline_ns) {
   }
   sched::waiting w(sched::cancellation::point);
   w.open();
-  w.throw_if_cancelled(w.park(deadline_ns, {"a null channel"}));
+  static constexpr sched::wait_kind kind{"a null channel"};
+  w.throw_if_cancelled(w.park(deadline_ns, {&kind}));
   return channel_result::timed_out;
 }
 
 // Parks the caller in `list`, whose lock is held; releases the lock.
-channel_result park(channel_core& c, wait_list& list, void* element, std::int64_t deadline_ns, const char* what) {
+[[gnu::always_inline]] inline channel_result park(channel_core& c, wait_list& list, void* element,
+                                                  std::int64_t deadline_ns, const sched::wait_kind& kind) {
   sched::waiting w(sched::waiting::begun{}, sched::cancellation::point);
   wait_node node(w, element);
   w.open();
   push_back(list, node);
   c.lock.unlock();
-  const auto code = w.park(deadline_ns, {what, &c});
+  const auto code = w.park(deadline_ns, {&kind, &c});
   if (code == claim_code::first_clause) return channel_result::done;
   if (code == closed_code(claim_code::first_clause)) return channel_result::closed;
   {
@@ -72,7 +74,7 @@ channel_core::~channel_core() {
 }
 
 // The sizes of most plain elements are known to the compiler here; others take the general way.
-inline void channel_core::move(void* to, void* from) const noexcept {
+[[gnu::always_inline]] inline void channel_core::move(void* to, void* from) const noexcept {
   if (!type.bytes) return type.move(to, from);
   if (type.size == 4)
     std::memcpy(to, from, 4);
@@ -89,26 +91,26 @@ void channel_core::undo_move(void* from, void* to) const noexcept {
   destroy(to);
 }
 
-inline claimed_waiter channel_core::give(wait_node& receiver, void* element) noexcept {
+[[gnu::always_inline]] inline claimed_waiter channel_core::give(wait_node& receiver, void* element) noexcept {
   move(receiver.slot, element);
   const auto r = claim(receiver);
   if (!r.who) undo_move(element, receiver.slot);
   return r;
 }
 
-inline claimed_waiter channel_core::take(wait_node& sender, void* into) noexcept {
+[[gnu::always_inline]] inline claimed_waiter channel_core::take(wait_node& sender, void* into) noexcept {
   move(into, sender.slot);
   const auto r = claim(sender);
   if (!r.who) undo_move(sender.slot, into);
   return r;
 }
 
-inline void channel_core::push(void* element) noexcept {
+[[gnu::always_inline]] inline void channel_core::push(void* element) noexcept {
   move(slot(head + count), element);
   ++count;
 }
 
-inline channel_result channel_core::try_send_here(void* element, claimed_waiter& wake) noexcept {
+[[gnu::always_inline]] inline channel_result channel_core::try_send_here(void* element, claimed_waiter& wake) noexcept {
   if (closed) return channel_result::closed;
   while (wait_node* n = receivers.first) {
     sched::remove(receivers, *n);
@@ -120,7 +122,7 @@ inline channel_result channel_core::try_send_here(void* element, claimed_waiter&
   return channel_result::done;
 }
 
-inline bool channel_core::take_from_sender(void* into, claimed_waiter& wake) noexcept {
+[[gnu::always_inline]] inline bool channel_core::take_from_sender(void* into, claimed_waiter& wake) noexcept {
   while (wait_node* n = senders.first) {
     sched::remove(senders, *n);
     wake = take(*n, into);
@@ -129,7 +131,7 @@ inline bool channel_core::take_from_sender(void* into, claimed_waiter& wake) noe
   return false;
 }
 
-inline void channel_core::pop(void* into) noexcept {
+[[gnu::always_inline]] inline void channel_core::pop(void* into) noexcept {
   void* first = slot(head);
   move(into, first);
   destroy(first);
@@ -137,7 +139,7 @@ inline void channel_core::pop(void* into) noexcept {
   --count;
 }
 
-inline channel_result channel_core::try_receive_here(void* into, claimed_waiter& wake) noexcept {
+[[gnu::always_inline]] inline channel_result channel_core::try_receive_here(void* into, claimed_waiter& wake) noexcept {
   if (count > 0) {
     pop(into);
     // A waiting sender's element takes the place that has become free.
@@ -175,26 +177,28 @@ void release(channel_core* c) noexcept {
 }
 
 channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns) {
+  static constexpr sched::wait_kind kind{"sending on a channel"};
   if (!c) return wait_for_ever(deadline_ns);
   if (deadline_ns == only_try ? sched::call_is_cancelled() : sched::begin_call()) throw cancelled{};
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_send_here(element, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
-    return park(*c, c->senders, element, deadline_ns, "sending on a channel");
+    return park(*c, c->senders, element, deadline_ns, kind);
   c->lock.unlock();
   finish_wake(wake);
   return r;
 }
 
 channel_result channel_receive(channel_core* c, void* into, std::int64_t deadline_ns) {
+  static constexpr sched::wait_kind kind{"receiving from a channel"};
   if (!c) return wait_for_ever(deadline_ns);
   if (deadline_ns == only_try ? sched::call_is_cancelled() : sched::begin_call()) throw cancelled{};
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_receive_here(into, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
-    return park(*c, c->receivers, into, deadline_ns, "receiving from a channel");
+    return park(*c, c->receivers, into, deadline_ns, kind);
   c->lock.unlock();
   finish_wake(wake);
   return r;

@@ -73,7 +73,8 @@ class selection {
   void sort_channels() noexcept {
     for (std::size_t i = 0; i < count_; ++i)
       if (on_channel(clauses_[i])) order_[channels_++] = static_cast<std::uint16_t>(i);
-    std::sort(order_, order_ + channels_, [this](auto a, auto b) { return clauses_[a].channel < clauses_[b].channel; });
+    const auto by_channel = [this](auto a, auto b) { return clauses_[a].channel < clauses_[b].channel; };
+    if (!std::is_sorted(order_, order_ + channels_, by_channel)) std::sort(order_, order_ + channels_, by_channel);
   }
 
   // A channel that stands in several clauses is locked once.
@@ -97,8 +98,11 @@ class selection {
     std::uint16_t shuffled[small_max];
     auto left = static_cast<std::uint32_t>(std::copy(order_, order_ + channels_, shuffled) - shuffled);
     if (timer_is_due()) shuffled[left++] = static_cast<std::uint16_t>(timer_);
+    // One draw from the processor's source serves the whole permutation, through a congruential generator (Knuth's).
+    std::uint64_t random = left > 1 ? sched::random_below(UINT32_MAX) : 0;
     for (; left > 0; --left) {
-      std::swap(shuffled[left > 1 ? sched::random_below(left) : 0], shuffled[left - 1]);
+      random = random * 6364136223846793005u + 1442695040888963407u;
+      std::swap(shuffled[(random >> 32) * left >> 32], shuffled[left - 1]);
       const auto i = shuffled[left - 1];
       auto& c = clauses_[i];
       if (c.kind == clause_kind::timer) return {i, channel_result::done};
@@ -124,7 +128,8 @@ class selection {
       push_back(queue_of(c), *new (&nodes[i]) sched::wait_node(w, c.element, code_of(order_[i])));
     }
     unlock_all();
-    const auto code = w.park(deadline_, {"a select"});
+    static constexpr sched::wait_kind kind{"a select"};
+    const auto code = w.park(deadline_, {&kind});
     for (std::size_t i = 0; i < channels_; ++i) {
       auto& c = clauses_[order_[i]];
       std::lock_guard held(c.channel->lock);

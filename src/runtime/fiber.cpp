@@ -39,10 +39,7 @@ void abandon_fiber(unstarted u) noexcept { u.control->home->abandon(*u.control);
 void start_fiber(unstarted u, void (*run)(void*), bool detached) noexcept {
   auto& f = *u.control;
   f.run = run;
-  if (detached)
-    f.joiner.store(sched::fiber_control::nobody_will_join(), std::memory_order_relaxed);
-  else
-    f.references.store(2, std::memory_order_relaxed);
+  if (detached) f.joiner.store(sched::fiber_control::nobody_will_join(), std::memory_order_relaxed);
   f.home->start(f);
 }
 
@@ -69,11 +66,10 @@ void fiber::detach() {
   if (!control_)
     throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
   auto* f = std::exchange(control_, nullptr);
-  struct releaser {
-    sched::fiber_control& f;
-    ~releaser() { f.home->release(f); }
-  } release{*f};
-  sched::detach(*f);
+  if (sched::detach(*f)) return;
+  const auto failure = std::exchange(f->failure, nullptr);
+  f->home->release(*f);
+  if (failure) std::rethrow_exception(failure);
 }
 
 std::uint64_t fiber::get_id() const noexcept { return control_ ? control_->id.load(std::memory_order_relaxed) : 0; }
@@ -89,13 +85,12 @@ void fiber::end() noexcept {
 namespace this_fiber {
 
 void yield() {
-  auto* f = sched::current_fiber();
-  if (!f) {
+  auto* w = sched::this_worker();
+  if (!w || !w->current) {
     base::refuse_after_fork();
     return os::yield_thread();
   }
-  if (f->cancel_pending.load(std::memory_order_acquire)) throw cancelled{};
-  auto* w = sched::this_worker();
+  if (w->current->cancel_pending.load(std::memory_order_acquire)) throw cancelled{};
   w->enter();
   sched::worker::yield(*w);
   sched::this_worker()->leave();
@@ -105,7 +100,8 @@ void detail_sleep::until_ns(std::int64_t deadline_ns) {
   if (deadline_ns <= sched::now_ns()) return yield();
   sched::waiting w(sched::cancellation::point);
   w.open();
-  w.throw_if_cancelled(w.park(deadline_ns, {"a sleep to end"}));
+  static constexpr sched::wait_kind kind{"a sleep to end"};
+  w.throw_if_cancelled(w.park(deadline_ns, {&kind}));
 }
 
 std::uint64_t get_id() noexcept {

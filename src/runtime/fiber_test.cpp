@@ -382,6 +382,25 @@ TEST(fiber, yield_lets_the_others_run_in_turn) {
   });
 }
 
+// Otherwise fibers that are served often, by timers and poller, go on overtaking those in the global queue.
+TEST(fiber, those_woken_together_queue_behind_those_that_wait_already) {
+  std::vector<char> order;
+  with_runtime({.workers = 1}, [&](runtime& rt) {
+    wait_group gate(1), all(4);
+    for (int i = 0; i < 3; ++i)
+      go([&] {
+        gate.wait();
+        order.push_back('b');
+        all.done();
+      });
+    this_fiber::yield();
+    std::thread([&] { rt.go([&] { order.push_back('a'), all.done(); }); }).join();
+    gate.done();
+    all.wait();
+  });
+  EXPECT_EQ(order, (std::vector{'a', 'b', 'b', 'b'}));
+}
+
 TEST(fiber, a_yielding_fiber_does_not_starve_timers) {
   with_workers(1, [] {
     std::atomic<bool> slept{false};

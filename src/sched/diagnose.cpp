@@ -32,7 +32,7 @@ void describe_name(const fiber_control& f) noexcept {
 }
 
 void describe_holder(const wait_reason& reason) noexcept {
-  const waiter* holder = reason.holder ? reason.holder(reason.object) : nullptr;
+  const waiter* holder = reason.kind->holder ? reason.kind->holder(reason.object) : nullptr;
   if (!holder) return;
   if (holder->kind() == waiter_kind::thread) {
     os::report(", held by thread %d", static_cast<const thread_waiter*>(holder)->tid());
@@ -46,7 +46,7 @@ void describe_holder(const wait_reason& reason) noexcept {
 // The fiber is parked and under inspection.
 void dump_parked(const fiber_control& f, bool with_stack) noexcept {
   describe(f);
-  os::report(" waits for %s", f.reason.what);
+  os::report(" waits for %s", f.reason.kind->what);
   if (f.reason.object) os::report(" %p", f.reason.object);
   describe_holder(f.reason);
   os::report("\n");
@@ -82,7 +82,7 @@ bool some_fiber_may_run(scheduler& s) noexcept {
       may_run = true;
       return;
     }
-    if (f.reason.external) may_run = true;
+    if (f.reason.kind->external) may_run = true;
     if (f.end_inspection() == claim_result::resume) f.home->inject(f);
   });
   return may_run;

@@ -92,9 +92,9 @@ fd_watch::outcome fd_watch::wait(direction d, std::int64_t deadline_ns) {
   w.open();
   push_back(s.queue.waiters, node);
   s.queue.lock.unlock();
-  const auto code = w.park(
-      deadline_ns,
-      {d == reading ? "a descriptor to become readable" : "a descriptor to become writable", nullptr, nullptr, true});
+  static constexpr wait_kind kinds[] = {{"a descriptor to become readable", nullptr, true},
+                                        {"a descriptor to become writable", nullptr, true}};
+  const auto code = w.park(deadline_ns, {&kinds[d == reading ? 0 : 1]});
   if (code == claim_code::first_clause) return outcome::ready;
   if (code == closed_code) return outcome::closed;
   withdraw(s.queue, node);

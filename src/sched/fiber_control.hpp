@@ -23,13 +23,17 @@ namespace thrum::sched {
 
 class scheduler;
 
-// What a parked waiter waits for, for dumps. `holder` names who could end the wait, or is null.
-struct wait_reason {
-  const char* what = "nothing";
-  const void* object = nullptr;
-  const waiter* (*holder)(const void* object) noexcept = nullptr;
+// What a parked waiter waits for, for dumps. The kinds are constants of the primitives.
+struct wait_kind {
+  const char* what;
+  const waiter* (*holder)(const void* object) noexcept = nullptr;  // Names who could end the wait, or null.
   bool external = false;  // May be ended from outside the process: a descriptor. Never part of a deadlock.
 };
+struct wait_reason {
+  const wait_kind* kind;
+  const void* object = nullptr;
+};
+inline constexpr wait_kind waits_for_nothing{"nothing"};
 
 // The exception state of the C++ runtime (__cxa_eh_globals): belongs to the fiber.
 struct exception_state {
@@ -45,47 +49,53 @@ struct alignas(64) fiber_control : waiter {
   fiber_control() noexcept : waiter(waiter_kind::fiber) {}
   ~fiber_control() { context::forget_stack(sanitizer); }
 
+  // The first two cache lines are all that waking and switching touch: with many fibers both are cold.
+
+  // --- Written by whoever runs it; read by dumps.
+  bool hogged = false;  // Once lost its processor: looked at earlier next time.
+  std::atomic<fiber_phase> phase{fiber_phase::free};
+  std::uint8_t size_class = 0;  // log2 of the stack size; constant while it lives.
+
   // --- The running fiber's, saved and restored at switches.
+  int error_number = 0;
   context::context ctx;
   exception_state exceptions;
-  int error_number = 0;
-  [[no_unique_address]] context::sanitizer_state sanitizer;
+
+  // --- Links it into one run queue, free list or batch at a time.
+  fiber_control* next = nullptr;
+
+  scheduler* home = nullptr;                   // Constant once it was created for the first time.
+  context::stack_ref stack;                    // From its first run to its end.
+  wait_reason reason{&waits_for_nothing};      // Valid while parked.
+  std::atomic<bool> cancel_pending{false};     // Mirrors "active is cancelled"; read at every call that may wait.
+  std::atomic<std::int64_t> running_since{0};  // Written by the monitor when it first meets it running.
 
   // --- Set when created, constant while it lives.
-  scheduler* home = nullptr;
   void (*run)(void* closure) = nullptr;
   void* closure = storage;           // `storage`, or its own allocation when larger.
   std::atomic<std::uint64_t> id{0};  // These two are read by dumps while a block changes its tenant.
   std::atomic<std::source_location> where{};
   std::uint32_t closure_align = 16;  // Of a closure outside `storage`.
-  std::uint8_t size_class = 0;       // log2 of the stack size.
 
-  // --- Written by whoever runs it; read by dumps.
-  std::atomic<fiber_phase> phase{fiber_phase::free};
-  bool hogged = false;       // Once lost its processor: looked at earlier next time.
-  context::stack_ref stack;  // From its first run to its end.
   fiber_name name;
-  wait_reason reason;                          // Valid while parked.
-  std::atomic<std::int64_t> running_since{0};  // Written by the monitor when it first meets it running.
-
-  // --- Links it into one run queue, free list or batch at a time.
-  fiber_control* next = nullptr;
+  [[no_unique_address]] context::sanitizer_state sanitizer;
 
   // --- Cancellation. `active` is the innermost scope; written by the owner under cancel_lock, read by cancellers.
   detail::cancel_node own_scope;
   detail::spinlock cancel_lock;
   detail::cancel_node* active = nullptr;
-  std::atomic<bool> cancel_pending{false};  // Mirrors "active is cancelled"; read at every call that may wait.
 
-  // --- Its end; see fiber_end.cpp.
-  std::atomic<std::uint32_t> references{0};  // The fiber itself and its handle.
-  std::atomic<waiter*> joiner{nullptr};      // Who waits for the end: one at most, since a handle has one owner.
-  std::uint64_t joiner_episode = 0;          // Published by `joiner`.
-  std::exception_ptr failure;                // Published by `joiner` when it says ended().
+  // --- Its end; see fiber_end.cpp. The block belongs to the fiber until `joiner` says ended(), then to its handle; if
+  // nobody will join it the fiber frees it itself.
+  std::atomic<waiter*> joiner{nullptr};  // Who waits for the end: one at most, since a handle has one owner.
+  std::uint64_t joiner_episode = 0;      // Published by `joiner`.
+  std::exception_ptr failure;            // Published by `joiner` when it says ended().
 
   // Marks that stand in `joiner` beside real waiters.
   static waiter* ended() noexcept { return reinterpret_cast<waiter*>(1); }
-  static waiter* nobody_will_join() noexcept { return reinterpret_cast<waiter*>(2); }
+  static waiter* ending() noexcept { return reinterpret_cast<waiter*>(2); }  // For a moment: it leaves its stack.
+  static waiter* nobody_will_join() noexcept { return reinterpret_cast<waiter*>(3); }
+  static bool is_waiter(const waiter* j) noexcept { return reinterpret_cast<std::uintptr_t>(j) > 3; }
 
   alignas(16) std::byte storage[inline_closure_size];
 };

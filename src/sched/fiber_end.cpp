@@ -9,6 +9,8 @@
 #include <thrum/cancelled.hpp>
 
 #include "base/assert.hpp"
+#include "base/cpu.hpp"
+#include "os/thread.hpp"
 #include "sched/park.hpp"
 #include "sched/wait.hpp"
 
@@ -49,15 +51,10 @@ THRUM_MAY_CATCH_NULL void run_for_joiner(fiber_control& f) {
   std::rethrow_exception(std::move(failure));  // Out of a noexcept function: std::terminate, which reports it.
 }
 
-// The exchange publishes `failure`; from then on a joiner may release the fiber, though not free it: it still holds a
-// reference of its own until it has left its stack.
-void complete(fiber_control& f) noexcept {
-  waiter* who = f.joiner.exchange(fiber_control::ended(), std::memory_order_acq_rel);
-  if (who == fiber_control::nobody_will_join()) {
-    if (f.failure) die_of(f.failure);  // The handle was detached while it ran.
-  } else if (who && who->claim_episode(f.joiner_episode, claim_code::first_clause) == claim_result::resume) {
-    make_runnable(*who);
-  }
+// The handle's owner, who has seen that the fiber is ending or was told so: until the block is its own.
+void await_end(const fiber_control& f) noexcept {
+  for (int i = 0; f.joiner.load(std::memory_order_acquire) != fiber_control::ended(); ++i)
+    i < 100 ? base::cpu_relax() : os::yield_thread();  // The fiber is between announce_end() and publish_end().
 }
 
 const waiter* as_waiter(const void* fiber) noexcept {
@@ -67,11 +64,33 @@ const waiter* as_waiter(const void* fiber) noexcept {
 }  // namespace
 
 void run_closure(fiber_control& f) {
-  if (f.references.load(std::memory_order_relaxed) == 1)
+  if (f.joiner.load(std::memory_order_relaxed) == fiber_control::nobody_will_join())
     run_alone(f);
   else
     run_for_joiner(f);
-  complete(f);
+}
+
+waiter* announce_end(fiber_control& f) noexcept {
+  waiter* who = f.joiner.exchange(fiber_control::ending(), std::memory_order_acq_rel);
+  // Its handle was detached while it ran.
+  if (f.failure && who == fiber_control::nobody_will_join()) die_of(f.failure);
+  return who;
+}
+
+fiber_control* claim_parked_joiner(fiber_control& f, waiter* joiner) noexcept {
+  if (!fiber_control::is_waiter(joiner) || joiner->kind() != waiter_kind::fiber) return nullptr;
+  auto& fiber = *static_cast<fiber_control*>(joiner);
+  if (fiber.home != f.home || !joiner->claim_parked(f.joiner_episode, claim_code::first_clause)) return nullptr;
+  return &fiber;
+}
+
+bool publish_end(fiber_control& f, waiter* joiner) noexcept {
+  if (joiner == fiber_control::nobody_will_join()) return false;
+  const bool resume =
+      joiner && joiner->claim_episode(f.joiner_episode, claim_code::first_clause) == claim_result::resume;
+  f.joiner.store(fiber_control::ended(), std::memory_order_release);  // Publishes the failure and all of the block.
+  if (resume) ready_waiter(*joiner);
+  return true;
 }
 
 bool join(fiber_control& f, std::int64_t deadline_ns, bool shielded) {
@@ -81,21 +100,28 @@ bool join(fiber_control& f, std::int64_t deadline_ns, bool shielded) {
   w.open();
   f.joiner_episode = w.self().word();
   waiter* before = nullptr;
-  // acq_rel: publishes the episode to complete(), or receives the failure from it.
-  if (!f.joiner.compare_exchange_strong(before, &w.self(), std::memory_order_acq_rel)) return true;
-  const auto code = w.park(deadline_ns, {"the end of a fiber", &f, &as_waiter});
-  if (code == claim_code::first_clause) return true;
-  before = &w.self();
-  // When the fiber has ended meanwhile its end is delivered: a completion beats a cancellation.
-  if (!f.joiner.compare_exchange_strong(before, nullptr, std::memory_order_acq_rel)) return true;
-  w.throw_if_cancelled(code);
-  return false;
+  // Publishes the episode to whoever ends the fiber, unless that has begun.
+  if (f.joiner.compare_exchange_strong(before, &w.self(), std::memory_order_acq_rel)) {
+    static constexpr wait_kind kind{"the end of a fiber", &as_waiter};
+    const auto code = w.park(deadline_ns, {&kind, &f});
+    before = &w.self();
+    // When the fiber has ended meanwhile its end is delivered: a completion beats a cancellation.
+    if (code != claim_code::first_clause &&
+        f.joiner.compare_exchange_strong(before, nullptr, std::memory_order_acq_rel)) {
+      w.throw_if_cancelled(code);
+      return false;
+    }
+  }
+  await_end(f);
+  return true;
 }
 
-void detach(fiber_control& f) {
+bool detach(fiber_control& f) noexcept {
   waiter* before = nullptr;
-  if (f.joiner.compare_exchange_strong(before, fiber_control::nobody_will_join(), std::memory_order_acq_rel)) return;
-  if (f.failure) std::rethrow_exception(std::exchange(f.failure, nullptr));
+  if (f.joiner.compare_exchange_strong(before, fiber_control::nobody_will_join(), std::memory_order_acq_rel))
+    return true;
+  await_end(f);
+  return false;
 }
 
 }  // namespace thrum::sched

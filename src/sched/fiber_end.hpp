@@ -5,15 +5,25 @@
 
 namespace thrum::sched {
 
-// Runs f's closure on f's own stack, outside the runtime, and completes f. Not noexcept, though it never throws: an
+// Runs f's closure on f's own stack, outside the runtime. Not noexcept, though it never throws: an
 // exception that nobody can receive finds no handler, so that std::terminate is called where it was thrown and the
 // report shows that stack.
 void run_closure(fiber_control& f);
 
+// The end, in three steps. The fiber, still on its stack and inside the runtime, announces it, and gets who waits in
+// join(), nullptr, or nobody_will_join(). From then on the joiner stays: it goes on only when the end is published.
+waiter* announce_end(fiber_control& f) noexcept;
+// A joiner that is parked may be claimed at once, to be switched to directly. Null: not possible.
+fiber_control* claim_parked_joiner(fiber_control& f, waiter* joiner) noexcept;
+// Then whoever runs next on the thread publishes it, from which on the block belongs to the handle, and resumes a
+// joiner that was not claimed before (nullptr if it was). False: nobody will join, and the block is to be freed.
+bool publish_end(fiber_control& f, waiter* joiner) noexcept;
+
 // Waits until f has completed. False when the deadline passed first; throws cancelled unless shielded.
 bool join(fiber_control& f, std::int64_t deadline_ns, bool shielded);
 
-// Nobody will join it: an exception of it ends the process. Throws the exception if it has already ended with one.
-void detach(fiber_control& f);
+// Nobody will join it: from now on an exception of it ends the process. False: it has already ended, and the block
+// still belongs to the handle.
+bool detach(fiber_control& f) noexcept;
 
 }  // namespace thrum::sched

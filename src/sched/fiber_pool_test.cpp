@@ -77,9 +77,9 @@ TEST_F(fiber_pools, serves_many_threads_without_handing_a_block_out_twice) {
       for (int i = 0; i < 300; ++i) {
         auto mine = take(pool, 1 + static_cast<std::size_t>(i) % 90);
         for (auto* f : mine)
-          if (f->references.fetch_add(1) != 0) clashes.fetch_add(1);
+          if (f->id.fetch_add(1) != 0) clashes.fetch_add(1);
         pool.for_each([](fiber_control& f) { f.phase.load(std::memory_order_relaxed); });
-        for (auto* f : mine) f->references.fetch_sub(1);
+        for (auto* f : mine) f->id.fetch_sub(1);
         for (std::size_t k = 0; k + 1 < mine.size(); ++k) mine[k]->next = mine[k + 1];
         pool.give_back(mine.front(), mine.back(), mine.size());
       }

@@ -11,8 +11,12 @@
 namespace thrum::sched {
 namespace {
 
-constexpr std::uint32_t global_batch = run_queue::capacity / 2;
-constexpr std::int64_t poll_interval_ns = 100'000;  // With runnable fibers at hand the poller is looked at so often.
+constexpr std::uint32_t global_batch = 128;
+constexpr std::uint32_t crowd_queued = 32;
+constexpr std::int64_t crowd_living = 256;
+constexpr std::int64_t poll_interval_ns = 100'000;  // With runnable fibers at hand the poller is looked at so often;
+constexpr std::int64_t poll_interval_busy_ns = 500'000;  // with a queue, behind which what it tells of would only wait,
+constexpr std::uint32_t busy_queued = 64;                // from this length on, so often.
 
 }  // namespace
 
@@ -39,54 +43,34 @@ void runnable_batch::append(const runnable_batch& more) noexcept {
 // ---------------------------------------------------------------------------------------------------------------
 // Pushing.
 
-void scheduler::ready(fiber_control& f) noexcept {
-  processor* p = local_processor(this_worker());
-  if (!p) return inject(f);
-  if (auto* displaced = p->swap_lifo(&f)) push_tail(*p, *displaced);
-}
-
+// While fibers wait in the global queue, others that come in a batch queue behind them: otherwise those who are served
+// often would go on overtaking those who are not.
 void scheduler::ready(runnable_batch& batch) noexcept {
   processor* p = local_processor(this_worker());
-  for (auto* f = batch.first; f;) {
-    auto* following = f->next;
-    if (p)
-      push_tail(*p, *f);
-    else
-      inject(*f);
-    f = following;
+  if (p && global_size() == 0) {
+    while (fiber_control* f = batch.first) {
+      fiber_control* following = f->next;  // Once pushed, it may be stolen and be linked elsewhere.
+      if (!p->queue.push(f)) break;
+      batch.first = following;
+      --batch.count;
+    }
+    if (p->shared) notify(*p);
   }
+  if (!batch.empty()) inject(batch);
   batch = {};
 }
 
-void scheduler::requeue(worker& w, fiber_control& f) noexcept {
-  if (w.p)
-    push_tail(*w.p, f);
-  else
-    inject(f);
-}
-
-void scheduler::push_tail(processor& p, fiber_control& f) noexcept {
-  if (!p.queue.push(&f)) overflow(p, f);
-  if (p.shared) notify(p);
-}
-
-// The queue is full: half of it moves to the global queue, with the new fiber behind it.
-void scheduler::overflow(processor& p, fiber_control& f) noexcept {
-  fiber_control* moved[run_queue::capacity / 2];
-  const auto n = p.queue.pop_some(moved, run_queue::capacity / 2);
-  runnable_batch batch;
-  for (std::uint32_t i = 0; i < n; ++i) batch.push(moved[i]);
-  batch.push(&f);
-  std::lock_guard held(global_lock_);
-  global_.append(batch);
-  global_count_.store(global_.count, std::memory_order_release);
-}
-
 void scheduler::inject(fiber_control& f) noexcept {
+  runnable_batch one;
+  one.push(&f);
+  inject(one);
+}
+
+void scheduler::inject(const runnable_batch& batch) noexcept {
   base::refuse_after_fork();
   {
     std::lock_guard held(global_lock_);
-    global_.push(&f);
+    global_.append(batch);
     global_count_.store(global_.count, std::memory_order_release);
   }
   wake_idle();
@@ -121,6 +105,7 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
     runnable_batch due;
     const auto time = now();
     const bool neglected = p.is_neglected();
+    p.crowded = p.queue.size() >= crowd_queued && p.live_here() >= crowd_living;
     serve(p, time, p.has_runnable(), due);
     ready(due);
     if ((f = next_local(p, neglected))) break;
@@ -141,7 +126,7 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
 }
 
 fiber_control* scheduler::next_local(processor& p, bool neglected) noexcept {
-  const bool global_first = neglected || p.tick.load(std::memory_order_relaxed) % dispatches_per_look == 0;
+  const bool global_first = neglected || p.tick.load(std::memory_order_relaxed) % processor::dispatches_per_look == 0;
   if (global_first)
     if (auto* f = take_global(p)) return f;
   if (auto* f = pick(p)) return f;
@@ -150,7 +135,8 @@ fiber_control* scheduler::next_local(processor& p, bool neglected) noexcept {
 
 void scheduler::serve(processor& p, std::int64_t time, bool poll, runnable_batch& out) noexcept {
   p.timers.fire_due(time, out);
-  const bool look = time - p.served_at.load(std::memory_order_relaxed) > poll_interval_ns;
+  const auto interval = p.queue.size() < busy_queued ? poll_interval_ns : poll_interval_busy_ns;
+  const bool look = time - p.served_at.load(std::memory_order_relaxed) > interval;
   if (look && poll) look_at_poller(p, time, out);
   if (look) p.served_at.store(time, std::memory_order_relaxed);
   if (p.is_neglected()) p.neglected.store(false, std::memory_order_relaxed);
@@ -171,7 +157,7 @@ fiber_control* scheduler::take_global(processor& p) noexcept {
     std::lock_guard held(global_lock_);
     if (!global_.first) return nullptr;
     n = std::min<std::size_t>(global_.count / processors_.size() + 1, global_batch);
-    n = std::min<std::size_t>(n, global_.count);
+    n = std::min<std::size_t>({n, global_.count, p.queue.room() + 1});
     first = global_.first;
     fiber_control* last = first;
     for (std::size_t i = 1; i < n; ++i) last = last->next;

@@ -102,17 +102,22 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
     p.seen_cpu_ns = os::thread_cpu_ns(tid);
     if (stuck_for < 2 * pace_.look_ns) return;
   }
-  const auto limit = limit_for(p, *w);
+  const auto limit = limit_for(p, *w, now);
   if (stuck_for >= limit) relieve(p, *w);
 }
 
 // How long the worker may stay as it is now; see the table in the header.
-std::int64_t monitor::limit_for(processor& p, worker& w) noexcept {
+std::int64_t monitor::limit_for(processor& p, worker& w, std::int64_t now) noexcept {
   const auto tid = w.tid.load(std::memory_order_relaxed);
   const auto cpu = os::thread_cpu_ns(tid);
   const auto used = cpu - p.seen_cpu_ns;
   p.seen_cpu_ns = cpu;
-  if (used > pace_.look_ns / 20) return w.hogged_before() ? pace_.computing_again_ns : pace_.computing_ns;
+  if (used > pace_.look_ns / 20) {
+    const bool herd = now - computing_seen_ < pace_.herd_ns;
+    const auto limit = herd || w.hogged_before() ? pace_.computing_again_ns : pace_.computing_ns;
+    if (now - p.seen_since >= limit) computing_seen_ = now;
+    return limit;
+  }
   const char state = os::thread_state(tid);
   return state == 'R' || state == '?' ? never : pace_.blocked_ns;
 }

@@ -3,8 +3,9 @@
 // It looks every millisecond while somebody runs, more rarely while all sleep, and after a tenth of a second without
 // activity it sleeps on a futex until a worker wakes up. A worker is stuck when its processor has dispatched nothing
 // since the last look although work waits for it. Then the thread itself is looked at: one that uses CPU time is
-// computing and loses its processor after 10 ms (2 ms if its fiber has done so before), one that is blocked in the
-// kernel after 1 ms, one that is merely descheduled keeps it.
+// computing and loses its processor after 10 ms, one that is blocked in the kernel after 1 ms, one that is merely
+// descheduled keeps it. Computing fibers come in herds, and each that has lost its processor goes on sharing the cores
+// with the next: within a tenth of a second of one such loss, and for fibers that have done so before, 2 ms are enough.
 //
 // The monitor also gives memory back, proves deadlocks and writes dumps (diagnose.hpp).
 #pragma once
@@ -25,7 +26,8 @@ struct monitor_pace {
   std::int64_t look_ns = 1'000'000;             // Between two looks while somebody runs.
   std::int64_t look_idle_ns = 10'000'000;       // While all are asleep, until it sleeps as well.
   std::int64_t computing_ns = 10'000'000;       // A fiber may use the CPU for so long without switching,
-  std::int64_t computing_again_ns = 2'000'000;  // one that has lost a processor before for so long,
+  std::int64_t computing_again_ns = 2'000'000;  // one that has lost a processor before, or in a herd, for so long,
+  std::int64_t herd_ns = 100'000'000;           // (a herd: another has lost its processor no longer ago than this)
   std::int64_t blocked_ns = 900'000;            // and sit in the kernel for so long.
 };
 
@@ -54,7 +56,7 @@ class monitor {
   void look_at(processor& p, std::int64_t now) noexcept;
   bool work_waits(processor& p) const noexcept;
   void expose_lifo(processor& p) noexcept;
-  std::int64_t limit_for(processor& p, worker& w) noexcept;
+  std::int64_t limit_for(processor& p, worker& w, std::int64_t now) noexcept;
   void relieve(processor& p, worker& w) noexcept;
   processor& lost_by(const worker& w) noexcept;
   void report_cap() noexcept;
@@ -74,7 +76,8 @@ class monitor {
   std::atomic<std::uint64_t> handoffs_{0};
 
   // The monitor thread's.
-  bool watch_for_deadlock_ = false;  // Asleep, it looks again from time to time.
+  std::int64_t computing_seen_ = INT64_MIN / 2;  // When a computing fiber last lost its processor.
+  bool watch_for_deadlock_ = false;              // Asleep, it looks again from time to time.
   bool cap_reported_ = false;
 };
 

@@ -33,6 +33,12 @@ bool claim_waiter_episode(waiter& w, std::uint64_t episode, claim_code code, run
   return collect(w, w.claim_episode(episode, code), out);
 }
 
+void ready_waiter(waiter& w) noexcept {
+  if (w.kind() == waiter_kind::thread) return static_cast<thread_waiter&>(w).resume();
+  auto& f = static_cast<fiber_control&>(w);
+  f.home->ready(f);
+}
+
 void make_runnable(waiter& w) noexcept {
   if (w.kind() == waiter_kind::thread) return static_cast<thread_waiter&>(w).resume();
   auto& f = static_cast<fiber_control&>(w);

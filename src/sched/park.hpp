@@ -14,7 +14,8 @@ bool wake(waiter& w, claim_code code) noexcept;
 bool claim_waiter(waiter& w, claim_code code, runnable_batch& out) noexcept;
 bool claim_waiter_episode(waiter& w, std::uint64_t episode, claim_code code, runnable_batch& out) noexcept;
 
-// For the winner of claim_result::resume.
+// For the winner of claim_result::resume; ready_waiter() inside the runtime.
+void ready_waiter(waiter& w) noexcept;
 void make_runnable(waiter& w) noexcept;
 void make_runnable(runnable_batch& batch) noexcept;
 

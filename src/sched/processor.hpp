@@ -43,6 +43,19 @@ class alignas(64) processor {
   // Its fibers run so long between switches that timers and poller have not been looked at for too long.
   bool is_neglected() const noexcept { return neglected.load(std::memory_order_relaxed); }
 
+  // Owner. A fiber is dispatched, or stays although it offered to give way.
+  void count_dispatch() noexcept { tick.store(tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  // After so many dispatches the worker looks at the global queue, the timers and the poller even if it has fibers.
+  static constexpr unsigned dispatches_per_look = 64;
+  bool look_is_due() const noexcept {
+    return tick.load(std::memory_order_relaxed) % dispatches_per_look == 0 || is_neglected();
+  }
+
+  // Fibers created here that have not ended; wrong by as many as have ended elsewhere.
+  std::int64_t live_here() const noexcept {
+    return static_cast<std::int64_t>(created.load(std::memory_order_relaxed) - ended.load(std::memory_order_relaxed));
+  }
+
   bool has_runnable() const noexcept { return lifo.load(std::memory_order_relaxed) || !queue.empty(); }
 
   // --- Constant after construction.
@@ -68,6 +81,7 @@ class alignas(64) processor {
   static constexpr std::size_t fiber_cache_max = 256;
   const std::unique_ptr<random_source> random;
   unsigned lifo_streak = 0;
+  bool crowded = false;  // So many fibers that each has left the cache before its next turn.
   std::uint64_t slice_tick = 0;
   std::int64_t slice_start = 0;
   context::stack_ref stacks[stack_cache_max];

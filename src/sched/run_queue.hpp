@@ -1,13 +1,14 @@
 // A processor's queue of runnable fibers: a bounded ring, filled and drained by its owner, stolen from by others.
 //
 // Model: head and tail are free-running counters. Only the owner moves the tail. The owner and thieves take from the
-// head with a compare-and-swap; a thief takes half. The design is that of Go's runqueue (proc.go, runqput, runqget,
-// runqgrab), which follows Vyukov's. Rejected: a Chase-Lev deque, whose owner pops the newest: FIFO order is what
-// keeps yield fair.
+// head with a compare-and-swap; a thief takes half, within limits. The design is that of Go's runqueue (proc.go,
+// runqput, runqget, runqgrab), which follows Vyukov's. Rejected: a Chase-Lev deque, whose owner pops the newest: FIFO
+// order is what keeps yield fair.
 //
 // A runtime with one processor has no thieves (`shared` false): its owner needs no compare-and-swap.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -17,7 +18,8 @@ struct fiber_control;
 
 class run_queue {
  public:
-  static constexpr std::uint32_t capacity = 256;
+  static constexpr std::uint32_t capacity = 4096;  // A burst of so many events on one processor stays in order.
+  static constexpr std::uint32_t steal_max = 128;
 
   explicit run_queue(bool shared) noexcept : shared_(shared) {}
 
@@ -48,13 +50,6 @@ class run_queue {
     }
   }
 
-  // Owner: takes up to `most` from the head into `out`, for moving to the global queue.
-  std::uint32_t pop_some(fiber_control** out, std::uint32_t most) noexcept {
-    std::uint32_t n = 0;
-    while (n < most && (out[n] = pop())) ++n;
-    return n;
-  }
-
   // The owner of `thief` moves half of this queue (rounded up) there and returns one more fiber to run, or null.
   fiber_control* steal_into(run_queue& thief) noexcept {
     const auto to = thief.tail_.load(std::memory_order_relaxed);
@@ -63,9 +58,9 @@ class run_queue {
       auto head = head_.load(std::memory_order_acquire);
       const auto tail = tail_.load(std::memory_order_acquire);
       const auto available = tail - head;
-      const auto n = available - available / 2;
-      if (n == 0) return nullptr;
-      if (n > capacity / 2) continue;  // head and tail were read apart: read them again.
+      if (available == 0) return nullptr;
+      if (available > capacity) continue;  // head and tail were read apart: read them again.
+      const auto n = std::min(available - available / 2, steal_max);
       for (std::uint32_t i = 0; i < n; ++i)
         thief.slots_[(to + i) % capacity].store(slots_[(head + i) % capacity].load(std::memory_order_relaxed),
                                                 std::memory_order_relaxed);
@@ -75,6 +70,18 @@ class run_queue {
       thief.tail_.store(to + n - 1, std::memory_order_release);
       return last;
     }
+  }
+
+  // Owner. How many more fit; thieves can only make it more.
+  std::uint32_t room() const noexcept {
+    return capacity - (tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_acquire));
+  }
+
+  // Owner. The fiber that stands `place` behind the head, for prefetching only; null when the queue is not so long.
+  fiber_control* peek(std::uint32_t place) const noexcept {
+    const auto head = head_.load(std::memory_order_relaxed);
+    if (tail_.load(std::memory_order_relaxed) - head <= place) return nullptr;
+    return slots_[(head + place) % capacity].load(std::memory_order_relaxed);
   }
 
   std::uint32_t size() const noexcept {

@@ -56,14 +56,16 @@ TEST_P(run_queue_order, keeps_its_order_when_the_ring_wraps_many_times) {
   }
 }
 
-TEST_P(run_queue_order, pops_several_at_once_from_the_head) {
+TEST_P(run_queue_order, tells_its_room_and_who_is_next) {
   run_queue q(GetParam());
+  EXPECT_EQ(q.room(), run_queue::capacity);
+  EXPECT_EQ(q.peek(0), nullptr);
   for (std::uintptr_t i = 0; i < 5; ++i) ASSERT_TRUE(q.push(item(i)));
-  fiber_control* out[8];
-  EXPECT_EQ(q.pop_some(out, 3), 3u);
-  for (std::uintptr_t i = 0; i < 3; ++i) EXPECT_EQ(number(out[i]), i);
-  EXPECT_EQ(q.pop_some(out, 8), 2u);
-  EXPECT_TRUE(q.empty());
+  EXPECT_EQ(q.room(), run_queue::capacity - 5);
+  EXPECT_EQ(number(q.pop()), 0u);
+  EXPECT_EQ(number(q.peek(0)), 1u);
+  EXPECT_EQ(number(q.peek(3)), 4u);
+  EXPECT_EQ(q.peek(4), nullptr);
 }
 
 TEST(run_queue_steal, takes_the_older_half_and_returns_one_to_run) {
@@ -86,12 +88,12 @@ TEST(run_queue_steal, takes_a_single_fiber_and_finds_nothing_in_an_empty_queue) 
   EXPECT_TRUE(thief.empty());
 }
 
-TEST(run_queue_steal, takes_half_of_a_full_queue) {
+TEST(run_queue_steal, takes_a_limited_number_from_a_full_queue) {
   run_queue victim(true), thief(true);
   for (std::uintptr_t i = 0; i < run_queue::capacity; ++i) ASSERT_TRUE(victim.push(item(i)));
   ASSERT_NE(victim.steal_into(thief), nullptr);
-  EXPECT_EQ(victim.size(), run_queue::capacity / 2);
-  EXPECT_EQ(thief.size(), run_queue::capacity / 2 - 1);
+  EXPECT_EQ(victim.size(), run_queue::capacity - run_queue::steal_max);
+  EXPECT_EQ(thief.size(), run_queue::steal_max - 1);
 }
 
 // One owner that pushes and pops, several thieves that steal and drain what they have stolen.

@@ -26,12 +26,6 @@ constexpr std::size_t stack_size_max = std::size_t{1} << 32;
 
 std::atomic<std::uint64_t> next_serial{1};
 
-// True for the last holder. Who is alone needs no read-modify-write. acq_rel, and acquire: whoever frees the block has
-// seen what the other holder did with it.
-bool drop_reference(fiber_control& f) noexcept {
-  return f.references.load(std::memory_order_acquire) == 1 || f.references.fetch_sub(1, std::memory_order_acq_rel) == 1;
-}
-
 std::uint8_t class_of(std::size_t stack_size) {
   if (stack_size > stack_size_max)
     throw std::system_error(std::make_error_code(std::errc::not_enough_memory), "thrum: stack size above 4 GiB");
@@ -99,14 +93,17 @@ fiber_control& scheduler::create(const spawn_request& request) {
   f->name.set(request.name);
   f->home = this;
   f->where.store(request.where, std::memory_order_relaxed);
-  f->references.store(1, std::memory_order_relaxed);
   f->active = &f->own_scope;
   f->own_scope.owner = f;
   f->own_scope.flags.store(cancelling() ? detail::cancel_node::cancelled : 0u, std::memory_order_relaxed);
   f->cancel_pending.store(cancelling(), std::memory_order_relaxed);
   f->id.store(count_created(p), std::memory_order_relaxed);
-  f->phase.store(fiber_phase::fresh, std::memory_order_seq_cst);
-  if (cancelling()) f->cancel_pending.store(true, std::memory_order_relaxed);  // Pairs with cancel_all().
+  f->phase.store(fiber_phase::fresh, std::memory_order_release);
+  fence_of_many();  // Pairs with cancel_all(): it meets the fiber, or the fiber sees that it is cancelled.
+  if (cancelling()) [[unlikely]] {
+    f->own_scope.flags.fetch_or(detail::cancel_node::cancelled, std::memory_order_relaxed);
+    f->cancel_pending.store(true, std::memory_order_relaxed);
+  }
   return *f;
 }
 
@@ -134,16 +131,15 @@ void scheduler::start(fiber_control& f) noexcept {
 }
 
 void scheduler::release(fiber_control& f) noexcept {
-  if (!drop_reference(f)) return;
   runtime_section inside;
   free_block(local_processor(inside.w), f);
 }
 
 // The worker that has left the fiber for good: inside the runtime, on another stack.
-void scheduler::retire(worker& w, fiber_control& f) noexcept {
+void scheduler::retire(worker& w, fiber_control& f, waiter* joiner) noexcept {
   give_stack_back(w.p, std::exchange(f.stack, {}), f.size_class);
   f.phase.store(fiber_phase::done, std::memory_order_release);
-  if (drop_reference(f)) free_block(w.p, f);
+  if (!publish_end(f, joiner)) free_block(w.p, f);
   count_ended(w.p);  // Last: from here on the scheduler may be found quiescent.
 }
 
@@ -163,9 +159,18 @@ std::size_t scheduler::live_count() const noexcept {
   return created - ended;
 }
 
+// The rare side of an asymmetric fence pays for both.
+void scheduler::fence_of_few() const noexcept {
+  if (light_fence_)
+    os::membarrier_private();
+  else
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
 // In this order: a fiber created meanwhile either sees the flag or is met by the walk.
 void scheduler::cancel_all() noexcept {
   cancelling_.store(true, std::memory_order_seq_cst);
+  fence_of_few();
   fibers_.for_each([](fiber_control& f) {
     const auto phase = f.phase.load(std::memory_order_acquire);
     if (phase != fiber_phase::fresh && phase != fiber_phase::started) return;
@@ -174,8 +179,6 @@ void scheduler::cancel_all() noexcept {
     make_runnable(batch);
   });
 }
-
-processor* scheduler::local_processor(worker* w) const noexcept { return w && &w->home == this ? w->p : nullptr; }
 
 fiber_control* scheduler::take_block(processor* p) {
   std::size_t got = 0;

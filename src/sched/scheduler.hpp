@@ -7,6 +7,11 @@
 // The LIFO slot holds the fiber woken last, whose data is still in the cache; after 32 turns in a row it has to queue
 // like everybody else, so that two fibers that wake each other cannot starve the rest.
 //
+// The queue holds some thousands; what does not fit goes to the global queue. While that holds fibers, those that
+// timers and poller wake queue up behind them. Both keep a saturated server fair: with a short queue whose overflow
+// waits until a periodic look, the connections at the front were served over and over, and the others ten times less
+// often.
+//
 // Waking: pushing the second runnable fiber to a processor wakes a sleeping one (idle_set.hpp). A single runnable
 // fiber does not: most often its waker is about to wait, and a wake-up across cores costs more than the wait. If the
 // waker computes instead, the monitor moves the fiber to the global queue within about a millisecond.
@@ -55,10 +60,6 @@ struct spawn_request {
 
 class scheduler {
  public:
-  // After so many dispatches a worker looks at the global queue, the timers and the poller even if it has fibers to
-  // run.
-  static constexpr unsigned dispatches_per_look = 64;
-
   scheduler(const scheduler_options& options, std::unique_ptr<seams> s);
   ~scheduler();  // All fibers must have ended.
   scheduler(const scheduler&) = delete;
@@ -69,23 +70,35 @@ class scheduler {
   fiber_control& create(const spawn_request& request);
   void abandon(fiber_control& f) noexcept;
   void start(fiber_control& f) noexcept;
-  void release(fiber_control& f) noexcept;  // Drops one reference.
+  void release(fiber_control& f) noexcept;  // By the owner of its handle, once it has ended.
 
   // --- Runnable fibers; inside the runtime or on a foreign thread.
-  void ready(fiber_control& f) noexcept;               // Next on this worker.
-  void ready(runnable_batch& batch) noexcept;          // Behind what is queued here.
-  void inject(fiber_control& f) noexcept;              // To the global queue.
-  void requeue(worker& w, fiber_control& f) noexcept;  // Behind what is queued here: a yield.
+  void ready(fiber_control& f) noexcept {  // Next on this worker.
+    processor* p = local_processor(this_worker());
+    if (!p) return inject(f);
+    if (auto* displaced = p->swap_lifo(&f)) push_tail(*p, *displaced);
+  }
+  void ready(runnable_batch& batch) noexcept;  // Behind what is queued here.
+  void inject(fiber_control& f) noexcept;      // To the global queue.
+  void inject(const runnable_batch& batch) noexcept;
+  void requeue(worker& w, fiber_control& f) noexcept {  // Behind what is queued here: a yield.
+    if (w.p)
+      push_tail(*w.p, f);
+    else
+      inject(f);
+  }
 
   // --- The worker loop.
   fiber_control* find_work(worker& w) noexcept;  // Null at shutdown.
-  fiber_control* pick(processor& p) noexcept {
+  [[gnu::always_inline]] fiber_control* pick(processor& p) noexcept {
     // The default policy is known to the compiler; others cost an indirect call.
     return fifo_ ? fifo_->pick_fifo::pick(p) : policy_.pick(p);
   }
+  // May the ending fiber switch to its joiner directly, past what is queued? As often in a row as the LIFO slot.
+  bool may_switch_directly(processor& p) const noexcept { return fifo_ && pick_fifo::may_jump_the_queue(p); }
   // Fires what is due; looks at the poller, when `poll` says so, at intervals.
   void serve(processor& p, std::int64_t now, bool poll, runnable_batch& out) noexcept;
-  void retire(worker& w, fiber_control& f) noexcept;
+  void retire(worker& w, fiber_control& f, waiter* joiner) noexcept;
   context::stack_ref take_stack(processor* p, fiber_control& f) noexcept;
   void wake_idle() noexcept;
 
@@ -122,14 +135,23 @@ class scheduler {
   std::size_t spares() const noexcept { return spare_count_.load(std::memory_order_acquire); }
   monitor& the_monitor() noexcept { return monitor_; }
   unsigned threads_max() const noexcept { return options_.threads_max; }
-  bool light_fence() const noexcept { return light_fence_; }
+
+  // Two sides that each write and then read what the other writes, one of them often: the frequent side only keeps the
+  // compiler from reordering where membarrier(2) lets the other side fence for both.
+  void fence_of_many() const noexcept {
+    if (light_fence_)
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    else
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+  void fence_of_few() const noexcept;
   std::uint64_t serial() const noexcept { return serial_; }  // Unique in the process.
 
  private:
   friend class monitor;
 
   void shut_down() noexcept;
-  processor* local_processor(worker* w) const noexcept;
+  processor* local_processor(worker* w) const noexcept { return w && &w->home == this ? w->p : nullptr; }
   context::stack_class& class_for(std::uint8_t log2);
   bool bind_special_stack(fiber_control& f);
   void give_stack_back(processor* p, context::stack_ref s, std::uint8_t size_class) noexcept;
@@ -140,8 +162,11 @@ class scheduler {
   void free_block(processor* p, fiber_control& f) noexcept;
   worker& create_worker(processor* p);
 
-  void push_tail(processor& p, fiber_control& f) noexcept;
-  void overflow(processor& p, fiber_control& f) noexcept;
+  void push_tail(processor& p, fiber_control& f) noexcept {
+    if (!p.queue.push(&f)) [[unlikely]]
+      return inject(f);
+    if (p.shared) notify(p);
+  }
   void notify(processor& p) noexcept;
   fiber_control* next_local(processor& p, bool neglected) noexcept;
   fiber_control* take_global(processor& p) noexcept;

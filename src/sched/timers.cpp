@@ -78,7 +78,7 @@ void timer_set::place(timer& t) {
     heap_push(t);
     return;
   }
-  // The level is that of the highest group of six bits in which the tick differs from the current one, so a slot
+  // The level is that of the highest group of eight bits in which the tick differs from the current one, so a slot
   // is always ahead of us in the current rotation of its level.
   const auto differing = static_cast<std::uint64_t>(tick ^ tick_);
   const int level = (std::bit_width(differing) - 1) / slot_bits;
@@ -92,9 +92,10 @@ void timer_set::link(timer& t, int level, std::int64_t tick) noexcept {
   t.slot = static_cast<std::uint16_t>(level * slots + static_cast<int>(slot));
   t.previous = nullptr;
   t.next = head;
+  t.ahead = std::exchange(linked_last_[linked_++ % prefetch_distance], &t);
   if (head) head->previous = &t;
   head = &t;
-  occupied_[static_cast<std::size_t>(level)] |= std::uint64_t{1} << slot;
+  mark(static_cast<std::size_t>(level), slot, true);
 }
 
 void timer_set::unlink(timer& t) noexcept {
@@ -107,18 +108,30 @@ void timer_set::unlink(timer& t) noexcept {
       t.previous->next = t.next;
     else
       wheel_[level][slot] = t.next;
-    if (!wheel_[level][slot]) occupied_[level] &= ~(std::uint64_t{1} << slot);
+    if (!wheel_[level][slot]) mark(level, slot, false);
   }
   t.at = timer::place::nowhere;
+}
+
+void timer_set::mark(std::size_t level, std::size_t slot, bool occupied) noexcept {
+  auto& word = occupied_[level][slot / 64];
+  const auto bit = std::uint64_t{1} << slot % 64;
+  word = occupied ? word | bit : word & ~bit;
+}
+
+// The lowest occupied slot; -1 when there is none.
+int timer_set::first_occupied(std::size_t level) const noexcept {
+  for (std::size_t i = 0; i < slots / 64; ++i)
+    if (const auto bits = occupied_[level][i]) return static_cast<int>(i) * 64 + std::countr_zero(bits);
+  return -1;
 }
 
 // The first tick at which a slot must be emptied. The lowest occupied level has it: a higher level's next slot begins
 // where the lower level's rotation ends.
 std::int64_t timer_set::first_slot_tick(int& level, int& slot) const noexcept {
   for (level = 0; level < levels; ++level) {
-    const auto bits = occupied_[static_cast<std::size_t>(level)];
-    if (bits == 0) continue;
-    slot = std::countr_zero(bits);
+    slot = first_occupied(static_cast<std::size_t>(level));
+    if (slot < 0) continue;
     const int above = (level + 1) * slot_bits;
     return (tick_ >> above << above) | (std::int64_t{slot} << (level * slot_bits));
   }
@@ -134,9 +147,13 @@ void timer_set::advance(std::int64_t now) {
     tick_ = std::max(tick_, tick);
     auto& head = wheel_[static_cast<std::size_t>(level)][static_cast<std::size_t>(slot)];
     timer* t = std::exchange(head, nullptr);
-    occupied_[static_cast<std::size_t>(level)] &= ~(std::uint64_t{1} << slot);
+    mark(static_cast<std::size_t>(level), static_cast<std::size_t>(slot), false);
     while (t) {
       timer* following = t->next;
+      // With many timers all of this has left the cache. Neighbours were mostly linked one after the other. The
+      // waiter's turn comes within a slot's time.
+      __builtin_prefetch(t->ahead);
+      if (t->who) __builtin_prefetch(t->who);
       place(*t);
       t = following;
     }

@@ -1,7 +1,7 @@
 // A processor's timers: O(1) to arm and to cancel when far away, exact when near.
 //
 // Model. A hierarchical timing wheel (Varghese and Lauck, 1987) whose slots are intrusive lists holds what is more
-// than about a millisecond away; each level is 64 times coarser. When the slot of the current millisecond is
+// than about a millisecond away; each level is 256 times coarser. When the slot of the current millisecond is
 // reached, its timers move into a small binary heap that fires them at their exact nanosecond. A typical timeout,
 // which is cancelled long before it is due, therefore costs two list operations; a million sleepers cost a few each.
 //
@@ -40,6 +40,7 @@ struct timer {
   std::atomic<timer_set*> set{nullptr};
   timer* previous = nullptr;
   timer* next = nullptr;
+  const void* ahead = nullptr;  // Some way down the list, for prefetching only: it may be gone.
   std::uint32_t heap_index = 0;
   std::uint16_t slot = 0;
   place at = place::nowhere;
@@ -64,8 +65,8 @@ class timer_set {
   std::size_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr int levels = 8;  // Enough for every time that 63 bits of nanoseconds can express.
-  static constexpr int slot_bits = 6;
+  static constexpr int levels = 6;     // Enough for every time that 63 bits of nanoseconds can express.
+  static constexpr int slot_bits = 8;  // The lowest level spans a quarter of a second: most timeouts move only once.
   static constexpr int slots = 1 << slot_bits;
   static constexpr int tick_bits = 20;  // A slot of level 0 spans 2^20 ns, about a millisecond.
   static_assert(tick_bits + levels * slot_bits >= 63);
@@ -91,14 +92,20 @@ class timer_set {
   std::int64_t first_slot_tick(int& level, int& slot) const noexcept;
   bool pop_due(std::int64_t now, timer*& out) noexcept;
   void update_next() noexcept;
+  void mark(std::size_t level, std::size_t slot, bool occupied) noexcept;
+  int first_occupied(std::size_t level) const noexcept;
 
   mutable detail::spinlock lock_;
   std::atomic<std::int64_t> next_{never};
   std::atomic<std::size_t> count_{0};
 
   // Guarded by lock_.
+  static constexpr std::size_t prefetch_distance = 4;
+  std::array<const void*, prefetch_distance> linked_last_{};  // In turn; see timer::ahead.
+  std::size_t linked_ = 0;
   std::int64_t tick_ = 0;  // The wheel is served up to this level-0 tick; everything due in it is in the heap.
-  std::array<std::uint64_t, levels> occupied_{};  // A bit per slot.
+  using slot_set = std::array<std::uint64_t, slots / 64>;
+  std::array<slot_set, levels> occupied_{};
   std::array<std::array<timer*, slots>, levels> wheel_{};
   std::vector<entry> heap_;  // Its capacity is at least count_, so that firing never allocates.
 };

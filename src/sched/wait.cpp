@@ -14,40 +14,6 @@
 
 namespace thrum::sched {
 
-void push_back(detail::wait_list& list, wait_node& n) noexcept {
-  n.previous = list.last;
-  n.next = nullptr;
-  if (list.last)
-    list.last->next = &n;
-  else
-    list.first = &n;
-  list.last = &n;
-  n.linked = true;
-}
-
-void push_front(detail::wait_list& list, wait_node& n) noexcept {
-  n.next = list.first;
-  n.previous = nullptr;
-  if (list.first)
-    list.first->previous = &n;
-  else
-    list.last = &n;
-  list.first = &n;
-  n.linked = true;
-}
-
-void remove(detail::wait_list& list, wait_node& n) noexcept {
-  if (n.previous)
-    n.previous->next = n.next;
-  else
-    list.first = n.next;
-  if (n.next)
-    n.next->previous = n.previous;
-  else
-    list.last = n.previous;
-  n.linked = false;
-}
-
 void withdraw(detail::wait_queue& q, wait_node& n) noexcept {
   std::lock_guard held(q.lock);
   if (n.linked) remove(q.waiters, n);

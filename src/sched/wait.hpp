@@ -25,9 +25,10 @@
 #include "sched/fiber_control.hpp"
 #include "sched/park.hpp"
 #include "sched/seams.hpp"
+#include "sched/switch.hpp"
+#include "sched/thread_waiter.hpp"
 #include "sched/timers.hpp"
 #include "sched/waiter.hpp"
-#include "sched/worker.hpp"
 
 namespace thrum::sched {
 
@@ -49,13 +50,30 @@ struct wait_node {
   void* slot = nullptr;                        // The primitive's: where an element goes or comes from.
   wait_node* previous = nullptr;
   wait_node* next = nullptr;
-  std::int64_t since_ns = 0;  // The primitive's: since when its owner waits.
-  bool linked = false;        // Guarded by the queue's lock, as the links are.
+  bool linked = false;  // Guarded by the queue's lock, as the links are.
 };
 
-void push_back(detail::wait_list& list, wait_node& n) noexcept;
-void push_front(detail::wait_list& list, wait_node& n) noexcept;
-void remove(detail::wait_list& list, wait_node& n) noexcept;
+inline void push_back(detail::wait_list& list, wait_node& n) noexcept {
+  n.previous = list.last;
+  n.next = nullptr;
+  (list.last ? list.last->next : list.first) = &n;
+  list.last = &n;
+  n.linked = true;
+}
+
+inline void push_front(detail::wait_list& list, wait_node& n) noexcept {
+  n.next = list.first;
+  n.previous = nullptr;
+  (list.first ? list.first->previous : list.last) = &n;
+  list.first = &n;
+  n.linked = true;
+}
+
+inline void remove(detail::wait_list& list, wait_node& n) noexcept {
+  (n.previous ? n.previous->next : list.first) = n.next;
+  (n.next ? n.next->previous : list.last) = n.previous;
+  n.linked = false;
+}
 
 // Takes the node out if it is still linked; takes the lock.
 void withdraw(detail::wait_queue& q, wait_node& n) noexcept;
@@ -67,8 +85,15 @@ struct claimed_waiter {
   waiter* resume = nullptr;  // To be made runnable after unlocking; null when nothing is to be done.
 };
 claimed_waiter claim_front(detail::wait_list& list) noexcept;
-inline void finish_wake(const claimed_waiter& c) noexcept {
-  if (c.resume) make_runnable(*c.resume);
+[[gnu::always_inline]] inline void finish_wake(const claimed_waiter& c) noexcept {
+  if (!c.resume) return;
+  worker* w = this_worker();
+  if (!w || c.resume->kind() != waiter_kind::fiber) [[unlikely]]
+    return make_runnable(*c.resume);
+  auto& f = *static_cast<fiber_control*>(c.resume);
+  w->enter();
+  f.home->ready(f);
+  w->leave();
 }
 
 // With the queue's lock held: claims everybody.
@@ -126,7 +151,7 @@ class waiting {
 
   // Waits to be claimed. `deadline_ns` is in the scheduler's clock. On cancellation::point throws only through
   // throw_if_cancelled(), which the primitive calls once it has cleaned up.
-  claim_code park(std::int64_t deadline_ns, const wait_reason& reason) {
+  THRUM_SWITCHES claim_code park(std::int64_t deadline_ns, const wait_reason& reason) {
     if (self_->kind() == waiter_kind::fiber) {
       auto& f = *static_cast<fiber_control*>(self_);
       f.reason = reason;
@@ -137,16 +162,14 @@ class waiting {
     } else {
       park_thread(deadline_ns);
     }
+    episode_ = 0;  // Claimed, so nobody else can claim it: there is nothing to close.
     return self_->code();
   }
   void throw_if_cancelled(claim_code code) const;
 
-  // After a wait in a loop: ready for the next open().
-  void close() noexcept { self_->close_episode(); }
-
  private:
   [[noreturn]] static void throw_cancelled();
-  static void suspend_fiber() noexcept {
+  THRUM_SWITCHES static void suspend_fiber() noexcept {
     worker* w = this_worker();
     w->enter();
     worker::suspend(*w, after_switch::park);

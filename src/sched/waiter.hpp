@@ -99,6 +99,15 @@ class waiter {
     }
   }
 
+  // Claims that episode only if the waiter is parked, so that it runs no sooner than the caller makes it run.
+  bool claim_parked(std::uint64_t episode, claim_code code) noexcept {
+    auto w = word_.load(std::memory_order_acquire);
+    while (code_of(w) == claim_code::open && w >> 32 == episode >> 32 &&
+           (w & (parked_bit | inspected_bit)) == parked_bit)
+      if (try_claim(w, code)) return true;
+    return false;
+  }
+
   // For cancellation: claims the episode that `seen`, a word read before, belongs to if it may be cancelled.
   claim_result claim_cancellable(std::uint64_t seen) noexcept {
     if ((seen & cancellable_bit) == 0) return claim_result::too_late;
@@ -149,8 +158,9 @@ class waiter {
 
   bool try_claim(std::uint64_t& w, claim_code code) noexcept {
     // An inspected waiter keeps its parked bit: end_inspection() resumes it.
-    const auto kept = (w >> 32 << 32) | (w & inspected_bit ? w & (parked_bit | inspected_bit) : 0);
-    const auto next = kept | static_cast<std::uint64_t>(code) << 8;
+    auto next = (w >> 32 << 32) | static_cast<std::uint64_t>(code) << 8;
+    if (w & inspected_bit) [[unlikely]]
+      next |= w & (parked_bit | inspected_bit);
     return word_.compare_exchange_weak(w, next, std::memory_order_acq_rel, std::memory_order_acquire);
   }
   static claim_result outcome(std::uint64_t before) noexcept {

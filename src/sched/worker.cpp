@@ -1,4 +1,5 @@
-// Switching between fibers, the worker's loop, and the worker's side of the hand-off.
+// The worker's loop, the less frequent side of switching (switch.hpp has the other), and the worker's side of the
+// hand-off.
 #include "sched/worker.hpp"
 
 #include <cerrno>
@@ -15,6 +16,7 @@
 #include "sched/park.hpp"
 #include "sched/processor.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/switch.hpp"
 
 namespace thrum::sched {
 namespace {
@@ -24,57 +26,26 @@ constexpr std::int64_t slice_ns = 1'000'000;    // and a fiber that has run so l
 constexpr std::int64_t overrun_ns = 5'000'000;  // One that then does not suspend loses its processor.
 
 // The stack tops are staggered by up to a kibibyte, so that a million fibers do not fight for the same cache sets.
-std::size_t stagger(const fiber_control& f) noexcept { return (reinterpret_cast<std::uintptr_t>(&f) / 448 % 16) * 64; }
+std::size_t stagger(const fiber_control& f) noexcept {
+  return reinterpret_cast<std::uintptr_t>(&f) / sizeof(fiber_control) % 16 * 64;
+}
 
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------------------------
 // Switching.
 
-// Not instrumented: ThreadSanitizer's shadow stack changes in the middle. Inlined into the few places that switch,
-// because after a switch the processor mispredicts the return from every function in between.
-[[gnu::always_inline]] THRUM_NO_TSAN inline void worker::switch_away(worker& w, after_switch what,
-                                                                     fiber_control* next) noexcept {
-  fiber_control& self = *w.current;
-  self.exceptions = *w.exceptions_;
-  self.error_number = *w.errno_;
-  if (!self.stack.guarded() && !self.stack.canary_intact()) [[unlikely]]
-    report_overflow(self);
-  w.leaving_ = &self;
-  w.after_ = what;
-  if (next)
-    w.prepare(*next);
-  else
-    w.current = nullptr;
-  context::context& target = next ? next->ctx : w.ctx_;
-  context::leave_stack(self.sanitizer, next ? next->sanitizer : w.sanitizer_, what == after_switch::retire);
-  context::switch_to(self.ctx, target);
-  context::arrive_on_stack(self.sanitizer);
-  worker& here = *this_worker();  // Not `w`: another thread may be running us now.
-  *here.exceptions_ = self.exceptions;
-  *here.errno_ = self.error_number;
-  here.finish_switch();
-}
-
-[[gnu::noinline]] THRUM_NO_TSAN void worker::suspend(worker& w, after_switch what) noexcept {
-  fiber_control* next = nullptr;
-  if (w.p && w.p->tick.load(std::memory_order_relaxed) % scheduler::dispatches_per_look != 0 && !w.p->is_neglected())
-    next = w.home.pick(*w.p);
-  switch_away(w, what, next);
-}
-
-[[gnu::noinline]] THRUM_NO_TSAN void worker::yield(worker& w) noexcept {
-  if (w.should_yield()) return switch_away(w, after_switch::yield_global, nullptr);
-  auto& tick = w.p->tick;
-  const auto t = tick.load(std::memory_order_relaxed);
-  if (t % scheduler::dispatches_per_look == 0 || w.p->is_neglected())
-    return switch_away(w, after_switch::yield, nullptr);
-  if (auto* next = w.home.pick(*w.p)) return switch_away(w, after_switch::yield, next);
-  tick.store(t + 1, std::memory_order_relaxed);  // Nobody else is here; the monitor sees that we yield.
-}
-
 THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
-  suspend(w, after_switch::retire);
+  fiber_control* next = nullptr;
+  w.joiner_ = announce_end(*w.current);
+  if (w.p && !w.p->look_is_due()) {
+    if (w.home.may_switch_directly(*w.p)) next = claim_parked_joiner(*w.current, w.joiner_);
+    if (next)
+      w.joiner_ = nullptr;
+    else
+      next = w.home.pick(*w.p);
+  }
+  switch_away(w, after_switch::retire, next);
   __builtin_unreachable();
 }
 
@@ -87,12 +58,7 @@ THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
   finish_switch();
 }
 
-void worker::prepare(fiber_control& f) noexcept {
-  current = &f;
-  if (p) p->tick.store(p->tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  yield_wanted_ = false;
-  hogged_.store(f.hogged, std::memory_order_relaxed);
-  if (f.phase.load(std::memory_order_relaxed) != fiber_phase::fresh) return;
+void worker::bind_stack(fiber_control& f) noexcept {
   f.stack = home.take_stack(p, f);
   const auto size = std::size_t{1} << f.size_class;
   context::adopt_stack(f.sanitizer, f.stack.base(), size);
@@ -100,33 +66,14 @@ void worker::prepare(fiber_control& f) noexcept {
   f.phase.store(fiber_phase::started, std::memory_order_release);
 }
 
-// What the fiber that was left could not do for itself: it was still on its stack.
-void worker::finish_switch() noexcept {
-  if (auto* f = std::exchange(leaving_, nullptr)) after(*f, after_);
+void worker::cancel_parked(fiber_control& f, std::uint64_t episode) noexcept {
+  if (f.claim_cancellable(episode) == claim_result::resume) home.ready(f);
 }
 
-void worker::after(fiber_control& f, after_switch what) noexcept {
-  switch (what) {
-    case after_switch::nothing:
-      return;
-    case after_switch::park:
-      return publish(f);
-    case after_switch::yield:
-      return home.requeue(*this, f);
-    case after_switch::yield_global:
-      return home.inject(f);
-    case after_switch::retire:
-      return home.retire(*this, f);
-  }
-}
-
-void worker::publish(fiber_control& f) noexcept {
-  const auto episode = f.word();
-  if (!f.publish_parked()) return home.ready(f);
-  // From here on f may be running elsewhere; its control block stays readable. The seq_cst read pairs with poke() in
-  // cancel.cpp: either it sees the parked fiber or we see that it is to be cancelled.
-  if (f.cancel_pending.load(std::memory_order_seq_cst) && f.claim_cancellable(episode) == claim_result::resume)
-    home.ready(f);
+void worker::after_slow(fiber_control& f, after_switch what) noexcept {
+  if (what == after_switch::yield_global) return home.inject(f);
+  THRUM_ASSERT(what == after_switch::retire);
+  home.retire(*this, f, std::exchange(joiner_, nullptr));
 }
 
 THRUM_NO_TSAN void worker::fiber_main(void* argument) {
@@ -220,10 +167,8 @@ bool worker::try_retake() noexcept {
   if (retake_.compare_exchange_strong(state, asked, std::memory_order_acq_rel)) {
     if (mutation::no_fence)
       std::atomic_signal_fence(std::memory_order_seq_cst);
-    else if (home.light_fence())
-      os::membarrier_private();
     else
-      std::atomic_thread_fence(std::memory_order_seq_cst);
+      home.fence_of_few();
   } else if (state == lost) {
     return false;
   }

@@ -86,7 +86,8 @@ class alignas(64) worker {
   // Inside the runtime nobody can have taken it away. Always true; for assertions.
   bool owns_its_processor() const noexcept;
 
-  // --- Switching; inside the runtime, by the current fiber. Returns when the fiber runs again, elsewhere perhaps.
+  // --- Switching (switch.hpp); inside the runtime, by the current fiber. Returns when the fiber runs again, elsewhere
+  // perhaps.
   static void suspend(worker& w, after_switch what) noexcept;
   static void yield(worker& w) noexcept;
   [[noreturn]] static void finish(worker& w) noexcept;
@@ -133,9 +134,11 @@ class alignas(64) worker {
   void pass_on_processor() noexcept;
   void run(fiber_control& f) noexcept;
   void prepare(fiber_control& f) noexcept;
-  void after(fiber_control& f, after_switch what) noexcept;
+  void bind_stack(fiber_control& f) noexcept;
+  void after_slow(fiber_control& f, after_switch what) noexcept;
   void finish_switch() noexcept;
   void publish(fiber_control& f) noexcept;
+  void cancel_parked(fiber_control& f, std::uint64_t episode) noexcept;
   void wait_for_processor() noexcept;
   static void fiber_main(void* f);  // Not noexcept: see run_closure().
 
@@ -147,6 +150,7 @@ class alignas(64) worker {
   std::atomic<bool> hogged_{false};  // The current fiber has lost a processor before; the monitor reads.
 
   after_switch after_ = after_switch::nothing;
+  waiter* joiner_ = nullptr;  // With retire: who is to be told of the end.
   fiber_control* leaving_ = nullptr;
   context::context ctx_;          // Of the scheduler loop on the thread's own stack.
   std::uint64_t fp_control_ = 0;  // With which fibers start, whatever the fiber before them has set.

@@ -32,7 +32,8 @@ bool future_core::wait_until_ns(std::int64_t deadline_ns) {
     w.open();
     push_back(queue_.waiters, node);
   }
-  const auto code = w.park(deadline_ns, {"a future", this});
+  static constexpr sched::wait_kind kind{"a future"};
+  const auto code = w.park(deadline_ns, {&kind, this});
   if (code == sched::claim_code::first_clause) return true;
   withdraw(queue_, node);
   w.throw_if_cancelled(code);

@@ -127,7 +127,8 @@ void scope_core::wait_for_children() {
     w.open();
     push_back(queue.waiters, node);
   }
-  w.park(sched::never, {"the children of a scope", this});
+  static constexpr sched::wait_kind kind{"the children of a scope"};
+  w.park(sched::never, {&kind, this});
 }
 
 void scope_core::join() {

@@ -25,7 +25,8 @@ bool condition_variable::wait_until_ns(std::unique_lock<mutex>& hold, std::int64
       push_back(queue_.waiters, node);
     }
     hold.unlock();
-    code = w.park(deadline_ns, {"a condition variable", this});
+    static constexpr sched::wait_kind kind{"a condition variable"};
+    code = w.park(deadline_ns, {&kind, this});
     if (code != sched::claim_code::first_clause) withdraw(queue_, node);
   }
   hold.lock();

@@ -60,14 +60,14 @@ void mutex::lock() {
 void mutex::lock_slow(std::uintptr_t self) {
   if ((word_.load(std::memory_order_relaxed) & owner_mask) == self) base::panic("a mutex is locked by its owner again");
   sched::wait_node node(sched::current_waiter());
-  node.since_ns = sched::now_ns();
+  const auto since_ns = sched::now_ns();
   bool was_woken = false;
   do {
     sched::waiting w(sched::cancellation::none);
     node.code = compete;
     {
       std::lock_guard held(queue_.lock);
-      if (take_or_announce(self, was_woken, sched::now_ns() - node.since_ns > starving_after_ns)) return;
+      if (take_or_announce(self, was_woken, sched::now_ns() - since_ns > starving_after_ns)) return;
       w.open();
       // Who has waited before keeps its place at the head.
       if (was_woken)
@@ -75,7 +75,8 @@ void mutex::lock_slow(std::uintptr_t self) {
       else
         push_back(queue_.waiters, node);
     }
-    was_woken = w.park(sched::never, {"a mutex", &word_, &owner_of}) == compete;
+    static constexpr sched::wait_kind kind{"a mutex", &owner_of};
+    was_woken = w.park(sched::never, {&kind, &word_}) == compete;
   } while (was_woken);
 }
 

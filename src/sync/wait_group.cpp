@@ -41,7 +41,8 @@ bool wait_group::wait_until_ns(std::int64_t deadline_ns) {
     w.open();
     push_back(queue_.waiters, node);
   }
-  const auto code = w.park(deadline_ns, {"a wait group", this});
+  static constexpr sched::wait_kind kind{"a wait group"};
+  const auto code = w.park(deadline_ns, {&kind, this});
   if (code == sched::claim_code::first_clause) return true;
   withdraw(queue_, node);
   w.throw_if_cancelled(code);

@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { backlog = 4096, buffer_bytes = 4096, message_bytes = 64, batch = 512 };
+enum { backlog = 4096, buffer_bytes = 1024, message_bytes = 64, batch = 512 };
 
 struct connection {
   int socket;

@@ -304,7 +304,7 @@ hog_once("call", N, X) ->
 %% The servers: one process for each connection.
 
 serve(#{port := Port}, Delay) ->
-    Options = [binary, {active, false}, {nodelay, true}, {backlog, 4096}, {buffer, 4096}, {reuseaddr, true},
+    Options = [binary, {active, false}, {nodelay, true}, {backlog, 4096}, {buffer, 1024}, {reuseaddr, true},
                {ip, {127, 0, 0, 1}}],
     case gen_tcp:listen(Port, Options) of
         {ok, Listener} ->

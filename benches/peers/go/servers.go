@@ -1,6 +1,6 @@
 package main
 
-// The servers of the echo and c10k benches: one goroutine for each connection, with a 4 KiB buffer.
+// The servers of the echo and c10k benches: one goroutine for each connection, with a 1 KiB buffer.
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 
 const (
 	messageBytes = 64
-	bufferBytes  = 4096
+	bufferBytes  = 1024
 )
 
 func echo(o options) { serve(o, 0) }

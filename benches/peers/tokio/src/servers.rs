@@ -1,4 +1,4 @@
-//! The servers of the echo and c10k benches: one task for each connection, with a 4 KiB buffer.
+//! The servers of the echo and c10k benches: one task for each connection, with a 1 KiB buffer.
 
 use crate::options::{cpu_seconds, fail, report, Options};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::signal::unix::{signal, SignalKind};
 
 const MESSAGE_BYTES: usize = 64;
-const BUFFER_BYTES: usize = 4096;
+const BUFFER_BYTES: usize = 1024;
 const BACKLOG: u32 = 4096;
 
 fn raise_file_limit() {
