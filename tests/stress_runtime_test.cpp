@@ -130,8 +130,8 @@ THRUM_STRESS_SUITE(life_storm);
 TEST_P(life_storm, runtimes_come_and_go) {
   const auto descriptors = open_descriptors();
   repeat([&] {
+    std::atomic<int> ran{0};  // Not all need have ended when run() returns, only when the runtime is gone.
     runtime rt({.workers = GetParam()});
-    std::atomic<int> ran{0};
     rt.run([&] {
       for (int i = 0; i < 20; ++i) go([&] { ran.fetch_add(1); });
       wait_group all(5);
@@ -142,6 +142,19 @@ TEST_P(life_storm, runtimes_come_and_go) {
     rt.go([] { this_fiber::sleep_for(1h); });
   });
   EXPECT_EQ(open_descriptors(), descriptors);
+}
+
+// The thread that wakes the last fiber may still be on its way out of the runtime when that is destroyed.
+TEST_P(life_storm, a_thread_may_still_be_sending_when_the_runtime_ends) {
+  repeat([] {
+    std::thread sender;
+    thrum::run({.workers = GetParam()}, [&] {
+      channel<int> ch;
+      sender = std::thread([ch]() mutable { ch.send(1); });
+      EXPECT_EQ(ch.receive(), 1);
+    });
+    sender.join();
+  });
 }
 
 TEST_P(life_storm, a_runtime_that_never_ran_anything_ends) {

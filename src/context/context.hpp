@@ -71,7 +71,7 @@ inline void make(context& c, void* top, entry_point entry, void* argument,
   auto* slots = static_cast<void**>(top) - 2;
   slots[0] = reinterpret_cast<void*>(entry);  // thrum_context_start pops both.
   slots[1] = argument;
-  c.sp = slots;
+  __atomic_store_n(&c.sp, slots, __ATOMIC_RELAXED);  // Schedulers prefetch what it points to, unsynchronised.
   c.bp = nullptr;
   c.ip = reinterpret_cast<void*>(&thrum_context_start);
   c.fp_control = fp_control;

@@ -78,13 +78,7 @@ inline void adopt_thread_stack(sanitizer_state& s) noexcept {
 inline void forget_stack(sanitizer_state&) noexcept {}
 #elif defined(THRUM_TSAN)
 [[gnu::always_inline]] THRUM_NO_TSAN inline void leave_stack(sanitizer_state&, const sanitizer_state& to,
-                                                             bool for_ever) noexcept {
-#if defined(__clang__)
-  // Clang records entry and exit also of functions that it does not instrument otherwise. These three are never left:
-  // fiber_main, finish and switch_away (sched/worker.cpp). The next fiber with this handle would find them.
-  if (for_ever)
-    for (int i = 0; i < 3; ++i) __tsan_func_exit();
-#endif
+                                                             bool) noexcept {
   __tsan_switch_to_fiber(to.fiber, 0);
 }
 [[gnu::always_inline]] THRUM_NO_TSAN inline void arrive_on_stack(sanitizer_state&) noexcept {}
@@ -103,5 +97,14 @@ inline void adopt_stack(sanitizer_state&, void*, std::size_t) noexcept {}
 inline void adopt_thread_stack(sanitizer_state&) noexcept {}
 inline void forget_stack(sanitizer_state&) noexcept {}
 #endif
+
+// Before the last switch away from a stack that is left for ever, in the midst of so many functions that never return.
+// Clang tells ThreadSanitizer of entry and exit also where it instruments nothing else; the next to run under this
+// handle would find those entries on top of its own.
+[[gnu::always_inline]] THRUM_NO_TSAN inline void forget_frames([[maybe_unused]] int count) noexcept {
+#if defined(THRUM_TSAN) && defined(__clang__)
+  for (int i = 0; i < count; ++i) __tsan_func_exit();
+#endif
+}
 
 }  // namespace thrum::context

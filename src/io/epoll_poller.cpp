@@ -18,7 +18,7 @@
 namespace thrum::io {
 namespace {
 
-constexpr int events_per_wait = 256;
+constexpr int events_per_wait = 1024;
 std::atomic<bool> has_pwait2{true};
 
 // An event carries the watch's address and, in the 16 bits that user addresses leave free, its generation.

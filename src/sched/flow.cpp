@@ -14,9 +14,11 @@ namespace {
 constexpr std::uint32_t global_batch = 128;
 constexpr std::uint32_t crowd_queued = 32;
 constexpr std::int64_t crowd_living = 256;
-constexpr std::int64_t poll_interval_ns = 100'000;  // With runnable fibers at hand the poller is looked at so often;
-constexpr std::int64_t poll_interval_busy_ns = 500'000;  // with a queue, behind which what it tells of would only wait,
-constexpr std::uint32_t busy_queued = 64;                // from this length on, so often.
+// With runnable fibers at hand the poller is looked at so often; with more of them, behind whom those that it tells of
+// would only wait, rarely: events that are served soon after they were fetched find the kernel's data in the cache.
+constexpr std::int64_t poll_interval_ns = 100'000;
+constexpr std::uint32_t busy_queued = 16;
+constexpr std::int64_t poll_interval_busy_ns = 1'000'000;
 
 }  // namespace
 
@@ -66,14 +68,21 @@ void scheduler::inject(fiber_control& f) noexcept {
   inject(one);
 }
 
+// A thread that is not ours may find that what it has made runnable ran, and that the runtime is about to go, before it
+// has returned from here: shut_down() waits for it.
 void scheduler::inject(const runnable_batch& batch) noexcept {
   base::refuse_after_fork();
+  const worker* w = this_worker();
+  const bool visitor = !w || &w->home != this;
+  // Relaxed: whoever takes the fibers out of the queue, and so the runtime's end, sees it through the queue's lock.
+  if (visitor) visitors_.fetch_add(1, std::memory_order_relaxed);
   {
     std::lock_guard held(global_lock_);
     global_.append(batch);
     global_count_.store(global_.count, std::memory_order_release);
   }
   wake_idle();
+  if (visitor) visitors_.fetch_sub(1, std::memory_order_release);  // Pairs with shut_down().
 }
 
 // One runnable fiber is for the worker itself; from the second on there is work for others.

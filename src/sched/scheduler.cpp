@@ -69,6 +69,7 @@ void scheduler::shut_down() noexcept {
     w->dismiss();
   }
   for (auto& w : workers_) ::pthread_join(w->thread, nullptr);
+  while (visitors_.load(std::memory_order_acquire) != 0) os::yield_thread();
   uninstall_diagnostics(*this);
 }
 

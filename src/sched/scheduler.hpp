@@ -197,6 +197,7 @@ class scheduler {
   std::atomic<std::uint64_t> created_elsewhere_{0};
   std::atomic<std::uint64_t> ended_elsewhere_{0};
   std::atomic<bool> stopping_{false};
+  std::atomic<std::uint32_t> visitors_{0};  // Threads of others inside inject().
   std::atomic<bool> cancelling_{false};
 
   // Guarded by global_lock_; the count may be read without it.

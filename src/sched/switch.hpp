@@ -26,6 +26,7 @@ THRUM_SWITCHES inline void worker::switch_away(worker& w, after_switch what, fib
     w.prepare(*next);
   else
     w.current = nullptr;
+  if (what == after_switch::retire) context::forget_frames(3);  // fiber_main, finish and this one.
   context::context& target = next ? next->ctx : w.ctx_;
   context::leave_stack(self.sanitizer, next ? next->sanitizer : w.sanitizer_, what == after_switch::retire);
   context::switch_to(self.ctx, target);

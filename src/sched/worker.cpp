@@ -121,6 +121,7 @@ void worker::enter_slow() noexcept {
     budget_ = entries_per_look;
     if (p && current) check_slice();
   }
+  if (yield_wanted_) budget_ = 0;  // The next call that may suspend finds it used up.
 }
 
 void worker::lose_processor() noexcept {

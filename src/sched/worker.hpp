@@ -95,7 +95,8 @@ class alignas(64) worker {
   // At the start of a call that may suspend: counts it, and gives way when the monitor has asked, the fiber's time is
   // up, timers are due, or the processor is lost.
   static void begin_suspending_call(worker& w) noexcept {
-    if (--w.budget_ < 0 || w.yield_wanted_ || w.retake_.load(std::memory_order_relaxed) != none) [[unlikely]]
+    // Who wants to yield has no budget.
+    if (--w.budget_ < 0 || w.retake_.load(std::memory_order_relaxed) != none) [[unlikely]]
       give_way_if_asked();
   }
   bool should_yield() const noexcept { return yield_wanted_ || !p; }
