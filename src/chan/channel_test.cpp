@@ -445,5 +445,24 @@ TEST_P(channel_test, try_operations_throw_in_a_cancelled_scope_and_do_nothing) {
   });
 }
 
+TEST(channel, closing_wakes_the_fibers_of_several_runtimes_each_in_its_own) {
+  channel<int> ch(0);
+  std::atomic<int> waiting{0}, ended{0};
+  runtime a({.workers = 1}), b({.workers = 2});
+  runtime* const homes[] = {&a, &b, &b, &a, &b};
+  for (auto* home : homes)
+    home->go([&, ch]() mutable {
+      waiting.fetch_add(1);
+      EXPECT_EQ(ch.receive(), std::nullopt);
+      ended.fetch_add(1);
+    });
+  while (waiting.load() < 5) std::this_thread::yield();
+  std::this_thread::sleep_for(5ms);
+  ch.close();
+  while (ended.load() < 5) std::this_thread::yield();
+  // Each has counted its own: otherwise they would wait for ever when they are destroyed.
+  while (a.stats().fibers != 0 || b.stats().fibers != 0) std::this_thread::yield();
+}
+
 }  // namespace
 }  // namespace thrum

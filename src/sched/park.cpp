@@ -46,10 +46,20 @@ void make_runnable(waiter& w) noexcept {
   f.home->ready(f);
 }
 
+// Fibers of several runtimes may have waited for the same thing.
 void make_runnable(runnable_batch& batch) noexcept {
-  if (batch.empty()) return;
   runtime_section inside;
-  batch.first->home->ready(batch);
+  while (!batch.empty()) {
+    scheduler& home = *batch.first->home;
+    runnable_batch here, elsewhere;
+    for (fiber_control* f = batch.first; f;) {
+      fiber_control* following = f->next;
+      (f->home == &home ? here : elsewhere).push(f);
+      f = following;
+    }
+    home.ready(here);
+    batch = elsewhere;
+  }
 }
 
 }  // namespace thrum::sched
