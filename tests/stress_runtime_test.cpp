@@ -149,7 +149,7 @@ TEST_P(life_storm, a_thread_may_still_be_sending_when_the_runtime_ends) {
   repeat([] {
     std::thread sender;
     thrum::run({.workers = GetParam()}, [&] {
-      channel<int> ch;
+      channel<int> ch(0);
       sender = std::thread([ch]() mutable { ch.send(1); });
       EXPECT_EQ(ch.receive(), 1);
     });

@@ -57,7 +57,7 @@ THRUM_SWITCHES inline void worker::yield(worker& w) noexcept {
 
 // With many fibers, each comes back to control block and stack that have long left the cache. A queue of them tells in
 // advance: while one runs, the block of the fourth next is fetched, and the top of the stack of the second next.
-inline void prefetch_ahead(const run_queue& queue) noexcept {
+[[gnu::noinline]] inline void prefetch_ahead(const run_queue& queue) noexcept {
   const auto* far = reinterpret_cast<const char*>(queue.peek(3));
   if (!far) return;
   __builtin_prefetch(far);
@@ -69,7 +69,7 @@ inline void prefetch_ahead(const run_queue& queue) noexcept {
   for (int line = 0; line < 6; ++line) __builtin_prefetch(top + line * 64);
 }
 
-inline void worker::prepare(fiber_control& f) noexcept {
+[[gnu::always_inline]] inline void worker::prepare(fiber_control& f) noexcept {
   current = &f;
   if (p) {
     p->count_dispatch();
