@@ -13,7 +13,6 @@
 #include "crash_support.hpp"
 #include "io/epoll_poller.hpp"
 #include "os/clock.hpp"
-#include "sched/pick_fifo.hpp"
 #include "sched/scheduler.hpp"
 
 namespace {
@@ -95,7 +94,6 @@ class unguarded_seams final : public sched::seams, sched::clock_source {
   sched::clock_source& clock() override { return *this; }
   std::int64_t now_ns() noexcept override { return os::now_ns(); }
   std::unique_ptr<sched::random_source> make_random(unsigned) override { return std::make_unique<source>(); }
-  sched::pick_policy& policy() override { return policy_; }
   std::unique_ptr<sched::poller> make_poller() override { return io::make_epoll_poller(); }
 
  private:
@@ -103,7 +101,6 @@ class unguarded_seams final : public sched::seams, sched::clock_source {
     std::uint64_t next() noexcept override { return rng.next(); }
     base::rng rng;
   };
-  sched::pick_fifo policy_;
 };
 
 const scenario overflow_unguarded("overflow_unguarded", [] {

@@ -1,8 +1,10 @@
 // Storms of spawning, waking, stealing and parking: everything that is started runs, everything that is sent
 // arrives.
+#include <functional>
 #include <latch>
 #include <mutex>
 #include <numeric>
+#include <vector>
 
 #include "stress_support.hpp"
 
@@ -401,6 +403,71 @@ TEST_P(lock_storm, notify_all_reaches_everybody_who_waits) {
       all.wait();
       EXPECT_EQ(generation, generations);
     });
+  });
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// A pick policy from outside, as a simulation brings one.
+
+// Takes all that are queued, lets `choose` name one of so many, and puts the others back in order.
+class choosing_policy final : public sched::pick_policy {
+ public:
+  explicit choosing_policy(std::function<std::size_t(std::size_t)> choose) : choose_(std::move(choose)) {}
+
+  sched::fiber_control* pick(sched::processor& p) noexcept override {
+    std::vector<sched::fiber_control*> all;
+    while (auto* f = p.pick_in_order()) all.push_back(f);
+    if (all.empty()) return nullptr;
+    const std::size_t i = choose_(all.size());
+    auto* chosen = all[i];
+    all.erase(all.begin() + static_cast<std::ptrdiff_t>(i));
+    for (auto* f : all) p.queue.push(f);
+    return chosen;
+  }
+
+ private:
+  const std::function<std::size_t(std::size_t)> choose_;
+};
+
+TEST(pick_policy, decides_who_runs_next) {
+  choosing_policy newest([](std::size_t n) { return n - 1; });
+  std::vector<int> order;
+  {
+    bare_runtime rt({.processors = 1}, &newest);
+    rt.run([&] {
+      wait_group all(10);
+      for (int i = 0; i < 10; ++i)
+        go([&, i] {
+          order.push_back(i);
+          all.done();
+        });
+      all.wait();
+    });
+  }
+  EXPECT_EQ(order, (std::vector<int>{9, 8, 7, 6, 5, 4, 3, 2, 1, 0}));
+}
+
+TEST(pick_policy, of_a_dice_loses_nobody) {
+  dice d(42);
+  choosing_policy any([&d](std::size_t n) { return std::size_t{d.below(static_cast<std::uint32_t>(n))}; });
+  bare_runtime rt({.processors = 1}, &any);
+  rt.run([] {
+    repeat([] { EXPECT_EQ(sum_of_tree(slow_build ? 6 : 8), slow_build ? 64 : 256); });
+    channel<int> c(3);
+    long sum = 0;
+    wait_group all(8);
+    for (int i = 0; i < 8; ++i)
+      go([&] {
+        for (int k = 1; k <= 100; ++k) {
+          c.send(k);
+          if (k % 3 == 0) this_fiber::yield();
+          if (k % 50 == 0) this_fiber::sleep_for(1ms);
+        }
+        all.done();
+      });
+    for (int i = 0; i < 800; ++i) sum += *c.receive();
+    all.wait();
+    EXPECT_EQ(sum, 8 * 5050);
   });
 }
 

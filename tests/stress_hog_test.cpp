@@ -105,8 +105,9 @@ INSTANTIATE_TEST_SUITE_P(hogs, beside_hogs,
 TEST_P(beside_hogs, a_sleeping_fiber_ticks_as_a_thread_does) {
   arena a;
   compete(a);
-  // A call under a sanitizer takes so much longer that a hog is asked to give way that much later.
-  EXPECT_GT(a.ticks.load() * (slow_build ? 200 : 20), a.thread_ticks.load());
+  // A call under a sanitizer takes so much longer that a hog is asked to give way that much later: with four workers on
+  // two cores, ThreadSanitizer has been seen to leave 4 ticks of 811. There we ask only that nobody starves.
+  EXPECT_GT(a.ticks.load() * (slow_build ? 1000 : 20), a.thread_ticks.load());
 }
 
 // Hogs that yield now and then share the processor fairly with whoever is due: not one tick in every 64

@@ -384,5 +384,11 @@ TEST_P(handoff_storm, the_same_with_a_monitor_in_a_hurry) {
   EXPECT_GT(rt.handoffs(), 0u);
 }
 
+TEST_P(handoff_storm, the_same_without_membarrier) {
+  bare_runtime rt({.processors = GetParam(), .membarrier = false, .pace = hurried});
+  rt.run([] { mix(std::chrono::steady_clock::now() + 3 * duration()); });
+  EXPECT_GT(rt.handoffs(), 0u);
+}
+
 }  // namespace
 }  // namespace thrum::stress

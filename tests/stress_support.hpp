@@ -21,7 +21,6 @@
 #include "context/sanitizer.hpp"
 #include "io/epoll_poller.hpp"
 #include "os/clock.hpp"
-#include "sched/pick_fifo.hpp"
 #include "sched/scheduler.hpp"
 
 namespace thrum::stress {
@@ -133,16 +132,17 @@ class plain_random final : public sched::random_source {
 
 class plain_seams final : public sched::seams {
  public:
+  explicit plain_seams(sched::pick_policy* policy = nullptr) : policy_(policy) {}
+  sched::pick_policy* policy() override { return policy_; }
   sched::clock_source& clock() override { return clock_; }
   std::unique_ptr<sched::random_source> make_random(unsigned index) override {
     return std::make_unique<plain_random>(static_cast<std::uint64_t>(os::now_ns()) + index);
   }
-  sched::pick_policy& policy() override { return policy_; }
   std::unique_ptr<sched::poller> make_poller() override { return io::make_epoll_poller(); }
 
  private:
   plain_clock clock_;
-  sched::pick_fifo policy_;
+  sched::pick_policy* const policy_;
 };
 
 // The monitor takes processors away after some tens of microseconds instead of milliseconds.
@@ -154,8 +154,8 @@ inline constexpr sched::monitor_pace hurried{.look_ns = 20'000,
 
 class bare_runtime {
  public:
-  explicit bare_runtime(const sched::scheduler_options& options)
-      : scheduler_(options, std::make_unique<plain_seams>()) {}
+  explicit bare_runtime(const sched::scheduler_options& options, sched::pick_policy* policy = nullptr)
+      : scheduler_(options, std::make_unique<plain_seams>(policy)) {}
   ~bare_runtime() {
     while (!scheduler_.quiescent()) std::this_thread::sleep_for(100us);
   }

@@ -104,13 +104,15 @@ class fiber {
   fiber(fiber&& other) noexcept : control_(std::exchange(other.control_, nullptr)) {}
   fiber& operator=(fiber&& other) noexcept {
     if (this != &other) {
-      end();
+      if (control_) end();
       control_ = std::exchange(other.control_, nullptr);
     }
     return *this;
   }
   // Requests stop and joins, shielded from cancellation; an exception of the fiber is dropped.
-  ~fiber() { end(); }
+  ~fiber() {
+    if (control_) end();
+  }
 
   bool joinable() const noexcept { return control_ != nullptr; }
 

@@ -47,10 +47,19 @@ channel_result wait_for_ever(std::int64_t deadline_ns) {
   return channel_result::timed_out;
 }
 
+// Throws in a cancelled scope, also for an operation that would not have to wait.
+[[gnu::always_inline]] inline sched::waiter* begin(std::int64_t deadline_ns) {
+  const auto call =
+      deadline_ns == only_try ? sched::begun_call{nullptr, sched::call_is_cancelled()} : sched::begin_call();
+  if (call.cancelled) [[unlikely]]
+    throw cancelled{};
+  return call.who;
+}
+
 // Parks the caller in `list`, whose lock is held; releases the lock.
-[[gnu::always_inline]] inline channel_result park(channel_core& c, wait_list& list, void* element,
+[[gnu::always_inline]] inline channel_result park(sched::waiter* self, channel_core& c, wait_list& list, void* element,
                                                   std::int64_t deadline_ns, const sched::wait_kind& kind) {
-  sched::waiting w(sched::waiting::begun{}, sched::cancellation::point);
+  sched::waiting w({self, false}, sched::cancellation::point);
   wait_node node(w, element);
   w.open();
   push_back(list, node);
@@ -179,12 +188,12 @@ void release(channel_core* c) noexcept {
 channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns) {
   static constexpr sched::wait_kind kind{"sending on a channel"};
   if (!c) return wait_for_ever(deadline_ns);
-  if (deadline_ns == only_try ? sched::call_is_cancelled() : sched::begin_call()) throw cancelled{};
+  sched::waiter* self = begin(deadline_ns);
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_send_here(element, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
-    return park(*c, c->senders, element, deadline_ns, kind);
+    return park(self, *c, c->senders, element, deadline_ns, kind);
   c->lock.unlock();
   finish_wake(wake);
   return r;
@@ -193,12 +202,12 @@ channel_result channel_send(channel_core* c, void* element, std::int64_t deadlin
 channel_result channel_receive(channel_core* c, void* into, std::int64_t deadline_ns) {
   static constexpr sched::wait_kind kind{"receiving from a channel"};
   if (!c) return wait_for_ever(deadline_ns);
-  if (deadline_ns == only_try ? sched::call_is_cancelled() : sched::begin_call()) throw cancelled{};
+  sched::waiter* self = begin(deadline_ns);
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_receive_here(into, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
-    return park(*c, c->receivers, into, deadline_ns, kind);
+    return park(self, *c, c->receivers, into, deadline_ns, kind);
   c->lock.unlock();
   finish_wake(wake);
   return r;

@@ -20,11 +20,38 @@
 
 namespace thrum::context {
 
+// The floating-point control words.
+struct fp_control {
+#if defined(__x86_64__)
+  std::uint32_t mxcsr = 0;
+  std::uint16_t x87 = 0;
+
+  void read() noexcept { asm volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(x87)); }
+  void load() const noexcept { asm volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(x87)); }
+  bool same_settings(const fp_control& other) const noexcept {
+    // Bits 0-5 of MXCSR are results, not settings: they must not make contexts look different.
+    return (mxcsr ^ other.mxcsr) <= 0x3f && x87 == other.x87;
+  }
+#else
+  std::uint64_t fpcr = 0;
+
+  void read() noexcept { asm volatile("mrs %0, fpcr" : "=r"(fpcr)); }
+  void load() const noexcept { asm volatile("msr fpcr, %0" : : "r"(fpcr)); }
+  bool same_settings(const fp_control& other) const noexcept { return fpcr == other.fpcr; }
+#endif
+};
+
+inline fp_control read_fp_control() noexcept {
+  fp_control here;
+  here.read();
+  return here;
+}
+
 struct context {
-  void* sp = nullptr;            // 0   The offsets are known to the assembly here and in context_ARCH.S.
-  void* bp = nullptr;            // 8
-  void* ip = nullptr;            // 16
-  std::uint64_t fp_control = 0;  // 24
+  void* sp = nullptr;  // 0   The offsets are known to the assembly here and in context_ARCH.S.
+  void* bp = nullptr;  // 8
+  void* ip = nullptr;  // 16
+  fp_control fp;
 };
 static_assert(offsetof(context, sp) == 0 && offsetof(context, bp) == 8 && offsetof(context, ip) == 16);
 
@@ -32,49 +59,17 @@ using entry_point = void (*)(void*);
 
 extern "C" void thrum_context_start() noexcept;
 
-// The floating-point control words of the calling thread.
-inline std::uint64_t read_fp_control() noexcept {
-#if defined(__x86_64__)
-  std::uint32_t mxcsr;
-  std::uint16_t x87;
-  asm volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(x87));
-  return (std::uint64_t{x87} << 32) | mxcsr;
-#else
-  std::uint64_t fpcr;
-  asm volatile("mrs %0, fpcr" : "=r"(fpcr));
-  return fpcr;
-#endif
-}
-
-inline void write_fp_control(std::uint64_t value) noexcept {
-#if defined(__x86_64__)
-  const auto mxcsr = static_cast<std::uint32_t>(value);
-  const auto x87 = static_cast<std::uint16_t>(value >> 32);
-  asm volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(x87));
-#else
-  asm volatile("msr fpcr, %0" : : "r"(value));
-#endif
-}
-
-// The MXCSR status flags (bits 0-5) are results, not settings: they must not make contexts look different.
-inline constexpr std::uint64_t fp_status_mask =
-#if defined(__x86_64__)
-    0x3f;
-#else
-    0;
-#endif
-
 // Prepares `c` so that the first switch to it calls entry(argument) on the stack that ends at `top` (16-aligned), with
 // these floating-point control words. entry must never return.
 inline void make(context& c, void* top, entry_point entry, void* argument,
-                 std::uint64_t fp_control = read_fp_control()) noexcept {
+                 const fp_control& fp = read_fp_control()) noexcept {
   auto* slots = static_cast<void**>(top) - 2;
   slots[0] = reinterpret_cast<void*>(entry);  // thrum_context_start pops both.
   slots[1] = argument;
   __atomic_store_n(&c.sp, slots, __ATOMIC_RELAXED);  // Schedulers prefetch what it points to, unsynchronised.
   c.bp = nullptr;
   c.ip = reinterpret_cast<void*>(&thrum_context_start);
-  c.fp_control = fp_control;
+  c.fp = fp;
 }
 
 // More to name where the compiler may use AVX-512.
@@ -89,9 +84,9 @@ inline void make(context& c, void* top, entry_point entry, void* argument,
 // Saves the running context in `from` and continues `to`. Returns when somebody switches to `from`, possibly on
 // another OS thread.
 [[gnu::always_inline]] THRUM_NO_TSAN inline void switch_to(context& from, context& to) noexcept {
-  from.fp_control = read_fp_control();
-  if (((from.fp_control ^ to.fp_control) & ~fp_status_mask) != 0) [[unlikely]]
-    write_fp_control(to.fp_control);
+  from.fp.read();
+  if (!from.fp.same_settings(to.fp)) [[unlikely]]
+    to.fp.load();
 #if defined(__x86_64__)
   context* f = &from;
   context* t = &to;

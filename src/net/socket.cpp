@@ -46,7 +46,7 @@ bool poll_thread(int fd, bool reading, std::int64_t deadline_ns, std::error_code
 
 bool socket::begin(std::error_code& error) noexcept {
   error.clear();
-  if (sched::begin_call())
+  if (sched::begin_call().cancelled)
     error = std::make_error_code(std::errc::operation_canceled);
   else if (fd_ < 0)
     error = std::make_error_code(std::errc::bad_file_descriptor);
@@ -79,7 +79,7 @@ bool socket::wait_ready(direction d, std::error_code& error) {
   const bool reading = d == direction::reading;
   const auto deadline = wait_deadline_ns();
   auto* w = sched::this_worker();
-  if (!w || !w->current) return poll_thread(fd_, reading, deadline, error);
+  if (!w || !w->current()) return poll_thread(fd_, reading, deadline, error);
   auto* watch = watch_for(w->home, error);
   if (!watch) return false;
   switch (watch->wait(internal(reading), deadline)) {

@@ -9,6 +9,7 @@
 #include "os/thread.hpp"
 #include "sched/cancel.hpp"
 #include "sched/fiber_end.hpp"
+#include "sched/lifecycle.hpp"
 #include "sched/park.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/wait.hpp"
@@ -45,14 +46,24 @@ void start_fiber(unstarted u, void (*run)(void*), bool detached) noexcept {
 
 }  // namespace detail
 
+namespace {
+
+[[noreturn]] void release_and_rethrow(sched::fiber_control& f) {
+  auto failure = std::exchange(f.failure, nullptr);
+  f.home->release(f);
+  std::rethrow_exception(std::move(failure));
+}
+
+}  // namespace
+
 void fiber::join() {
   if (!control_)
     throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
   sched::join(*control_, sched::never, false);
   auto* f = std::exchange(control_, nullptr);
-  const auto failure = std::exchange(f->failure, nullptr);
+  if (f->failure) [[unlikely]]
+    release_and_rethrow(*f);
   f->home->release(*f);
-  if (failure) std::rethrow_exception(failure);
 }
 
 void fiber::request_stop() noexcept {
@@ -67,15 +78,13 @@ void fiber::detach() {
     throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
   auto* f = std::exchange(control_, nullptr);
   if (sched::detach(*f)) return;
-  const auto failure = std::exchange(f->failure, nullptr);
+  if (f->failure) release_and_rethrow(*f);
   f->home->release(*f);
-  if (failure) std::rethrow_exception(failure);
 }
 
 std::uint64_t fiber::get_id() const noexcept { return control_ ? control_->id.load(std::memory_order_relaxed) : 0; }
 
 void fiber::end() noexcept {
-  if (!control_) return;
   request_stop();
   sched::join(*control_, sched::never, true);
   auto* f = std::exchange(control_, nullptr);
@@ -86,14 +95,13 @@ namespace this_fiber {
 
 void yield() {
   auto* w = sched::this_worker();
-  if (!w || !w->current) {
+  if (!w) {
     base::refuse_after_fork();
     return os::yield_thread();
   }
-  if (w->current->cancel_pending.load(std::memory_order_acquire)) throw cancelled{};
+  if (w->current()->cancel_pending.load(std::memory_order_acquire)) throw cancelled{};
   w->enter();
-  sched::worker::yield(*w);
-  sched::this_worker()->leave();
+  sched::worker::yield(*w).leave();
 }
 
 void detail_sleep::until_ns(std::int64_t deadline_ns) {

@@ -12,7 +12,6 @@
 #include "os/report.hpp"
 #include "os/thread.hpp"
 #include "sched/diagnose.hpp"
-#include "sched/pick_fifo.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/thread_waiter.hpp"
 
@@ -41,12 +40,10 @@ class real_seams final : public sched::seams {
   std::unique_ptr<sched::random_source> make_random(unsigned processor_index) override {
     return std::make_unique<xorshift_source>(static_cast<std::uint64_t>(os::now_ns()) * 2 + processor_index);
   }
-  sched::pick_policy& policy() override { return policy_; }
   std::unique_ptr<sched::poller> make_poller() override { return io::make_epoll_poller(); }
 
  private:
   monotonic_clock clock_;
-  sched::pick_fifo policy_;
 };
 
 sched::scheduler_options internal(const runtime_options& o) {

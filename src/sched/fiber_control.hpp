@@ -39,20 +39,23 @@ inline constexpr wait_kind waits_for_nothing{"nothing"};
 struct exception_state {
   void* caught = nullptr;
   unsigned int uncaught = 0;
+
+  bool any() const noexcept { return (reinterpret_cast<std::uintptr_t>(caught) | uncaught) != 0; }
 };
 
 enum class fiber_phase : std::uint8_t { free, fresh, started, done };
 
 struct alignas(64) fiber_control : waiter {
   static constexpr std::size_t inline_closure_size = 96;
+  static constexpr std::size_t storage_align = 16;
 
-  fiber_control() noexcept : waiter(waiter_kind::fiber) {}
+  fiber_control() noexcept : waiter(waiter_kind::fiber) { own_scope.owner = this; }
   ~fiber_control() { context::forget_stack(sanitizer); }
 
   // The first two cache lines are all that waking and switching touch: with many fibers both are cold.
 
   // --- Written by whoever runs it; read by dumps.
-  bool hogged = false;  // Once lost its processor: looked at earlier next time.
+  std::atomic<bool> hogged{false};  // Once lost its processor: looked at earlier next time.
   std::atomic<fiber_phase> phase{fiber_phase::free};
   std::uint8_t size_class = 0;  // log2 of the stack size; constant while it lives.
 
@@ -75,7 +78,7 @@ struct alignas(64) fiber_control : waiter {
   void* closure = storage;           // `storage`, or its own allocation when larger.
   std::atomic<std::uint64_t> id{0};  // These two are read by dumps while a block changes its tenant.
   std::atomic<std::source_location> where{};
-  std::uint32_t closure_align = 16;  // Of a closure outside `storage`.
+  std::uint32_t closure_align = storage_align;  // Of a closure outside `storage`.
 
   fiber_name name;
   [[no_unique_address]] context::sanitizer_state sanitizer;
@@ -83,7 +86,7 @@ struct alignas(64) fiber_control : waiter {
   // --- Cancellation. `active` is the innermost scope; written by the owner under cancel_lock, read by cancellers.
   detail::cancel_node own_scope;
   detail::spinlock cancel_lock;
-  detail::cancel_node* active = nullptr;
+  detail::cancel_node* active = &own_scope;
 
   // --- Its end; see fiber_end.cpp. The block belongs to the fiber until `joiner` says ended(), then to its handle; if
   // nobody will join it the fiber frees it itself.
@@ -97,7 +100,7 @@ struct alignas(64) fiber_control : waiter {
   static waiter* nobody_will_join() noexcept { return reinterpret_cast<waiter*>(3); }
   static bool is_waiter(const waiter* j) noexcept { return reinterpret_cast<std::uintptr_t>(j) > 3; }
 
-  alignas(16) std::byte storage[inline_closure_size];
+  alignas(storage_align) std::byte storage[inline_closure_size];
 };
 
 }  // namespace thrum::sched

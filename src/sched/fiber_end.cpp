@@ -77,17 +77,9 @@ waiter* announce_end(fiber_control& f) noexcept {
   return who;
 }
 
-fiber_control* claim_parked_joiner(fiber_control& f, waiter* joiner) noexcept {
-  if (!fiber_control::is_waiter(joiner) || joiner->kind() != waiter_kind::fiber) return nullptr;
-  auto& fiber = *static_cast<fiber_control*>(joiner);
-  if (fiber.home != f.home || !joiner->claim_parked(f.joiner_episode, claim_code::first_clause)) return nullptr;
-  return &fiber;
-}
-
 bool publish_end(fiber_control& f, waiter* joiner) noexcept {
   if (joiner == fiber_control::nobody_will_join()) return false;
-  const bool resume =
-      joiner && joiner->claim_episode(f.joiner_episode, claim_code::first_clause) == claim_result::resume;
+  const bool resume = joiner->claim_episode(f.joiner_episode, claim_code::first_clause) == claim_result::resume;
   f.joiner.store(fiber_control::ended(), std::memory_order_release);  // Publishes the failure and all of the block.
   if (resume) ready_waiter(*joiner);
   return true;
@@ -97,8 +89,7 @@ bool join(fiber_control& f, std::int64_t deadline_ns, bool shielded) {
   waiting w(shielded ? cancellation::none : cancellation::point);
   if (&w.self() == &f) base::panic("a fiber joins itself");
   if (f.joiner.load(std::memory_order_acquire) == fiber_control::ended()) return true;
-  w.open();
-  f.joiner_episode = w.self().word();
+  f.joiner_episode = w.open();
   waiter* before = nullptr;
   // Publishes the episode to whoever ends the fiber, unless that has begun.
   if (f.joiner.compare_exchange_strong(before, &w.self(), std::memory_order_acq_rel)) {

@@ -10,13 +10,12 @@ namespace thrum::sched {
 // report shows that stack.
 void run_closure(fiber_control& f);
 
-// The end, in three steps. The fiber, still on its stack and inside the runtime, announces it, and gets who waits in
-// join(), nullptr, or nobody_will_join(). From then on the joiner stays: it goes on only when the end is published.
+// The end. The fiber, still on its stack and inside the runtime, announces it, and gets who waits in join(), nullptr,
+// or nobody_will_join(). From then on the joiner stays: it goes on only when the end is published. A joiner that can be
+// switched to directly is claimed instead (lifecycle.hpp).
 waiter* announce_end(fiber_control& f) noexcept;
-// A joiner that is parked may be claimed at once, to be switched to directly. Null: not possible.
-fiber_control* claim_parked_joiner(fiber_control& f, waiter* joiner) noexcept;
-// Then whoever runs next on the thread publishes it, from which on the block belongs to the handle, and resumes a
-// joiner that was not claimed before (nullptr if it was). False: nobody will join, and the block is to be freed.
+// Then whoever runs next on the thread publishes it, from which on the block belongs to the handle, and resumes the
+// joiner. False: nobody will join, and the block is to be freed.
 bool publish_end(fiber_control& f, waiter* joiner) noexcept;
 
 // Waits until f has completed. False when the deadline passed first; throws cancelled unless shielded.

@@ -62,7 +62,7 @@ void scheduler::ready(runnable_batch& batch) noexcept {
   batch = {};
 }
 
-void scheduler::inject(fiber_control& f) noexcept {
+[[gnu::noinline]] void scheduler::inject(fiber_control& f) noexcept {
   runnable_batch one;
   one.push(&f);
   inject(one);
@@ -113,11 +113,12 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
     THRUM_ASSERT(w.owns_its_processor());
     runnable_batch due;
     const auto time = now();
-    const bool neglected = p.is_neglected();
+    const bool global_first = p.policy ? p.tick % processor::dispatches_per_look == 0 : p.look_is_due();
+    p.looked();
     p.crowded = p.queue.size() >= crowd_queued && p.live_here() >= crowd_living;
     serve(p, time, p.has_runnable(), due);
     ready(due);
-    if ((f = next_local(p, neglected))) break;
+    if ((f = next_local(p, global_first))) break;
     if (p.shared && !searching) {
       idle_.begin_search();
       searching = true;
@@ -134,11 +135,10 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
   return f;
 }
 
-fiber_control* scheduler::next_local(processor& p, bool neglected) noexcept {
-  const bool global_first = neglected || p.tick.load(std::memory_order_relaxed) % processor::dispatches_per_look == 0;
+fiber_control* scheduler::next_local(processor& p, bool global_first) noexcept {
   if (global_first)
     if (auto* f = take_global(p)) return f;
-  if (auto* f = pick(p)) return f;
+  if (auto* f = p.policy ? p.policy->pick(p) : p.pick_in_order()) return f;
   return global_first ? nullptr : take_global(p);
 }
 
@@ -148,7 +148,6 @@ void scheduler::serve(processor& p, std::int64_t time, bool poll, runnable_batch
   const bool look = time - p.served_at.load(std::memory_order_relaxed) > interval;
   if (look && poll) look_at_poller(p, time, out);
   if (look) p.served_at.store(time, std::memory_order_relaxed);
-  if (p.is_neglected()) p.neglected.store(false, std::memory_order_relaxed);
 }
 
 void scheduler::look_at_poller(processor& p, std::int64_t time, runnable_batch& out) noexcept {

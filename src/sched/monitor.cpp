@@ -89,8 +89,7 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
     p.seen_owner = w;
     p.seen_since = now;
     p.seen_cpu_ns = -1;
-    if (now - p.served_at.load(std::memory_order_relaxed) > processor::neglected_after_ns)
-      p.neglected.store(true, std::memory_order_relaxed);
+    if (now - p.served_at.load(std::memory_order_relaxed) > processor::neglected_after_ns) p.request_look();
     return;
   }
   if (!work_waits(p)) return;

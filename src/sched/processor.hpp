@@ -26,7 +26,13 @@ class alignas(64) processor {
   static constexpr std::int64_t neglected_after_ns = 1'000'000;
 
   processor(scheduler& home, unsigned index, bool shared, seams& s)
-      : home(home), index(index), shared(shared), queue(shared), poll(s.make_poller()), random(s.make_random(index)) {}
+      : home(home),
+        index(index),
+        shared(shared),
+        policy(s.policy()),
+        queue(shared),
+        poll(s.make_poller()),
+        random(s.make_random(index)) {}
 
   // Owner. Puts f in the LIFO slot; returns the fiber that was there, which belongs in the queue now.
   fiber_control* swap_lifo(fiber_control* f) noexcept {
@@ -40,16 +46,38 @@ class alignas(64) processor {
     return swap_lifo(nullptr);
   }
 
-  // Its fibers run so long between switches that timers and poller have not been looked at for too long.
-  bool is_neglected() const noexcept { return neglected.load(std::memory_order_relaxed); }
+  // Owner. The next of its own fibers to run: the LIFO slot for so many turns in a row, then the queue. A pick policy
+  // is asked by the worker's loop, to which every dispatch goes then: see looked().
+  static constexpr unsigned lifo_turns_max = 32;
+  [[gnu::always_inline]] fiber_control* pick_in_order() noexcept {
+    if (lifo.load(std::memory_order_relaxed) && lifo_streak < lifo_turns_max) {
+      ++lifo_streak;
+      if (auto* f = swap_lifo(nullptr)) return f;
+    }
+    lifo_streak = 0;
+    if (auto* f = queue.pop()) return f;
+    return take_lifo();
+  }
+  // Owner. May the next fiber be chosen past what is queued? As often in a row as the LIFO slot, and counted with it.
+  bool may_switch_directly() noexcept { return lifo_streak < lifo_turns_max && ++lifo_streak != 0; }
 
-  // Owner. A fiber is dispatched, or stays although it offered to give way.
-  void count_dispatch() noexcept { tick.store(tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
-  // After so many dispatches the worker looks at the global queue, the timers and the poller even if it has fibers.
+  // Owner. Counts that a fiber is dispatched, or stays although it offered to give way. True when it is time to look at
+  // the global queue, the timers and the poller, even if there are fibers here.
+  bool count_dispatch() noexcept {
+    const auto now = tick.load(std::memory_order_relaxed) + 1;
+    tick.store(now, std::memory_order_relaxed);
+    return now >= look_at.load(std::memory_order_relaxed);
+  }
   static constexpr unsigned dispatches_per_look = 64;
   bool look_is_due() const noexcept {
-    return tick.load(std::memory_order_relaxed) % dispatches_per_look == 0 || is_neglected();
+    return tick.load(std::memory_order_relaxed) >= look_at.load(std::memory_order_relaxed);
   }
+  void looked() noexcept {
+    const auto next = tick.load(std::memory_order_relaxed) + dispatches_per_look;
+    look_at.store(policy ? 0 : next, std::memory_order_relaxed);
+  }
+  // The monitor: its fibers run so long between switches that timers and poller have not been looked at for too long.
+  void request_look() noexcept { look_at.store(0, std::memory_order_relaxed); }
 
   // Fibers created here that have not ended; wrong by as many as have ended elsewhere.
   std::int64_t live_here() const noexcept {
@@ -61,7 +89,8 @@ class alignas(64) processor {
   // --- Constant after construction.
   scheduler& home;
   const unsigned index;
-  const bool shared;  // There are other processors.
+  const bool shared;          // There are other processors.
+  pick_policy* const policy;  // Null: the default.
 
   // --- Own synchronisation.
   run_queue queue;
@@ -71,8 +100,8 @@ class alignas(64) processor {
   detail::spinlock polling;                // wait() is for one thread at a time.
   std::atomic<worker*> owner{nullptr};     // Changed by the hand-off protocol alone.
   std::atomic<std::uint64_t> tick{0};      // Counts dispatched fibers; the owner writes, the monitor reads.
+  std::atomic<std::uint64_t> look_at{0};   // The tick at which a look is due.
   std::atomic<std::int64_t> served_at{0};  // When timers and poller were last looked at.
-  std::atomic<bool> neglected{false};      // Set by the monitor; cleared by the next look.
   std::atomic<std::uint64_t> created{0};   // Fibers created and ended here; the owner writes.
   std::atomic<std::uint64_t> ended{0};
 

@@ -1,4 +1,5 @@
-// Creating and ending fibers, and threads. The flow of runnable fibers is in flow.cpp.
+// Creating and ending fibers, where it is rare (lifecycle.hpp has the rest), and threads. The flow of runnable fibers
+// is in flow.cpp.
 #include "sched/scheduler.hpp"
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include "sched/cancel.hpp"
 #include "sched/diagnose.hpp"
 #include "sched/fiber_end.hpp"
+#include "sched/lifecycle.hpp"
 #include "sched/park.hpp"
 
 namespace thrum::sched {
@@ -36,12 +38,10 @@ std::uint8_t class_of(std::size_t stack_size) {
 
 scheduler::scheduler(const scheduler_options& options, std::unique_ptr<seams> s)
     : options_(options),
-      light_fence_(os::membarrier_register()),
+      light_fence_(options.membarrier && os::membarrier_register()),
       serial_(next_serial.fetch_add(1, std::memory_order_relaxed)),
       seams_(std::move(s)),
       clock_(seams_->clock()),
-      policy_(seams_->policy()),
-      fifo_(dynamic_cast<pick_fifo*>(&policy_)),
       default_class_(class_of(options.stack_size)),
       fibers_(class_for(default_class_), options.fibers_max),
       monitor_(*this, options.pace) {
@@ -76,44 +76,18 @@ void scheduler::shut_down() noexcept {
 // ---------------------------------------------------------------------------------------------------------------
 // Fibers.
 
-fiber_control& scheduler::create(const spawn_request& request) {
-  const auto size_class = request.stack_size == 0 ? default_class_ : class_of(request.stack_size);
-  runtime_section inside;
-  processor* p = local_processor(inside.w);
-  if (!p) base::refuse_after_fork();
-  fiber_control* f = take_block(p);
-  if (!f)
-    throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),
-                            "thrum: no room for another fiber (fibers_max or address space)");
-  f->size_class = size_class;
-  f->hogged = false;
-  if (!allocate_closure(*f, request) || (size_class != default_class_ && !bind_special_stack(*f))) {
-    free_block(p, *f);
-    throw std::bad_alloc();
-  }
-  f->name.set(request.name);
-  f->home = this;
-  f->where.store(request.where, std::memory_order_relaxed);
-  f->active = &f->own_scope;
-  f->own_scope.owner = f;
-  f->own_scope.flags.store(cancelling() ? detail::cancel_node::cancelled : 0u, std::memory_order_relaxed);
-  f->cancel_pending.store(cancelling(), std::memory_order_relaxed);
-  f->id.store(count_created(p), std::memory_order_relaxed);
-  f->phase.store(fiber_phase::fresh, std::memory_order_release);
-  fence_of_many();  // Pairs with cancel_all(): it meets the fiber, or the fiber sees that it is cancelled.
-  if (cancelling()) [[unlikely]] {
-    f->own_scope.flags.fetch_or(detail::cancel_node::cancelled, std::memory_order_relaxed);
-    f->cancel_pending.store(true, std::memory_order_relaxed);
-  }
-  return *f;
+void scheduler::throw_no_block() {
+  throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),
+                          "thrum: no room for another fiber (fibers_max or address space)");
 }
 
-// Also gives the fiber its number: unique without a counter that all processors would share.
-std::uint64_t scheduler::count_created(processor* p) noexcept {
-  if (!p) return (created_elsewhere_.fetch_add(1, std::memory_order_relaxed) + 1) << 9;
-  const auto n = p->created.load(std::memory_order_relaxed) + 1;
-  p->created.store(n, std::memory_order_relaxed);
-  return n << 9 | (p->index + 1);
+// For a closure that does not fit into the block, or a stack of unusual size.
+[[gnu::noinline]] void scheduler::fit_out(processor* p, fiber_control& f, const spawn_request& request) {
+  const auto size_class = request.stack_size == 0 ? default_class_ : class_of(request.stack_size);
+  f.size_class = size_class;
+  if (allocate_closure(f, request) && (size_class == default_class_ || bind_special_stack(f))) return;
+  free_block(p, f);
+  throw std::bad_alloc();
 }
 
 void scheduler::abandon(fiber_control& f) noexcept {
@@ -121,34 +95,6 @@ void scheduler::abandon(fiber_control& f) noexcept {
   processor* p = local_processor(inside.w);
   count_ended(p);
   free_block(p, f);
-}
-
-void scheduler::start(fiber_control& f) noexcept {
-  runtime_section inside;
-  if (processor* p = local_processor(inside.w))
-    push_tail(*p, f);
-  else
-    inject(f);
-}
-
-void scheduler::release(fiber_control& f) noexcept {
-  runtime_section inside;
-  free_block(local_processor(inside.w), f);
-}
-
-// The worker that has left the fiber for good: inside the runtime, on another stack.
-void scheduler::retire(worker& w, fiber_control& f, waiter* joiner) noexcept {
-  give_stack_back(w.p, std::exchange(f.stack, {}), f.size_class);
-  f.phase.store(fiber_phase::done, std::memory_order_release);
-  if (!publish_end(f, joiner)) free_block(w.p, f);
-  count_ended(w.p);  // Last: from here on the scheduler may be found quiescent.
-}
-
-void scheduler::count_ended(processor* p) noexcept {
-  if (p)
-    p->ended.store(p->ended.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-  else
-    ended_elsewhere_.fetch_add(1, std::memory_order_release);
 }
 
 // All that had ended before the first sum was created before the second: equal sums mean that none was alive between.
@@ -181,43 +127,35 @@ void scheduler::cancel_all() noexcept {
   });
 }
 
-fiber_control* scheduler::take_block(processor* p) {
+[[gnu::noinline]] fiber_control* scheduler::take_block_from_pool(processor* p) {
   std::size_t got = 0;
   if (!p) return fibers_.acquire(1, got);
-  if (!p->free_fibers) {
-    p->free_fibers = fibers_.acquire(refill, got);
-    p->free_fiber_count = got;
-  }
-  fiber_control* f = p->free_fibers;
+  fiber_control* f = fibers_.acquire(refill, got);
   if (!f) return nullptr;
   p->free_fibers = f->next;
-  --p->free_fiber_count;
+  p->free_fiber_count = got - 1;
   return f;
 }
 
-void scheduler::free_block(processor* p, fiber_control& f) noexcept {
+[[gnu::noinline]] void scheduler::strip_block(processor* p, fiber_control& f) noexcept {
   if (f.closure != f.storage) ::operator delete (f.closure, std::align_val_t{f.closure_align});
   f.closure = f.storage;
-  if (f.failure) f.failure = nullptr;
-  f.joiner.store(nullptr, std::memory_order_relaxed);
+  f.failure = nullptr;
   if (f.stack) give_stack_back(p, std::exchange(f.stack, {}), f.size_class);
-  f.phase.store(fiber_phase::free, std::memory_order_release);
-  if (!p) return fibers_.give_back(&f, &f, 1);
-  f.next = p->free_fibers;
-  p->free_fibers = &f;
-  if (++p->free_fiber_count <= processor::fiber_cache_max) return;
-  fiber_control* first = p->free_fibers;
+}
+
+[[gnu::noinline]] void scheduler::return_blocks(processor& p) noexcept {
+  fiber_control* first = p.free_fibers;
   fiber_control* last = first;
   for (std::size_t i = 1; i < refill; ++i) last = last->next;
-  p->free_fibers = last->next;
-  p->free_fiber_count -= refill;
+  p.free_fibers = last->next;
+  p.free_fiber_count -= refill;
   fibers_.give_back(first, last, refill);
 }
 
 bool scheduler::allocate_closure(fiber_control& f, const spawn_request& request) noexcept {
-  f.closure = f.storage;
-  if (request.closure_size <= sizeof f.storage && request.closure_align <= 16) return true;
-  f.closure_align = static_cast<std::uint32_t>(std::max<std::size_t>(request.closure_align, 16));
+  if (request.closure_size <= sizeof f.storage && request.closure_align <= fiber_control::storage_align) return true;
+  f.closure_align = static_cast<std::uint32_t>(std::max(request.closure_align, fiber_control::storage_align));
   f.closure = ::operator new (request.closure_size, std::align_val_t{f.closure_align}, std::nothrow);
   if (f.closure) return true;
   f.closure = f.storage;
@@ -244,10 +182,8 @@ bool scheduler::bind_special_stack(fiber_control& f) {
   return stacks.ensure_capacity(stacks.capacity() + 1) && stacks.acquire({&f.stack, 1}) == 1;
 }
 
-context::stack_ref scheduler::take_stack(processor* p, fiber_control& f) noexcept {
+[[gnu::noinline]] context::stack_ref scheduler::take_stack_from_pool(processor* p, fiber_control& f) noexcept {
   if (f.stack) return f.stack;
-  if (p && p->stack_count > 0) [[likely]]
-    return p->stacks[--p->stack_count];
   auto& stacks = class_for(f.size_class);
   context::stack_ref s;
   if (p) {
@@ -260,15 +196,14 @@ context::stack_ref scheduler::take_stack(processor* p, fiber_control& f) noexcep
   return s;
 }
 
-void scheduler::give_stack_back(processor* p, context::stack_ref s, std::uint8_t size_class) noexcept {
+[[gnu::noinline]] void scheduler::give_stack_to_pool(processor* p, context::stack_ref s,
+                                                     std::uint8_t size_class) noexcept {
   if (!p || size_class != default_class_) return class_for(size_class).give_back({&s, 1});
-  if (p->stack_count == processor::stack_cache_max) {
-    // The oldest half goes: the newest are the hottest.
-    constexpr auto half = processor::stack_cache_max / 2;
-    class_for(size_class).give_back({p->stacks, half});
-    std::copy(p->stacks + half, p->stacks + processor::stack_cache_max, p->stacks);
-    p->stack_count = half;
-  }
+  // The processor's cache is full. The oldest half goes: the newest are the hottest.
+  constexpr auto half = processor::stack_cache_max / 2;
+  class_for(size_class).give_back({p->stacks, half});
+  std::copy(p->stacks + half, p->stacks + processor::stack_cache_max, p->stacks);
+  p->stack_count = half;
   p->stacks[p->stack_count++] = s;
 }
 

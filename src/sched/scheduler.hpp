@@ -34,7 +34,6 @@
 #include "sched/fiber_pool.hpp"
 #include "sched/idle_set.hpp"
 #include "sched/monitor.hpp"
-#include "sched/pick_fifo.hpp"
 #include "sched/processor.hpp"
 #include "sched/seams.hpp"
 #include "sched/worker.hpp"
@@ -47,6 +46,7 @@ struct scheduler_options {
   std::size_t fibers_max = std::size_t{16} << 20;
   unsigned threads_max = 4096;
   context::guard_mode guards = context::guard_mode::automatic;
+  bool membarrier = true;  // False: do without, as where the kernel has none.
   monitor_pace pace = {};
 };
 
@@ -65,37 +65,27 @@ class scheduler {
   scheduler(const scheduler&) = delete;
   scheduler& operator=(const scheduler&) = delete;
 
-  // --- Fibers. create() throws std::bad_alloc or std::system_error when memory, address space or fibers_max is
-  // exhausted; the closure is then built in f.closure and the fiber is started or abandoned.
+  // --- Fibers (lifecycle.hpp). create() throws std::bad_alloc or std::system_error when memory, address space or
+  // fibers_max is exhausted; the closure is then built in f.closure and the fiber is started or abandoned.
   fiber_control& create(const spawn_request& request);
   void abandon(fiber_control& f) noexcept;
   void start(fiber_control& f) noexcept;
   void release(fiber_control& f) noexcept;  // By the owner of its handle, once it has ended.
 
   // --- Runnable fibers; inside the runtime or on a foreign thread.
-  void ready(fiber_control& f) noexcept {  // Next on this worker.
-    processor* p = local_processor(this_worker());
+  void ready(fiber_control& f) noexcept { ready(f, this_worker()); }
+  void ready(fiber_control& f, worker* w) noexcept {  // Next on this worker, `w`.
+    processor* p = local_processor(w);
     if (!p) return inject(f);
     if (auto* displaced = p->swap_lifo(&f)) push_tail(*p, *displaced);
   }
   void ready(runnable_batch& batch) noexcept;  // Behind what is queued here.
   void inject(fiber_control& f) noexcept;      // To the global queue.
   void inject(const runnable_batch& batch) noexcept;
-  void requeue(worker& w, fiber_control& f) noexcept {  // Behind what is queued here: a yield.
-    if (w.p)
-      push_tail(*w.p, f);
-    else
-      inject(f);
-  }
+  void requeue(processor& p, fiber_control& f) noexcept { push_tail(p, f); }  // Behind what is queued here: a yield.
 
   // --- The worker loop.
   fiber_control* find_work(worker& w) noexcept;  // Null at shutdown.
-  [[gnu::always_inline]] fiber_control* pick(processor& p) noexcept {
-    // The default policy is known to the compiler; others cost an indirect call.
-    return fifo_ ? fifo_->pick_fifo::pick(p) : policy_.pick(p);
-  }
-  // May the ending fiber switch to its joiner directly, past what is queued? As often in a row as the LIFO slot.
-  bool may_switch_directly(processor& p) const noexcept { return fifo_ && pick_fifo::may_jump_the_queue(p); }
   // Fires what is due; looks at the poller, when `poll` says so, at intervals.
   void serve(processor& p, std::int64_t now, bool poll, runnable_batch& out) noexcept;
   void retire(worker& w, fiber_control& f, waiter* joiner) noexcept;
@@ -154,12 +144,19 @@ class scheduler {
   processor* local_processor(worker* w) const noexcept { return w && &w->home == this ? w->p : nullptr; }
   context::stack_class& class_for(std::uint8_t log2);
   bool bind_special_stack(fiber_control& f);
+  context::stack_ref take_stack_from_pool(processor* p, fiber_control& f) noexcept;
   void give_stack_back(processor* p, context::stack_ref s, std::uint8_t size_class) noexcept;
+  void give_stack_to_pool(processor* p, context::stack_ref s, std::uint8_t size_class) noexcept;
   std::uint64_t count_created(processor* p) noexcept;
   void count_ended(processor* p) noexcept;
   fiber_control* take_block(processor* p);
+  fiber_control* take_block_from_pool(processor* p);
+  [[noreturn]] static void throw_no_block();
+  void fit_out(processor* p, fiber_control& f, const spawn_request& request);
   bool allocate_closure(fiber_control& f, const spawn_request& request) noexcept;
   void free_block(processor* p, fiber_control& f) noexcept;
+  void strip_block(processor* p, fiber_control& f) noexcept;
+  void return_blocks(processor& p) noexcept;
   worker& create_worker(processor* p);
 
   void push_tail(processor& p, fiber_control& f) noexcept {
@@ -168,7 +165,7 @@ class scheduler {
     if (p.shared) notify(p);
   }
   void notify(processor& p) noexcept;
-  fiber_control* next_local(processor& p, bool neglected) noexcept;
+  fiber_control* next_local(processor& p, bool global_first) noexcept;
   fiber_control* take_global(processor& p) noexcept;
   fiber_control* steal(processor& p) noexcept;
   static void look_at_poller(processor& p, std::int64_t now, runnable_batch& out) noexcept;
@@ -182,8 +179,6 @@ class scheduler {
   const std::uint64_t serial_;
   const std::unique_ptr<seams> seams_;
   clock_source& clock_;
-  pick_policy& policy_;
-  pick_fifo* const fifo_;  // The same, if it is the default policy.
   const std::uint8_t default_class_;
   std::vector<std::unique_ptr<processor>> processors_;
 

@@ -14,45 +14,51 @@
 
 namespace thrum::sched {
 
-THRUM_SWITCHES inline void worker::switch_away(worker& w, after_switch what, fiber_control* next) noexcept {
-  fiber_control& self = *w.current;
-  self.exceptions = *w.exceptions_;
+THRUM_SWITCHES inline worker& worker::switch_away(worker& w, after_switch what, fiber_control* next) noexcept {
+  if (w.exceptions_->any()) [[unlikely]]
+    return switch_amid_exception(w, what, next);
+  return switch_plainly(w, what, next);
+}
+
+THRUM_SWITCHES inline worker& worker::switch_plainly(worker& w, after_switch what, fiber_control* next) noexcept {
+  fiber_control& self = *w.current();
   self.error_number = *w.errno_;
-  if (!self.stack.guarded() && !self.stack.canary_intact()) [[unlikely]]
-    report_overflow(self);
+  if (!self.stack.guarded()) [[unlikely]]
+    check_canary(self);
   w.leaving_ = &self;
   w.after_ = what;
   if (next)
     w.prepare(*next);
   else
-    w.current = nullptr;
+    w.set_current(nullptr);
   if (what == after_switch::retire) context::forget_frames(3);  // fiber_main, finish and this one.
   context::context& target = next ? next->ctx : w.ctx_;
   context::leave_stack(self.sanitizer, next ? next->sanitizer : w.sanitizer_, what == after_switch::retire);
   context::switch_to(self.ctx, target);
-  context::arrive_on_stack(self.sanitizer);
-  worker& here = *this_worker();  // Not `w`: another thread may be running us now.
-  *here.exceptions_ = self.exceptions;
-  *here.errno_ = self.error_number;
+  worker& here = *this_worker();               // Not `w`: another thread may be running us now.
+  fiber_control& same_self = *here.current();  // Cheaper than to keep it on the stack.
+  context::arrive_on_stack(same_self.sanitizer);
+  *here.errno_ = same_self.error_number;
   here.finish_switch();
+  return here;
 }
 
-THRUM_SWITCHES inline void worker::suspend(worker& w, after_switch what) noexcept {
-  fiber_control* next = nullptr;
-  if (w.p && !w.p->look_is_due()) next = w.home.pick(*w.p);
-  switch_away(w, what, next);
+THRUM_SWITCHES inline worker& worker::suspend(worker& w, after_switch what) noexcept {
+  if (!w.p || w.p->count_dispatch()) [[unlikely]]
+    return switch_to_loop(w, what);
+  fiber_control* next = w.p->pick_in_order();
+  if (!next) return switch_to_loop(w, what);
+  return switch_away(w, what, next);
 }
 
-THRUM_SWITCHES inline void worker::yield(worker& w) noexcept {
-  fiber_control* next = nullptr;
-  auto what = after_switch::yield;
-  if (w.should_yield()) {
-    what = after_switch::yield_global;
-  } else if (!w.p->look_is_due()) {
-    next = w.home.pick(*w.p);
-    if (!next) return w.p->count_dispatch();  // Nobody else is here; the monitor sees that we yield.
-  }
-  switch_away(w, what, next);
+THRUM_SWITCHES inline worker& worker::yield(worker& w) noexcept {
+  if (w.should_yield()) [[unlikely]]
+    return switch_to_loop(w, after_switch::yield_global);
+  if (w.p->count_dispatch()) [[unlikely]]
+    return switch_to_loop(w, after_switch::yield);
+  fiber_control* next = w.p->pick_in_order();
+  if (!next) return w;  // Nobody else is here; the count tells the monitor that we yield.
+  return switch_away(w, after_switch::yield, next);
 }
 
 // With many fibers, each comes back to control block and stack that have long left the cache. A queue of them tells in
@@ -70,24 +76,18 @@ THRUM_SWITCHES inline void worker::yield(worker& w) noexcept {
 }
 
 [[gnu::always_inline]] inline void worker::prepare(fiber_control& f) noexcept {
-  current = &f;
-  if (p) {
-    p->count_dispatch();
-    if (p->crowded) [[unlikely]]
-      prefetch_ahead(p->queue);
-  }
+  set_current(&f);
+  if (p->crowded) [[unlikely]]
+    prefetch_ahead(p->queue);
   yield_wanted_ = false;
-  hogged_.store(f.hogged, std::memory_order_relaxed);
   if (f.phase.load(std::memory_order_relaxed) == fiber_phase::fresh) [[unlikely]]
     bind_stack(f);
 }
 
 [[gnu::always_inline]] inline void worker::finish_switch() noexcept {
-  auto* f = std::exchange(leaving_, nullptr);
-  if (!f) return;
-  if (after_ == after_switch::park) return publish(*f);
-  if (after_ == after_switch::yield) return home.requeue(*this, *f);
-  after_slow(*f, after_);
+  if (after_ == after_switch::park) return publish(*leaving_);
+  if (after_ == after_switch::yield) return home.requeue(*p, *leaving_);
+  after_slow(*leaving_, after_);
 }
 
 [[gnu::always_inline]] inline void worker::publish(fiber_control& f) noexcept {

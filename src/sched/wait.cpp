@@ -55,25 +55,21 @@ std::int64_t now_ns() noexcept {
 
 void waiting::throw_cancelled() { throw cancelled{}; }
 
-void waiting::park_thread(std::int64_t deadline_ns) noexcept {
-  static_cast<thread_waiter*>(self_)->park(deadline_ns == never ? os::no_deadline : deadline_ns);
+void waiting::park_thread(waiter& self, std::int64_t deadline_ns) noexcept {
+  static_cast<thread_waiter&>(self).park(deadline_ns == never ? os::no_deadline : deadline_ns);
 }
 
-void waiting::park_until(fiber_control& f, std::int64_t deadline_ns) {
+void waiting::park_until(fiber_control& f, std::int64_t deadline_ns, std::uint64_t episode) {
   timer timeout;
   timeout.when = deadline_ns;
   timeout.who = &f;
-  timeout.episode = episode_;
+  timeout.episode = episode;
   {
     runtime_section inside;
     f.home->arm(timeout);
   }
   suspend_fiber();
   if (f.code() != claim_code::timed_out) timer_set::cancel(timeout);
-}
-
-void waiting::throw_if_cancelled(claim_code code) const {
-  if (code == claim_code::cancelled && cancellation_ == cancellation::point) throw cancelled{};
 }
 
 }  // namespace thrum::sched

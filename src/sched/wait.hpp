@@ -48,9 +48,9 @@ struct wait_node {
   waiter* who;
   claim_code code = claim_code::first_clause;  // How a claim through this node is told to the waiter.
   void* slot = nullptr;                        // The primitive's: where an element goes or comes from.
-  wait_node* previous = nullptr;
-  wait_node* next = nullptr;
-  bool linked = false;  // Guarded by the queue's lock, as the links are.
+  bool linked = false;                         // Guarded by the queue's lock, as the links are.
+  wait_node* previous;                         // Valid while linked.
+  wait_node* next;
 };
 
 inline void push_back(detail::wait_list& list, wait_node& n) noexcept {
@@ -92,7 +92,7 @@ claimed_waiter claim_front(detail::wait_list& list) noexcept;
     return make_runnable(*c.resume);
   auto& f = *static_cast<fiber_control*>(c.resume);
   w->enter();
-  f.home->ready(f);
+  f.home->ready(f, w);
   w->leave();
 }
 
@@ -105,16 +105,19 @@ enum class cancellation {
   none,      // Not a cancellation point: locks, shielded waits.
 };
 
-// At the start of a call that may suspend: gives way when it is time. True when the calling fiber's scope is cancelled.
-inline bool begin_call() noexcept {
+// At the start of a call that may suspend: gives way when it is time. Tells who calls, and whether its scope is
+// cancelled.
+struct begun_call {
+  waiter* who;
+  bool cancelled;
+};
+inline begun_call begin_call() noexcept {
   worker* w = this_worker();
-  if (!w || !w->current) {
-    base::refuse_after_fork();
-    return false;
-  }
-  auto* f = w->current;
+  fiber_control* f = w ? w->current() : nullptr;
+  if (!f) [[unlikely]]
+    return {&this_thread_waiter(), false};
   worker::begin_suspending_call(*w);
-  return f->cancel_pending.load(std::memory_order_acquire);
+  return {f, f->cancel_pending.load(std::memory_order_acquire)};
 }
 
 // At the start of a call that never suspends but fails in a cancelled scope.
@@ -128,16 +131,14 @@ inline bool call_is_cancelled() noexcept {
 // One episode of waiting of the calling fiber or thread.
 class waiting {
  public:
-  explicit waiting(cancellation c) : self_(&current_waiter()), cancellation_(c) {
-    const bool pending = begin_call();
-    if (c == cancellation::none) return;
+  explicit waiting(cancellation c) : waiting(begin_call(), c) {
     // Level-triggered: a cancelled scope is noticed even by a call that would not have to wait.
-    already_cancelled_ = pending;
-    if (pending && c == cancellation::point) throw_cancelled();
+    if (already_cancelled_ && c == cancellation::point) [[unlikely]]
+      throw_cancelled();
   }
   // For a call that has done begin_call() itself, and now finds that it must wait.
-  struct begun {};
-  waiting(begun, cancellation c) noexcept : self_(&current_waiter()), cancellation_(c) {}
+  waiting(const begun_call& call, cancellation c) noexcept
+      : self_(call.who), cancellation_(c), already_cancelled_(call.cancelled && c != cancellation::none) {}
   ~waiting() {
     if (episode_ != 0) self_->close_episode();
   }
@@ -147,7 +148,7 @@ class waiting {
   waiter& self() const noexcept { return *self_; }
   bool already_cancelled() const noexcept { return already_cancelled_; }
 
-  void open() noexcept { episode_ = self_->open_episode(cancellation_ != cancellation::none); }
+  std::uint64_t open() noexcept { return episode_ = self_->open_episode(cancellation_ != cancellation::none); }
 
   // Waits to be claimed. `deadline_ns` is in the scheduler's clock. On cancellation::point throws only through
   // throw_if_cancelled(), which the primitive calls once it has cleaned up.
@@ -158,29 +159,32 @@ class waiting {
       if (deadline_ns == never)
         suspend_fiber();
       else
-        park_until(f, deadline_ns);
+        park_until(f, deadline_ns, episode_);
     } else {
-      park_thread(deadline_ns);
+      park_thread(*self_, deadline_ns);
     }
     episode_ = 0;  // Claimed, so nobody else can claim it: there is nothing to close.
     return self_->code();
   }
-  void throw_if_cancelled(claim_code code) const;
+  void throw_if_cancelled(claim_code code) const {
+    if (code == claim_code::cancelled && cancellation_ == cancellation::point) [[unlikely]]
+      throw_cancelled();
+  }
 
  private:
   [[noreturn]] static void throw_cancelled();
   THRUM_SWITCHES static void suspend_fiber() noexcept {
     worker* w = this_worker();
     w->enter();
-    worker::suspend(*w, after_switch::park);
-    this_worker()->leave();
+    worker::suspend(*w, after_switch::park).leave();
   }
-  void park_thread(std::int64_t deadline_ns) noexcept;
-  void park_until(fiber_control& f, std::int64_t deadline_ns);
+  // These take what they need, so that the compiler can keep *this in registers.
+  static void park_thread(waiter& self, std::int64_t deadline_ns) noexcept;
+  static void park_until(fiber_control& f, std::int64_t deadline_ns, std::uint64_t episode);
 
   waiter* self_;
   const cancellation cancellation_;
-  bool already_cancelled_ = false;
+  const bool already_cancelled_;
   std::uint64_t episode_ = 0;
 };
 

@@ -13,6 +13,7 @@
 #include "os/thread.hpp"
 #include "sched/diagnose.hpp"
 #include "sched/fiber_end.hpp"
+#include "sched/lifecycle.hpp"
 #include "sched/park.hpp"
 #include "sched/processor.hpp"
 #include "sched/scheduler.hpp"
@@ -27,7 +28,8 @@ constexpr std::int64_t overrun_ns = 5'000'000;  // One that then does not suspen
 
 // The stack tops are staggered by up to a kibibyte, so that a million fibers do not fight for the same cache sets.
 std::size_t stagger(const fiber_control& f) noexcept {
-  return reinterpret_cast<std::uintptr_t>(&f) / sizeof(fiber_control) % 16 * 64;
+  static_assert(sizeof(fiber_control) / 128 % 2 == 1 && sizeof(fiber_control) % 128 == 0, "all sixteen are used");
+  return reinterpret_cast<std::uintptr_t>(&f) / 128 % 16 * 64;
 }
 
 }  // namespace
@@ -35,23 +37,38 @@ std::size_t stagger(const fiber_control& f) noexcept {
 // ---------------------------------------------------------------------------------------------------------------
 // Switching.
 
+// To the worker's loop, which looks at timers, poller and global queue, or sleeps.
+[[gnu::noinline]] THRUM_NO_TSAN worker& worker::switch_to_loop(worker& w, after_switch what) noexcept {
+  return switch_away(w, what, nullptr);
+}
+
+// Between two fibers the thread's exception state is empty: one that handles an exception, or unwinds, takes its own
+// along.
+[[gnu::noinline]] THRUM_NO_TSAN worker& worker::switch_amid_exception(worker& w, after_switch what,
+                                                                      fiber_control* next) noexcept {
+  w.current()->exceptions = std::exchange(*w.exceptions_, {});
+  worker& here = switch_plainly(w, what, next);
+  *here.exceptions_ = here.current()->exceptions;
+  return here;
+}
+
 THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
   fiber_control* next = nullptr;
-  w.joiner_ = announce_end(*w.current);
-  if (w.p && !w.p->look_is_due()) {
-    if (w.home.may_switch_directly(*w.p)) next = claim_parked_joiner(*w.current, w.joiner_);
-    if (next)
-      w.joiner_ = nullptr;
-    else
-      next = w.home.pick(*w.p);
+  const bool look = !w.p || w.p->count_dispatch();
+  if (!look && w.p->may_switch_directly()) next = claim_parked_joiner(*w.current());
+  if (!next) {
+    w.joiner_ = announce_end(*w.current());
+    if (!look) next = w.p->pick_in_order();
   }
-  switch_away(w, after_switch::retire, next);
+  switch_plainly(w, after_switch::retire, next);
   __builtin_unreachable();
 }
 
 // The worker loop enters a fiber; returns when a fiber switches back to the loop.
 [[gnu::noinline]] THRUM_NO_TSAN void worker::run(fiber_control& f) noexcept {
+  p->count_dispatch();
   prepare(f);
+  after_ = after_switch::nothing;
   context::leave_stack(sanitizer_, f.sanitizer, false);
   context::switch_to(ctx_, f.ctx);
   context::arrive_on_stack(sanitizer_);
@@ -70,7 +87,12 @@ void worker::cancel_parked(fiber_control& f, std::uint64_t episode) noexcept {
   if (f.claim_cancellable(episode) == claim_result::resume) home.ready(f);
 }
 
-void worker::after_slow(fiber_control& f, after_switch what) noexcept {
+void worker::check_canary(const fiber_control& f) noexcept {
+  if (!f.stack.canary_intact()) report_overflow(f);
+}
+
+[[gnu::noinline]] void worker::after_slow(fiber_control& f, after_switch what) noexcept {
+  if (what == after_switch::nothing) return;
   if (what == after_switch::yield_global) return home.inject(f);
   THRUM_ASSERT(what == after_switch::retire);
   home.retire(*this, f, std::exchange(joiner_, nullptr));
@@ -81,7 +103,6 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) {
   {
     worker& w = *this_worker();
     context::arrive_on_stack(f.sanitizer);
-    *w.exceptions_ = {};
     w.finish_switch();
     w.leave();
   }
@@ -97,8 +118,7 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) {
   worker* w = this_worker();
   w->enter();
   if (w->should_yield()) {
-    switch_away(*w, after_switch::yield_global, nullptr);
-    w = this_worker();
+    w = &switch_away(*w, after_switch::yield_global, nullptr);
   }
   w->leave();
 }
@@ -109,6 +129,12 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) {
 bool worker::owns_its_processor() const noexcept { return !p || p->owner.load(std::memory_order_relaxed) == this; }
 
 void worker::enter_slow() noexcept {
+  bool used_up = budget_ < 0;
+  if (!light_fence_) {
+    if (!mutation::no_fence) std::atomic_thread_fence(std::memory_order_seq_cst);
+    budget_ = 0;
+    used_up = --entries_left_ < 0;
+  }
   if (retake_requested() && p) {
     std::uint32_t expected = asked;
     // Still the owner: honour the request at the next call that may suspend. Otherwise the monitor has won.
@@ -117,16 +143,17 @@ void worker::enter_slow() noexcept {
     else
       lose_processor();
   }
-  if (budget_ < 0) {
-    budget_ = entries_per_look;
-    if (p && current) check_slice();
+  if (used_up) {
+    (light_fence_ ? budget_ : entries_left_) = entries_per_look;
+    if (p && current()) check_slice();
   }
   if (yield_wanted_) budget_ = 0;  // The next call that may suspend finds it used up.
 }
 
 void worker::lose_processor() noexcept {
   p = nullptr;
-  if (current) current->hogged = true;
+  yield_wanted_ = true;
+  if (fiber_control* f = current()) f->hogged.store(true, std::memory_order_relaxed);
 }
 
 // A fiber that calls the runtime all the time but never waits would win every race for the processor: so it is timed
@@ -220,7 +247,7 @@ void worker::main_loop() noexcept {
     fiber_control* f = home.find_work(*this);
     if (!f) break;
     run(*f);
-    current = nullptr;
+    set_current(nullptr);
     if (!p) wait_for_processor();
   }
   release_signal_stack();

@@ -10,7 +10,7 @@
 //
 // Either the worker's in_rt_ = 1 precedes the barrier and the monitor sees it, or the worker's read of retake_ follows
 // the barrier and sees the request; then the compare-and-swap on retake_ decides. membarrier(2) is what lets enter()
-// do without a fence; where the kernel has none, enter() fences.
+// do without a fence; where the kernel has none, every enter() takes its slow path and fences there.
 //
 // A worker that has lost its processor goes on with its fiber as a foreign thread would: wakes and spawns go to the
 // global queue. At the fiber's next call that may suspend, the fiber is queued for a processor and the thread parks
@@ -67,12 +67,9 @@ class alignas(64) worker {
   // --- Entering and leaving the runtime; by this worker's thread.
   void enter() noexcept {
     if (!mutation::no_busy_flag) in_rt_.store(1, std::memory_order_relaxed);
-    // Pairs with the membarrier in try_retake().
-    if (light_fence_ || mutation::no_fence)
-      std::atomic_signal_fence(std::memory_order_seq_cst);
-    else
-      std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (retake_requested() || --budget_ < 0) [[unlikely]]
+    // Pairs with the membarrier in try_retake(). Without membarrier the budget is always used up: see enter_slow().
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (--budget_ < 0 || retake_requested()) [[unlikely]]
       enter_slow();
   }
   bool retake_requested() const noexcept {
@@ -86,10 +83,10 @@ class alignas(64) worker {
   // Inside the runtime nobody can have taken it away. Always true; for assertions.
   bool owns_its_processor() const noexcept;
 
-  // --- Switching (switch.hpp); inside the runtime, by the current fiber. Returns when the fiber runs again, elsewhere
-  // perhaps.
-  static void suspend(worker& w, after_switch what) noexcept;
-  static void yield(worker& w) noexcept;
+  // --- Switching (switch.hpp); inside the runtime, by the current fiber. Returns when the fiber runs again, with the
+  // worker that runs it then.
+  static worker& suspend(worker& w, after_switch what) noexcept;
+  static worker& yield(worker& w) noexcept;
   [[noreturn]] static void finish(worker& w) noexcept;
 
   // At the start of a call that may suspend: counts it, and gives way when the monitor has asked, the fiber's time is
@@ -99,13 +96,17 @@ class alignas(64) worker {
     if (--w.budget_ < 0 || w.retake_.load(std::memory_order_relaxed) != none) [[unlikely]]
       give_way_if_asked();
   }
-  bool should_yield() const noexcept { return yield_wanted_ || !p; }
+  bool should_yield() const noexcept { return yield_wanted_; }
 
   // --- The monitor's side of the protocol (see above). True: the caller now owns the processor.
   bool try_retake() noexcept;
   bool in_runtime() const noexcept { return in_rt_.load(std::memory_order_acquire) != 0; }
 
-  bool hogged_before() const noexcept { return hogged_.load(std::memory_order_relaxed); }
+  // The fiber that it runs has lost a processor before. Should it end meanwhile, its block stays readable.
+  bool hogged_before() const noexcept {
+    const fiber_control* f = current();
+    return f && f->hogged.load(std::memory_order_relaxed);
+  }
 
   // Gives a processor to this spare worker and wakes it. The caller owns the processor.
   void assign(processor& given) noexcept;
@@ -119,15 +120,21 @@ class alignas(64) worker {
   pthread_t thread{};
   std::atomic<pid_t> tid{0};
 
+  // The fiber that it runs. Written by this thread; the monitor reads.
+  fiber_control* current() const noexcept { return current_.load(std::memory_order_relaxed); }
+
   // --- This thread's, inside the runtime.
-  processor* p = nullptr;  // Null: without a processor.
-  fiber_control* current = nullptr;
+  processor* p = nullptr;        // Null: without a processor.
   worker* next_spare = nullptr;  // Guarded by the spare pool's lock.
 
  private:
   friend class scheduler;
 
-  static void switch_away(worker& w, after_switch what, fiber_control* next) noexcept;
+  void set_current(fiber_control* f) noexcept { current_.store(f, std::memory_order_relaxed); }
+  static worker& switch_away(worker& w, after_switch what, fiber_control* next) noexcept;
+  static worker& switch_amid_exception(worker& w, after_switch what, fiber_control* next) noexcept;
+  static worker& switch_plainly(worker& w, after_switch what, fiber_control* next) noexcept;
+  static worker& switch_to_loop(worker& w, after_switch what) noexcept;
   static void give_way_if_asked() noexcept;
   void enter_slow() noexcept;
   void lose_processor() noexcept;
@@ -136,6 +143,7 @@ class alignas(64) worker {
   void run(fiber_control& f) noexcept;
   void prepare(fiber_control& f) noexcept;
   void bind_stack(fiber_control& f) noexcept;
+  static void check_canary(const fiber_control& f) noexcept;
   void after_slow(fiber_control& f, after_switch what) noexcept;
   void finish_switch() noexcept;
   void publish(fiber_control& f) noexcept;
@@ -145,16 +153,16 @@ class alignas(64) worker {
 
   std::atomic<std::uint32_t> in_rt_{1};
   std::atomic<std::uint32_t> retake_{none};
-  int budget_ = 128;
-  const bool light_fence_;  // membarrier works.
-  bool yield_wanted_ = false;
-  std::atomic<bool> hogged_{false};  // The current fiber has lost a processor before; the monitor reads.
-
+  int budget_ = 0;
+  const bool light_fence_;     // membarrier works.
+  bool yield_wanted_ = false;  // Always without a processor.
   after_switch after_ = after_switch::nothing;
+  int entries_left_ = 0;  // Without membarrier, in the place of the budget.
+  std::atomic<fiber_control*> current_{nullptr};
   waiter* joiner_ = nullptr;  // With retire: who is to be told of the end.
   fiber_control* leaving_ = nullptr;
-  context::context ctx_;          // Of the scheduler loop on the thread's own stack.
-  std::uint64_t fp_control_ = 0;  // With which fibers start, whatever the fiber before them has set.
+  context::context ctx_;            // Of the scheduler loop on the thread's own stack.
+  context::fp_control fp_control_;  // With which fibers start, whatever the fiber before them has set.
   [[no_unique_address]] context::sanitizer_state sanitizer_;
   exception_state* exceptions_ = nullptr;  // This thread's __cxa_eh_globals,
   int* errno_ = nullptr;                   // and its errno: the compiler would keep either address across a switch.
@@ -181,7 +189,7 @@ class runtime_section {
 // The calling fiber, or null on a thread that runs none.
 inline fiber_control* current_fiber() noexcept {
   auto* w = this_worker();
-  return w ? w->current : nullptr;
+  return w ? w->current() : nullptr;
 }
 
 }  // namespace thrum::sched

@@ -52,8 +52,7 @@ bool mutex::take(std::uintptr_t self) noexcept {
 bool mutex::try_lock() noexcept { return take(identity(sched::current_waiter())); }
 
 void mutex::lock() {
-  sched::begin_call();  // Not a cancellation point, but a call that may suspend.
-  const auto self = identity(sched::current_waiter());
+  const auto self = identity(*sched::begin_call().who);  // Not a cancellation point, but a call that may suspend.
   if (!take(self)) lock_slow(self);
 }
 

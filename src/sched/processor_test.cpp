@@ -1,5 +1,5 @@
-// The default pick policy: newest first for a while, then everybody's turn.
-#include "sched/pick_fifo.hpp"
+// The order in which a processor runs its fibers: the newest first for a while, then everybody's turn.
+#include "sched/processor.hpp"
 
 #include <memory>
 
@@ -21,11 +21,7 @@ class null_seams final : public seams {
  public:
   clock_source& clock() override { std::abort(); }
   std::unique_ptr<random_source> make_random(unsigned) override { return nullptr; }
-  pick_policy& policy() override { return policy_; }
   std::unique_ptr<poller> make_poller() override { return std::make_unique<null_poller>(); }
-
- private:
-  pick_fifo policy_;
 };
 
 // A processor keeps a reference to its scheduler, which picking never touches.
@@ -37,23 +33,22 @@ class pick_order : public ::testing::TestWithParam<bool> {
 
   null_seams seams_;
   processor p{reinterpret_cast<scheduler&>(no_scheduler), 0, GetParam(), seams_};
-  pick_fifo policy;
 
  private:
   std::unique_ptr<fiber_control[]> fibers_ = std::make_unique<fiber_control[]>(8);
 };
 INSTANTIATE_TEST_SUITE_P(shared, pick_order, ::testing::Bool());
 
-TEST_P(pick_order, finds_nothing_on_an_idle_processor) { EXPECT_EQ(policy.pick(p), nullptr); }
+TEST_P(pick_order, finds_nothing_on_an_idle_processor) { EXPECT_EQ(p.pick_in_order(), nullptr); }
 
 TEST_P(pick_order, takes_the_fiber_woken_last_before_the_queue) {
   p.queue.push(fiber(0));
   p.queue.push(fiber(1));
   EXPECT_EQ(p.swap_lifo(fiber(2)), nullptr);
-  EXPECT_EQ(policy.pick(p), fiber(2));
-  EXPECT_EQ(policy.pick(p), fiber(0));
-  EXPECT_EQ(policy.pick(p), fiber(1));
-  EXPECT_EQ(policy.pick(p), nullptr);
+  EXPECT_EQ(p.pick_in_order(), fiber(2));
+  EXPECT_EQ(p.pick_in_order(), fiber(0));
+  EXPECT_EQ(p.pick_in_order(), fiber(1));
+  EXPECT_EQ(p.pick_in_order(), nullptr);
 }
 
 TEST_P(pick_order, a_displaced_fiber_is_handed_back) {
@@ -71,17 +66,29 @@ TEST_P(pick_order, the_newest_gives_way_to_the_queue_after_a_number_of_turns) {
   unsigned turns = 0;
   for (; turns < 1000; ++turns) {
     p.swap_lifo(fiber(static_cast<int>(turns % 2)));
-    if (policy.pick(p) == fiber(7)) break;
+    if (p.pick_in_order() == fiber(7)) break;
   }
-  EXPECT_EQ(turns, pick_fifo::lifo_turns_max);
-  EXPECT_EQ(policy.pick(p), fiber(static_cast<int>(turns % 2)));
+  EXPECT_EQ(turns, processor::lifo_turns_max);
+  EXPECT_EQ(p.pick_in_order(), fiber(static_cast<int>(turns % 2)));
 }
 
 TEST_P(pick_order, the_newest_runs_on_when_nobody_else_wants_to) {
-  for (unsigned i = 0; i < 10 * pick_fifo::lifo_turns_max; ++i) {
+  for (unsigned i = 0; i < 10 * processor::lifo_turns_max; ++i) {
     p.swap_lifo(fiber(3));
-    EXPECT_EQ(policy.pick(p), fiber(3));
+    EXPECT_EQ(p.pick_in_order(), fiber(3));
   }
+}
+
+TEST(processor_looks, are_due_after_so_many_dispatches_or_on_request) {
+  null_seams s;
+  processor p(reinterpret_cast<scheduler&>(no_scheduler), 0, false, s);
+  p.looked();
+  for (unsigned i = 1; i < processor::dispatches_per_look; ++i) EXPECT_FALSE(p.count_dispatch()) << i;
+  EXPECT_TRUE(p.count_dispatch());
+  p.looked();
+  EXPECT_FALSE(p.look_is_due());
+  p.request_look();
+  EXPECT_TRUE(p.look_is_due());
 }
 
 }  // namespace
