@@ -378,7 +378,52 @@ TEST(fiber, yield_lets_the_others_run_in_turn) {
     });
     a.join();
     b.join();
-    EXPECT_EQ(order, "ababab");
+    EXPECT_EQ(order, "bababa");  // The newest starts first.
+  });
+}
+
+// What has started is finished before more is started: otherwise all leaves of a tree would be alive at once.
+TEST_P(fiber_test, a_tree_of_fibers_is_walked_depth_first) {
+  run([] {
+    std::atomic<int> alive{0}, most{0}, leaves{0};
+    const std::function<void(int)> grow = [&](int depth) {
+      const int now = ++alive;
+      for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+      }
+      if (depth == 0) {
+        ++leaves;
+      } else {
+        wait_group children(10);
+        for (int i = 0; i < 10; ++i)
+          go([&] {
+            grow(depth - 1);
+            children.done();
+          });
+        children.wait();
+      }
+      --alive;
+    };
+    grow(4);
+    EXPECT_EQ(leaves, 10'000);
+    EXPECT_LT(most, 2'000);
+  });
+}
+
+// Neither fibers that have started nor newer ones keep a fiber from starting for ever.
+TEST(fiber, every_fiber_starts_though_others_go_on_and_newer_ones_keep_coming) {
+  with_workers(1, [] {
+    std::atomic<bool> started{false};
+    fiber patient = spawn([&] { started = true; });
+    fiber yielding = spawn([&] {
+      while (!started) this_fiber::yield();
+    });
+    std::function<void()> chain = [&] {
+      if (!started) go(chain);
+    };
+    go(chain);
+    go(chain);
+    patient.join();
+    yielding.join();
   });
 }
 
@@ -386,14 +431,15 @@ TEST(fiber, yield_lets_the_others_run_in_turn) {
 TEST(fiber, those_woken_together_queue_behind_those_that_wait_already) {
   std::vector<char> order;
   with_runtime({.workers = 1}, [&](runtime& rt) {
-    wait_group gate(1), all(4);
+    wait_group gate(1), all(4), started(3);
     for (int i = 0; i < 3; ++i)
       go([&] {
+        started.done();
         gate.wait();
         order.push_back('b');
         all.done();
       });
-    this_fiber::yield();
+    started.wait();
     std::thread([&] { rt.go([&] { order.push_back('a'), all.done(); }); }).join();
     gate.done();
     all.wait();

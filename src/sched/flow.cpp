@@ -87,7 +87,7 @@ void scheduler::inject(const runnable_batch& batch) noexcept {
 
 // One runnable fiber is for the worker itself; from the second on there is work for others.
 void scheduler::notify(processor& p) noexcept {
-  if (p.queue.size() + (p.lifo.load(std::memory_order_relaxed) ? 1 : 0) >= 2) wake_idle();
+  if (p.queued() + (p.lifo.load(std::memory_order_relaxed) ? 1 : 0) >= 2) wake_idle();
 }
 
 void scheduler::wake_idle() noexcept {
@@ -144,7 +144,7 @@ fiber_control* scheduler::next_local(processor& p, bool global_first) noexcept {
 
 void scheduler::serve(processor& p, std::int64_t time, bool poll, runnable_batch& out) noexcept {
   p.timers.fire_due(time, out);
-  const auto interval = p.queue.size() < busy_queued ? poll_interval_ns : poll_interval_busy_ns;
+  const auto interval = p.queued() < busy_queued ? poll_interval_ns : poll_interval_busy_ns;
   const bool look = time - p.served_at.load(std::memory_order_relaxed) > interval;
   if (look && poll) look_at_poller(p, time, out);
   if (look) p.served_at.store(time, std::memory_order_relaxed);
@@ -191,6 +191,10 @@ fiber_control* scheduler::steal(processor& p) noexcept {
     processor& victim = *processors_[(start + i) % n];
     if (&victim == &p) continue;
     if (auto* f = victim.queue.steal_into(p.queue)) return f;
+    if (auto* f = victim.fresh.steal_into(p.fresh)) {
+      p.fresh_at_most = p.fresh.size();
+      return f;
+    }
   }
   return nullptr;
 }
@@ -211,7 +215,7 @@ void scheduler::serve_neglected(processor& p, std::int64_t time, runnable_batch&
 bool scheduler::work_is_visible(const processor& p) const noexcept {
   if (stopping() || global_size() > 0) return true;
   for (const auto& other : processors_)
-    if (!other->queue.empty()) return true;
+    if (other->queued() > 0) return true;
   return p.lifo.load(std::memory_order_relaxed) != nullptr;
 }
 

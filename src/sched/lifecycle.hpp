@@ -98,7 +98,7 @@ inline fiber_control& scheduler::create(const spawn_request& request) {
 inline void scheduler::start(fiber_control& f) noexcept {
   runtime_section inside;
   if (processor* p = local_processor(inside.w)) [[likely]]
-    push_tail(*p, f);
+    push_fresh(*p, f);
   else
     inject(f);
 }

@@ -31,6 +31,7 @@ class alignas(64) processor {
         shared(shared),
         policy(s.policy()),
         queue(shared),
+        fresh(shared),
         poll(s.make_poller()),
         random(s.make_random(index)) {}
 
@@ -46,20 +47,39 @@ class alignas(64) processor {
     return swap_lifo(nullptr);
   }
 
-  // Owner. The next of its own fibers to run: the LIFO slot for so many turns in a row, then the queue. A pick policy
-  // is asked by the worker's loop, to which every dispatch goes then: see looked().
+  // Owner. The next of its own fibers to run: the LIFO slot, for so many turns in a row; then those that have started,
+  // in order; then those that have not, the newest first.
+  //
+  // So a tree of fibers is walked depth first, and few of its branches are alive at a time. In the order of their birth
+  // it would be walked breadth first, and all its leaves be created before the first one runs. Thieves take the oldest
+  // half, and with it the largest branches. The idea is that of work stealing (Blumofe and Leiserson, 1999). Nobody
+  // starves: every so often a fiber starts though others that have started wait, and the oldest is the one to start.
+  //
+  // A pick policy is asked by the worker's loop, to which every dispatch goes then: see looked().
   static constexpr unsigned lifo_turns_max = 32;
+  static constexpr unsigned turns_before_a_start = 2;
+  static constexpr unsigned starts_before_the_oldest = 256;
   [[gnu::always_inline]] fiber_control* pick_in_order() noexcept {
     if (lifo.load(std::memory_order_relaxed) && lifo_streak < lifo_turns_max) {
       ++lifo_streak;
       if (auto* f = swap_lifo(nullptr)) return f;
     }
     lifo_streak = 0;
+    if (fresh_at_most > 0) [[unlikely]]
+      return pick_beside_fresh();
     if (auto* f = queue.pop()) return f;
     return take_lifo();
   }
   // Owner. May the next fiber be chosen past what is queued? As often in a row as the LIFO slot, and counted with it.
   bool may_switch_directly() noexcept { return lifo_streak < lifo_turns_max && ++lifo_streak != 0; }
+
+  // Owner. Queues a fiber that has not started. False when there is no room.
+  bool push_fresh(fiber_control* f) noexcept {
+    if (!fresh.push(f)) return false;
+    ++fresh_at_most;
+    return true;
+  }
+  std::uint32_t queued() const noexcept { return queue.size() + fresh.size(); }
 
   // Owner. Counts that a fiber is dispatched, or stays although it offered to give way. True when it is time to look at
   // the global queue, the timers and the poller, even if there are fibers here.
@@ -84,7 +104,24 @@ class alignas(64) processor {
     return static_cast<std::int64_t>(created.load(std::memory_order_relaxed) - ended.load(std::memory_order_relaxed));
   }
 
-  bool has_runnable() const noexcept { return lifo.load(std::memory_order_relaxed) || !queue.empty(); }
+  bool has_runnable() const noexcept { return lifo.load(std::memory_order_relaxed) || queued() > 0; }
+
+  fiber_control* pick_beside_fresh() noexcept {
+    if (turns_without_start < turns_before_a_start) {
+      if (auto* f = queue.pop()) {
+        ++turns_without_start;
+        return f;
+      }
+    }
+    turns_without_start = 0;
+    if (auto* f = ++starts % starts_before_the_oldest == 0 ? fresh.pop() : fresh.pop_newest()) {
+      --fresh_at_most;
+      return f;
+    }
+    fresh_at_most = 0;  // Others have taken them.
+    if (auto* f = queue.pop()) return f;
+    return take_lifo();
+  }
 
   // --- Constant after construction.
   scheduler& home;
@@ -93,7 +130,8 @@ class alignas(64) processor {
   pick_policy* const policy;  // Null: the default.
 
   // --- Own synchronisation.
-  run_queue queue;
+  run_queue queue;  // Runnable fibers that have started,
+  run_queue fresh;  // and that have not.
   std::atomic<fiber_control*> lifo{nullptr};
   timer_set timers;
   const std::shared_ptr<poller> poll;      // Shared with the watches of its descriptors, which may outlive it.
@@ -110,6 +148,9 @@ class alignas(64) processor {
   static constexpr std::size_t fiber_cache_max = 256;
   const std::unique_ptr<random_source> random;
   unsigned lifo_streak = 0;
+  unsigned fresh_at_most = 0;  // No fewer than `fresh` holds.
+  unsigned turns_without_start = 0;
+  unsigned starts = 0;
   bool crowded = false;  // So many fibers that each has left the cache before its next turn.
   std::uint64_t slice_tick = 0;
   std::int64_t slice_start = 0;

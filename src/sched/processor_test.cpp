@@ -79,6 +79,33 @@ TEST_P(pick_order, the_newest_runs_on_when_nobody_else_wants_to) {
   }
 }
 
+TEST_P(pick_order, of_those_that_have_not_started_the_newest_is_first) {
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(p.push_fresh(fiber(i)));
+  EXPECT_EQ(p.queued(), 3u);
+  for (int i = 2; i >= 0; --i) EXPECT_EQ(p.pick_in_order(), fiber(i));
+  EXPECT_EQ(p.pick_in_order(), nullptr);
+}
+
+TEST_P(pick_order, those_that_have_started_go_first_but_not_always) {
+  EXPECT_TRUE(p.push_fresh(fiber(0)));
+  unsigned turns = 0;
+  for (;; ++turns) {
+    p.queue.push(fiber(1));
+    if (p.pick_in_order() == fiber(0)) break;
+  }
+  EXPECT_EQ(turns, processor::turns_before_a_start);
+  EXPECT_EQ(p.pick_in_order(), fiber(1));
+}
+
+TEST_P(pick_order, the_oldest_that_has_not_started_gets_its_turn) {
+  EXPECT_TRUE(p.push_fresh(fiber(0)));
+  unsigned starts = 0;
+  do {
+    EXPECT_TRUE(p.push_fresh(fiber(1)));
+  } while (p.pick_in_order() != fiber(0) && ++starts < 10'000);
+  EXPECT_LT(starts, processor::starts_before_the_oldest);
+}
+
 TEST(processor_looks, are_due_after_so_many_dispatches_or_on_request) {
   null_seams s;
   processor p(reinterpret_cast<scheduler&>(no_scheduler), 0, false, s);

@@ -68,6 +68,23 @@ TEST_P(run_queue_order, tells_its_room_and_who_is_next) {
   EXPECT_EQ(q.peek(4), nullptr);
 }
 
+TEST_P(run_queue_order, gives_its_owner_the_newest_or_the_oldest) {
+  run_queue q(GetParam());
+  EXPECT_EQ(q.pop_newest(), nullptr);
+  std::uintptr_t next = 0;
+  for (int round = 0; round < 3000; ++round) {  // The ring wraps.
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(q.push(item(next++)));
+    EXPECT_EQ(number(q.pop_newest()), next - 1);
+    EXPECT_EQ(number(q.pop()), next - 5);
+    EXPECT_EQ(number(q.pop_newest()), next - 2);
+    EXPECT_EQ(number(q.pop_newest()), next - 3);
+    EXPECT_EQ(q.size(), 1u);
+    EXPECT_EQ(number(q.pop_newest()), next - 4);
+    EXPECT_EQ(q.pop_newest(), nullptr);
+    EXPECT_EQ(q.pop(), nullptr);
+  }
+}
+
 TEST(run_queue_steal, takes_the_older_half_and_returns_one_to_run) {
   run_queue victim(true), thief(true);
   for (std::uintptr_t i = 0; i < 9; ++i) ASSERT_TRUE(victim.push(item(i)));
@@ -99,7 +116,7 @@ TEST(run_queue_steal, takes_a_limited_number_from_a_full_queue) {
 // One owner that pushes and pops, several thieves that steal and drain what they have stolen.
 class theft {
  public:
-  explicit theft(unsigned thieves, std::uintptr_t items) : seen_(items), items_(items) {
+  theft(unsigned thieves, std::uintptr_t items, bool newest) : newest_(newest), seen_(items), items_(items) {
     for (unsigned i = 0; i < thieves; ++i) threads_.emplace_back([this] { steal(); });
   }
 
@@ -107,9 +124,9 @@ class theft {
     base::rng random(11);
     for (std::uintptr_t next = 0; next < items_;) {
       for (auto n = random.below(40); n > 0 && next < items_ && victim_.push(item(next)); --n) ++next;
-      for (auto n = random.below(20); n > 0; --n) take(victim_.pop());
+      for (auto n = random.below(20); n > 0; --n) take(pop_one(random));
     }
-    while (auto* f = victim_.pop()) take(f);
+    while (auto* f = pop_one(random)) take(f);
     over_.store(true);
     for (auto& t : threads_) t.join();
   }
@@ -127,10 +144,14 @@ class theft {
       while (auto* f = mine.pop()) take(f);
     }
   }
+  fiber_control* pop_one(base::rng& random) {
+    return newest_ && random.below(4) != 0 ? victim_.pop_newest() : victim_.pop();
+  }
   void take(fiber_control* f) {
     if (f) seen_[number(f)].fetch_add(1, std::memory_order_relaxed);
   }
 
+  const bool newest_;
   run_queue victim_{true};
   std::atomic<bool> over_{false};
   std::vector<std::atomic<int>> seen_;
@@ -139,10 +160,12 @@ class theft {
 };
 
 TEST(run_queue_steal, every_fiber_is_taken_exactly_once) {
-  for (unsigned thieves : {1u, 2u, 4u}) {
-    theft t(thieves, 200'000);
-    t.own();
-    t.check();
+  for (const bool newest : {false, true}) {
+    for (unsigned thieves : {1u, 2u, 4u}) {
+      theft t(thieves, 200'000, newest);
+      t.own();
+      t.check();
+    }
   }
 }
 

@@ -164,6 +164,11 @@ class scheduler {
       return inject(f);
     if (p.shared) notify(p);
   }
+  void push_fresh(processor& p, fiber_control& f) noexcept {
+    if (!p.push_fresh(&f)) [[unlikely]]
+      return inject(f);
+    if (p.shared) notify(p);
+  }
   void notify(processor& p) noexcept;
   fiber_control* next_local(processor& p, bool global_first) noexcept;
   fiber_control* take_global(processor& p) noexcept;
