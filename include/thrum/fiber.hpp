@@ -5,8 +5,8 @@
 //   f.join();                                            // throws what work() threw
 //   thrum::this_fiber::sleep_for(10ms);
 //
-// A fiber costs about 4.5 KiB until it uses more than a page of stack; one that has not started holds no stack. The order
-// in which fibers start is not promised; the newest tends to be first.
+// A fiber costs about 4.5 KiB until it uses more than a page of stack; one that has not started holds no stack. The
+// order in which fibers start is not promised; the newest tends to be first.
 // The idea of `go` is Go's, of the handle std::jthread's.
 #pragma once
 
