@@ -124,6 +124,102 @@ TEST(misuse, destroying_a_wait_group_while_somebody_waits) {
   EXPECT_ABORTS(destroy_wait_group, sentence("a wait_group is destroyed while somebody waits"));
 }
 
+// One fiber waits for it while another destroys it.
+template <class T, auto Wait, auto... Args>
+void destroy_under_a_waiter() {
+  commit([] {
+    auto t = std::make_unique<T>(Args...);
+    fiber f = spawn([&] { Wait(*t); });
+    settle();
+    t.reset();
+  });
+}
+
+const scenario destroy_semaphore("destroy_semaphore",
+                                 destroy_under_a_waiter<binary_semaphore, [](auto& s) { s.acquire(); }, 0>);
+TEST(misuse, destroying_a_semaphore_while_somebody_waits) {
+  EXPECT_ABORTS(destroy_semaphore, sentence("a semaphore is destroyed while somebody waits"));
+}
+
+const scenario destroy_event("destroy_event", destroy_under_a_waiter<event, [](auto& e) { e.wait(); }>);
+TEST(misuse, destroying_an_event_while_somebody_waits) {
+  EXPECT_ABORTS(destroy_event, sentence("an event is destroyed while somebody waits"));
+}
+
+const scenario destroy_barrier("destroy_barrier",
+                               destroy_under_a_waiter<barrier<>, [](auto& b) { b.arrive_and_wait(); }, 2>);
+TEST(misuse, destroying_a_barrier_while_somebody_waits) {
+  EXPECT_ABORTS(destroy_barrier, sentence("a barrier is destroyed while somebody waits"));
+}
+
+const scenario once_in_itself("once_in_itself", [] {
+  commit([] {
+    once_flag flag;
+    call_once(flag, [&] { call_once(flag, [] {}); });
+  });
+});
+TEST(misuse, call_once_within_its_own_function) {
+  EXPECT_ABORTS(once_in_itself, sentence("call_once is called by its own function"));
+}
+
+const scenario write_unlock_unlocked("write_unlock_unlocked", [] {
+  commit([] {
+    shared_mutex m;
+    m.lock_shared();
+    m.unlock();
+  });
+});
+TEST(misuse, unlocking_a_shared_mutex_that_is_not_locked_for_writing) {
+  EXPECT_ABORTS(write_unlock_unlocked, sentence("unlock of a shared_mutex that is not locked for writing"));
+}
+
+const scenario read_unlock_unlocked("read_unlock_unlocked", [] {
+  commit([] {
+    shared_mutex m;
+    m.unlock_shared();
+  });
+});
+TEST(misuse, unlocking_a_shared_mutex_that_is_not_locked_for_reading) {
+  EXPECT_ABORTS(read_unlock_unlocked, sentence("unlock of a shared_mutex that is not locked for reading"));
+}
+
+const scenario write_unlock_by_another("write_unlock_by_another", [] {
+  commit([] {
+    shared_mutex m;
+    fiber owner = spawn([&] {
+      m.lock();
+      this_fiber::sleep_for(24h);
+    });
+    settle();
+    m.unlock();
+  });
+});
+TEST(misuse, unlocking_a_shared_mutex_that_another_fiber_holds) {
+  EXPECT_ABORTS(write_unlock_by_another, sentence("unlock of a shared_mutex that another fiber or thread holds"));
+}
+
+const scenario write_lock_twice("write_lock_twice", [] {
+  commit([] {
+    shared_mutex m;
+    m.lock();
+    m.lock_shared();
+  });
+});
+TEST(misuse, locking_a_shared_mutex_that_one_holds_for_writing) {
+  EXPECT_ABORTS(write_lock_twice, sentence("a shared_mutex is locked by its owner again"));
+}
+
+const scenario destroy_shared_mutex("destroy_shared_mutex", [] {
+  commit([] {
+    auto m = std::make_unique<shared_mutex>();
+    m->lock_shared();
+    m.reset();
+  });
+});
+TEST(misuse, destroying_a_shared_mutex_that_is_locked) {
+  EXPECT_ABORTS(destroy_shared_mutex, sentence("a shared_mutex is destroyed while it is locked"));
+}
+
 const scenario join_self("join_self", [] {
   static fiber handle;
   run({.workers = 2}, [] {

@@ -248,6 +248,62 @@ struct writes_to_a_full_socket final : subject {
   }
 };
 
+struct acquires_a_permit final : subject {
+  counting_semaphore<2> s{0};
+  void call() override { s.acquire(); }
+  void complete(std::chrono::nanoseconds) override { s.release(); }
+  void check_untouched() override { EXPECT_FALSE(s.try_acquire()); }
+  void settle(bool happened) override { EXPECT_EQ(s.try_acquire(), !happened); }
+};
+
+struct waits_for_a_latch final : subject {
+  latch l{1};
+  void call() override { l.wait(); }
+  void complete(std::chrono::nanoseconds) override { l.count_down(); }
+  void check_untouched() override { EXPECT_FALSE(l.try_wait()); }
+};
+
+struct waits_for_an_event final : subject {
+  event e;
+  void call() override { e.wait(); }
+  void complete(std::chrono::nanoseconds) override { e.set(); }
+  void check_untouched() override { EXPECT_FALSE(e.is_set()); }
+};
+
+struct waits_at_a_barrier final : subject {
+  barrier<> b{2};
+  barrier<>::arrival_token mine = b.arrive();
+  void call() override { b.wait(mine); }
+  void complete(std::chrono::nanoseconds) override { (void)b.arrive(); }
+  void check_untouched() override { EXPECT_FALSE(b.wait_for(mine, 0s)); }
+};
+
+struct waits_until_it_was_done_once final : subject {
+  once_flag flag;
+  event let_end;
+  fiber runner = spawn([this] { call_once(flag, [this] { let_end.wait(); }); });
+  waits_until_it_was_done_once() { test::settle(); }
+  void call() override {
+    call_once(flag, [] { ADD_FAILURE() << "done twice"; });
+  }
+  void complete(std::chrono::nanoseconds) override { let_end.set(); }
+  void check_untouched() override {
+    let_end.set();
+    runner.join();
+    call_once(flag, [] { ADD_FAILURE() << "done twice"; });
+  }
+};
+
+struct waits_for_guarded_data final : subject {
+  guarded<int> data{0};
+  void call() override {
+    --*data.wait([](int v) { return v > 0; });
+  }
+  void complete(std::chrono::nanoseconds) override { ++*data.lock(); }
+  void check_untouched() override { EXPECT_EQ(*data.lock(), 0); }
+  void settle(bool happened) override { EXPECT_EQ(*data.lock(), happened ? 0 : 1); }
+};
+
 using maker = std::function<std::unique_ptr<subject>()>;
 struct kind {
   const char* name;
@@ -267,6 +323,12 @@ const std::vector<kind> kinds{
     {"select", make<selects>()},
     {"wait_group_wait", make<waits_for_a_group>()},
     {"condition_variable_wait", make<waits_for_a_condition>()},
+    {"semaphore_acquire", make<acquires_a_permit>()},
+    {"latch_wait", make<waits_for_a_latch>()},
+    {"event_wait", make<waits_for_an_event>()},
+    {"barrier_wait", make<waits_at_a_barrier>()},
+    {"call_once", make<waits_until_it_was_done_once>()},
+    {"guarded_wait", make<waits_for_guarded_data>()},
     {"fiber_join", make<joins>()},
     {"future_wait", make<waits_for_a_future>()},
     {"sleep_for", make<sleeps>(), false},

@@ -4,6 +4,7 @@
 #include <latch>
 #include <mutex>
 #include <numeric>
+#include <shared_mutex>
 #include <vector>
 
 #include "stress_support.hpp"
@@ -403,6 +404,82 @@ TEST_P(lock_storm, notify_all_reaches_everybody_who_waits) {
       all.wait();
       EXPECT_EQ(generation, generations);
     });
+  });
+}
+
+// Fibers and threads read and write; whoever is inside checks who else may be.
+TEST_P(lock_storm, a_shared_mutex_lets_in_readers_or_one_writer) {
+  run([] {
+    shared_mutex m;
+    std::atomic<int> readers{0}, writers{0};
+    int a = 0, b = 0;
+    std::atomic<int> writes{0};
+    repeat([&] {
+      const auto use = [&](dice d) {
+        for (int k = 0; k < 200; ++k) {
+          if (d.one_in(4)) {
+            std::unique_lock hold(m);
+            EXPECT_EQ(++writers, 1);
+            EXPECT_EQ(readers, 0);
+            ++a;
+            if (d.one_in(16)) this_fiber::yield();
+            ++b;
+            ++writes;
+            --writers;
+          } else {
+            std::shared_lock hold(m);
+            ++readers;
+            EXPECT_EQ(writers, 0);
+            EXPECT_EQ(a, b);
+            if (d.one_in(16)) this_fiber::yield();
+            --readers;
+          }
+        }
+      };
+      std::vector<std::thread> threads;
+      for (unsigned i = 0; i < 2; ++i) threads.emplace_back([&, i] { use(dice(i)); });
+      scope all;
+      for (unsigned i = 0; i < 6; ++i) all.go([&, i] { use(dice(100 + i)); });
+      all.join();
+      for (auto& t : threads) t.join();
+    });
+    EXPECT_EQ(a, writes);
+    EXPECT_TRUE(m.try_lock());
+    m.unlock();
+  });
+}
+
+// Whatever happens to those who wait, no permit is lost and none is made.
+TEST_P(lock_storm, a_semaphore_keeps_its_permits_among_timeouts_and_cancellations) {
+  run([] {
+    counting_semaphore<> permits(3);
+    std::atomic<int> inside{0};
+    repeat([&] {
+      const auto use = [&](dice d) {
+        for (int k = 0; k < 100; ++k) {
+          if (!permits.try_acquire_for(std::chrono::microseconds(d.below(200)))) continue;
+          EXPECT_LE(++inside, 3);
+          const struct leave {
+            counting_semaphore<>& permits;
+            std::atomic<int>& inside;
+            ~leave() {
+              --inside;
+              permits.release();
+            }
+          } l{permits, inside};
+          if (d.one_in(8)) this_fiber::sleep_for(20us);
+        }
+      };
+      std::vector<fiber> fibers;
+      for (unsigned i = 0; i < 8; ++i) fibers.push_back(spawn([&, i] { use(dice(i)); }));
+      std::thread t([&] { use(dice(77)); });
+      for (unsigned i = 0; i < 4; ++i) fibers[i].request_stop();
+      for (auto& f : fibers) f.join();
+      t.join();
+    });
+    EXPECT_EQ(inside, 0);
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(permits.try_acquire());
+    EXPECT_FALSE(permits.try_acquire());
   });
 }
 

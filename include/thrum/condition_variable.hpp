@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <utility>
 
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
@@ -69,6 +70,68 @@ class condition_variable {
   }
 
   detail::wait_queue queue_;
+};
+
+// The same for any lock: `hold` needs lock() and unlock(). Costs a second mutex.
+class condition_variable_any {
+ public:
+  void notify_one() noexcept {
+    std::lock_guard inner(m_);
+    changed_.notify_one();
+  }
+  void notify_all() noexcept {
+    std::lock_guard inner(m_);
+    changed_.notify_all();
+  }
+
+  template <class Lock>
+  void wait(Lock& hold) {
+    wait_released(hold, [&](auto& inner) { changed_.wait(inner); });
+  }
+  template <class Lock, class Predicate>
+  void wait(Lock& hold, Predicate done) {
+    while (!done()) wait(hold);
+  }
+  template <class Lock, class Rep, class Period>
+  std::cv_status wait_for(Lock& hold, std::chrono::duration<Rep, Period> d) {
+    return wait_until(hold, std::chrono::steady_clock::now() + d);
+  }
+  template <class Lock, class Clock, class Duration>
+  std::cv_status wait_until(Lock& hold, std::chrono::time_point<Clock, Duration> t) {
+    auto status = std::cv_status::no_timeout;
+    wait_released(hold, [&](auto& inner) { status = changed_.wait_until(inner, t); });
+    return status;
+  }
+  template <class Lock, class Rep, class Period, class Predicate>
+  bool wait_for(Lock& hold, std::chrono::duration<Rep, Period> d, Predicate done) {
+    return wait_until(hold, std::chrono::steady_clock::now() + d, std::move(done));
+  }
+  template <class Lock, class Clock, class Duration, class Predicate>
+  bool wait_until(Lock& hold, std::chrono::time_point<Clock, Duration> t, Predicate done) {
+    while (!done())
+      if (wait_until(hold, t) == std::cv_status::timeout) return done();
+    return true;
+  }
+
+ private:
+  // Who notifies takes m_, so nobody can between the release of `hold` and the wait.
+  template <class Lock, class Wait>
+  void wait_released(Lock& hold, Wait wait) {
+    std::unique_lock inner(m_);
+    hold.unlock();
+    struct relock {
+      std::unique_lock<mutex>& inner;
+      Lock& hold;
+      ~relock() {
+        inner.unlock();  // Before, not under, the other: that order would be the reverse of a notifier's.
+        hold.lock();
+      }
+    } r{inner, hold};
+    wait(inner);
+  }
+
+  mutex m_;
+  condition_variable changed_;
 };
 
 }  // namespace thrum

@@ -12,8 +12,11 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 
+#include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
 namespace thrum {
@@ -29,14 +32,53 @@ class mutex {
   bool try_lock() noexcept;  // Never suspends.
   void unlock() noexcept;    // Never suspends.
 
+ protected:
+  bool lock_until_ns(std::int64_t deadline_ns);  // False: timed out.
+  bool is_held_by_caller() const noexcept;
+
  private:
   bool take(std::uintptr_t self) noexcept;
   bool take_or_announce(std::uintptr_t self, bool was_woken, bool starved) noexcept;
-  void lock_slow(std::uintptr_t self);
+  bool lock_slow(std::uintptr_t self, std::int64_t deadline_ns);
   void unlock_slow() noexcept;
 
   std::atomic<std::uintptr_t> word_{0};  // The owner's address and three bits; see mutex.cpp.
   detail::wait_queue queue_;
+};
+
+// A mutex for which one can wait for a limited time, as std::timed_mutex. The timed calls may suspend, and are no
+// cancellation points either; they return false when the time is up.
+class timed_mutex : public mutex {
+ public:
+  template <class Rep, class Period>
+  bool try_lock_for(std::chrono::duration<Rep, Period> d) {
+    return lock_until_ns(detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  bool try_lock_until(std::chrono::time_point<Clock, Duration> t) {
+    return lock_until_ns(detail::deadline_at(t));
+  }
+};
+
+// A mutex that its owner can lock again, as std::recursive_mutex; unlock() as often as it was locked.
+class recursive_mutex : private mutex {
+ public:
+  void lock() {
+    if (!is_held_by_caller()) mutex::lock();
+    ++depth_;
+  }
+  bool try_lock() noexcept {
+    if (!is_held_by_caller() && !mutex::try_lock()) return false;
+    ++depth_;
+    return true;
+  }
+  void unlock() noexcept {
+    // Not the owner, or not locked: mutex::unlock() says so and ends the process.
+    if (!is_held_by_caller() || --depth_ == 0) mutex::unlock();
+  }
+
+ private:
+  std::size_t depth_ = 0;  // The owner's.
 };
 
 }  // namespace thrum

@@ -34,7 +34,9 @@ class wait_group {
   wait_group& operator=(const wait_group&) = delete;
 
   // Throws negative_wait_group, and leaves the count as it was, when it would fall below zero.
-  void add(std::int64_t count = 1);
+  void add(std::int64_t count = 1) {
+    if (!change(count)) throw negative_wait_group();
+  }
   void done() { add(-1); }
 
   void wait() { wait_until_ns(detail::never); }
@@ -50,6 +52,8 @@ class wait_group {
   }
 
  private:
+  friend class latch;
+  bool change(std::int64_t by) noexcept;  // False, and nothing is changed, when it would fall below zero.
   bool wait_until_ns(std::int64_t deadline_ns);
 
   std::atomic<std::int64_t> count_;  // Falls to zero only under queue_.lock, so a waiter may destroy the group.

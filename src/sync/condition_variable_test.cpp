@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <shared_mutex>
 #include <thread>
 #include <vector>
 
@@ -230,6 +231,87 @@ TEST_P(condition_variable_test, a_thread_can_wait_with_a_timeout) {
     EXPECT_TRUE(hold.owns_lock());
   });
   t.join();
+}
+
+class condition_variable_any_test : public on_workers {};
+INSTANTIATE_TEST_SUITE_P(workers, condition_variable_any_test, worker_counts, count_name);
+
+TEST_P(condition_variable_any_test, works_with_any_lock) {
+  run([] {
+    shared_mutex m;
+    condition_variable_any changed;
+    int value = 0;
+    scope all;
+    for (int i = 0; i < 4; ++i)
+      all.go([&] {
+        std::shared_lock hold(m);
+        changed.wait(hold, [&] { return value == 2; });
+        EXPECT_TRUE(hold.owns_lock());
+      });
+    for (int i = 0; i < 2; ++i) {
+      settle();
+      {
+        std::unique_lock hold(m);
+        ++value;
+      }
+      changed.notify_all();
+    }
+    all.join();
+  });
+}
+
+TEST_P(condition_variable_any_test, no_notification_between_unlock_and_wait_is_missed) {
+  run([] {
+    mutex m;
+    condition_variable_any changed;
+    for (int i = 0; i < 300; ++i) {
+      bool set = false;
+      fiber f = spawn([&] {
+        std::unique_lock hold(m);
+        changed.wait(hold, [&] { return set; });
+      });
+      {
+        std::lock_guard hold(m);
+        set = true;
+      }
+      changed.notify_one();
+      f.join();
+    }
+  });
+}
+
+TEST_P(condition_variable_any_test, timed_waits_end_and_relock) {
+  run([] {
+    recursive_mutex m;
+    condition_variable_any changed;
+    std::unique_lock hold(m);
+    EXPECT_EQ(changed.wait_for(hold, 1ms), std::cv_status::timeout);
+    EXPECT_FALSE(changed.wait_for(hold, 1ms, [] { return false; }));
+    EXPECT_TRUE(changed.wait_until(hold, std::chrono::steady_clock::now(), [] { return true; }));
+    EXPECT_TRUE(hold.owns_lock());
+  });
+}
+
+TEST_P(condition_variable_any_test, relocks_before_cancelled_is_thrown) {
+  run([] {
+    mutex m;
+    condition_variable_any changed;
+    fiber f = spawn([&] {
+      std::unique_lock hold(m);
+      try {
+        changed.wait(hold);
+      } catch (const cancelled&) {
+        EXPECT_TRUE(hold.owns_lock());
+        EXPECT_FALSE(m.try_lock());
+        throw;
+      }
+    });
+    settle();
+    f.request_stop();
+    f.join();
+    EXPECT_TRUE(m.try_lock());
+    m.unlock();
+  });
 }
 
 }  // namespace

@@ -53,10 +53,19 @@ bool mutex::try_lock() noexcept { return take(identity(sched::current_waiter()))
 
 void mutex::lock() {
   const auto self = identity(*sched::begin_call().who);  // Not a cancellation point, but a call that may suspend.
-  if (!take(self)) lock_slow(self);
+  if (!take(self)) lock_slow(self, sched::never);
 }
 
-void mutex::lock_slow(std::uintptr_t self) {
+bool mutex::lock_until_ns(std::int64_t deadline_ns) {
+  const auto self = identity(*sched::begin_call().who);
+  return take(self) || lock_slow(self, deadline_ns);
+}
+
+bool mutex::is_held_by_caller() const noexcept {
+  return (word_.load(std::memory_order_relaxed) & owner_mask) == identity(sched::current_waiter());
+}
+
+bool mutex::lock_slow(std::uintptr_t self, std::int64_t deadline_ns) {
   if ((word_.load(std::memory_order_relaxed) & owner_mask) == self) base::panic("a mutex is locked by its owner again");
   sched::wait_node node(sched::current_waiter());
   const auto since_ns = sched::now_ns();
@@ -66,7 +75,7 @@ void mutex::lock_slow(std::uintptr_t self) {
     node.code = compete;
     {
       std::lock_guard held(queue_.lock);
-      if (take_or_announce(self, was_woken, sched::now_ns() - since_ns > starving_after_ns)) return;
+      if (take_or_announce(self, was_woken, sched::now_ns() - since_ns > starving_after_ns)) return true;
       w.open();
       // Who has waited before keeps its place at the head.
       if (was_woken)
@@ -75,8 +84,15 @@ void mutex::lock_slow(std::uintptr_t self) {
         push_back(queue_.waiters, node);
     }
     static constexpr sched::wait_kind kind{"a mutex", &owner_of};
-    was_woken = w.park(sched::never, {&kind, &word_}) == compete;
+    const auto code = w.park(deadline_ns, {&kind, &word_});
+    if (code == sched::claim_code::timed_out) {
+      // What the word says of waiters may be stale now: then the next unlock finds nobody, and corrects it.
+      withdraw(queue_, node);
+      return false;
+    }
+    was_woken = code == compete;
   } while (was_woken);
+  return true;
 }
 
 // Under the queue's lock. True: taken. False: the word says that we wait.

@@ -204,5 +204,117 @@ TEST_P(mutex_test, may_be_destroyed_by_the_next_owner) {
   });
 }
 
+class timed_mutex_test : public on_workers {};
+INSTANTIATE_TEST_SUITE_P(workers, timed_mutex_test, worker_counts, count_name);
+
+TEST_P(timed_mutex_test, timed_locking_tells_whether_it_was_locked) {
+  run([] {
+    timed_mutex m;
+    EXPECT_TRUE(m.try_lock_for(0s));
+    fiber f = spawn([&] {
+      const auto until = std::chrono::steady_clock::now() + 3ms;
+      EXPECT_FALSE(m.try_lock_until(until));
+      EXPECT_GE(std::chrono::steady_clock::now(), until);
+      std::unique_lock hold(m, hang_guard);
+      EXPECT_TRUE(hold.owns_lock());
+    });
+    settle();
+    settle();
+    m.unlock();
+    f.join();
+    EXPECT_TRUE(m.try_lock());
+    m.unlock();
+  });
+}
+
+TEST_P(timed_mutex_test, those_who_gave_up_leave_nothing_behind) {
+  run([] {
+    timed_mutex m;
+    int total = 0, given_up = 0;
+    scope all;
+    for (int i = 0; i < 8; ++i)
+      all.go([&, i] {
+        for (int k = 0; k < 100; ++k) {
+          std::unique_lock hold(m, std::chrono::microseconds(20 * i));
+          if (!hold) {
+            m.lock();
+            ++given_up;
+            m.unlock();
+            continue;
+          }
+          const int seen = total;
+          if (k % 8 == 0) this_fiber::sleep_for(50us);
+          total = seen + 1;
+        }
+      });
+    all.join();
+    EXPECT_EQ(total + given_up, 800);
+    EXPECT_TRUE(m.try_lock());
+    m.unlock();
+  });
+}
+
+TEST_P(timed_mutex_test, is_not_a_cancellation_point) {
+  run([] {
+    timed_mutex m;
+    m.lock();
+    bool locked = false;
+    fiber f = spawn([&] {
+      locked = m.try_lock_for(hang_guard);
+      m.unlock();
+    });
+    settle();
+    f.request_stop();
+    settle();
+    m.unlock();
+    f.join();
+    EXPECT_TRUE(locked);
+  });
+}
+
+TEST(recursive_mutex, is_free_once_it_was_unlocked_as_often_as_it_was_locked) {
+  with_workers(2, [] {
+    recursive_mutex m;
+    const auto is_free = [&] {
+      bool was_free = false;
+      fiber f = spawn([&] {
+        was_free = m.try_lock();
+        if (was_free) m.unlock();
+      });
+      f.join();
+      return was_free;
+    };
+    m.lock();
+    EXPECT_TRUE(m.try_lock());
+    std::unique_lock third(m);
+    third.unlock();
+    EXPECT_FALSE(is_free());
+    m.unlock();
+    EXPECT_FALSE(is_free());
+    m.unlock();
+    EXPECT_TRUE(is_free());
+  });
+}
+
+TEST(recursive_mutex, excludes_the_others) {
+  with_workers(2, [] {
+    recursive_mutex m;
+    int n = 0;
+    scope all;
+    for (int i = 0; i < 8; ++i)
+      all.go([&] {
+        for (int k = 0; k < 100; ++k) {
+          std::scoped_lock once(m);
+          const int seen = n;
+          std::scoped_lock twice(m);
+          if (k % 16 == 0) this_fiber::yield();
+          n = seen + 1;
+        }
+      });
+    all.join();
+    EXPECT_EQ(n, 800);
+  });
+}
+
 }  // namespace
 }  // namespace thrum

@@ -14,22 +14,24 @@ wait_group::~wait_group() {
   if (!queue_.waiters.empty()) base::panic("a wait_group is destroyed while somebody waits");
 }
 
-void wait_group::add(std::int64_t count) {
+bool wait_group::change(std::int64_t count) noexcept {
   auto now = count_.load(std::memory_order_relaxed);
   while (now + count > 0)
     // Release pairs with the acquire in wait: what was done before done() is visible after wait().
-    if (count_.compare_exchange_weak(now, now + count, std::memory_order_acq_rel, std::memory_order_relaxed)) return;
+    if (count_.compare_exchange_weak(now, now + count, std::memory_order_acq_rel, std::memory_order_relaxed))
+      return true;
   sched::runnable_batch batch;
   {
     std::lock_guard held(queue_.lock);
     now = count_.fetch_add(count, std::memory_order_acq_rel) + count;
     if (now < 0) {
       count_.fetch_sub(count, std::memory_order_relaxed);
-      throw negative_wait_group();
+      return false;
     }
     if (now == 0) claim_all(queue_.waiters, batch);
   }
   make_runnable(batch);
+  return true;
 }
 
 bool wait_group::wait_until_ns(std::int64_t deadline_ns) {

@@ -30,7 +30,8 @@ EXCEPTIONS = {
 PUBLIC = {
     "cancelled": "sched",
     "runtime": "runtime", "fiber": "runtime",
-    "mutex": "sync", "condition_variable": "sync", "wait_group": "sync",
+    "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
+    "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync",
     "channel": "chan", "select": "chan",
     "scope": "scope", "future": "scope",
     "net": "net",

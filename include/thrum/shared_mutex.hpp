@@ -1,0 +1,50 @@
+// A lock that many readers or one writer can hold, for fibers and plain threads, as std::shared_mutex.
+//
+//   thrum::shared_mutex m;
+//   { std::shared_lock hold(m); read(); }
+//   { std::unique_lock hold(m); write(); }
+//
+// Those who wait are served first in, first out, and a reader queues behind a waiting writer: neither readers nor
+// writers starve. So a reader must not take the lock a second time. The fast paths are one compare-and-swap.
+//
+// Locking is not a cancellation point. Misuse ends the process with one clear sentence: unlocking what is not locked,
+// locking for writing twice, destroying it while locked.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include <thrum/detail/wait_queue.hpp>
+
+namespace thrum {
+
+namespace sched {
+class waiter;
+}
+
+class shared_mutex {
+ public:
+  constexpr shared_mutex() noexcept = default;
+  ~shared_mutex();
+  shared_mutex(const shared_mutex&) = delete;
+  shared_mutex& operator=(const shared_mutex&) = delete;
+
+  void lock();               // May suspend.
+  bool try_lock() noexcept;  // Never suspends.
+  void unlock() noexcept;    // Never suspends.
+
+  void lock_shared();               // May suspend.
+  bool try_lock_shared() noexcept;  // Never suspends.
+  void unlock_shared() noexcept;    // Never suspends.
+
+ private:
+  bool take_or_announce(bool writing) noexcept;
+  void wait(bool writing);
+  void hand_over() noexcept;
+
+  std::atomic<std::uint64_t> word_{0};  // See shared_mutex.cpp.
+  std::atomic<const sched::waiter*> writer_{nullptr};
+  detail::wait_queue queue_;
+};
+
+}  // namespace thrum

@@ -1,0 +1,61 @@
+// The barrier: a phase that ends when nobody remains to arrive, and a queue for those who wait for its end.
+#include <thrum/barrier.hpp>
+
+#include <mutex>
+
+#include "base/assert.hpp"
+#include "sched/wait.hpp"
+
+namespace thrum::detail {
+
+barrier_core::barrier_core(std::ptrdiff_t expected) : expected_(expected), remaining_(expected) {
+  if (expected < 0) throw barrier_overrun();
+}
+
+barrier_core::~barrier_core() {
+  // The last to arrive may still hold the lock: wait for it, so that a waiter may destroy the barrier at once.
+  std::lock_guard held(queue_.lock);
+  if (!queue_.waiters.empty()) base::panic("a barrier is destroyed while somebody waits");
+}
+
+std::uint64_t barrier_core::arrive(std::ptrdiff_t n, bool drop, void (*last)(void*) noexcept, void* completion) {
+  std::uint64_t phase;
+  {
+    std::lock_guard held(queue_.lock);
+    if (n < 0 || n > remaining_) throw barrier_overrun();
+    phase = phase_;
+    remaining_ -= n;
+    if (drop) --expected_;
+    if (remaining_ > 0 || n == 0) return phase;
+  }
+  // Until the phase ends nobody else can arrive.
+  last(completion);
+  sched::runnable_batch batch;
+  {
+    std::lock_guard held(queue_.lock);
+    ++phase_;
+    remaining_ = expected_;
+    claim_all(queue_.waiters, batch);
+  }
+  make_runnable(batch);
+  return phase;
+}
+
+bool barrier_core::wait_until_ns(std::uint64_t phase, std::int64_t deadline_ns) {
+  sched::waiting w(sched::cancellation::point);
+  sched::wait_node node(w);
+  {
+    std::lock_guard held(queue_.lock);
+    if (phase_ != phase) return true;
+    w.open();
+    push_back(queue_.waiters, node);
+  }
+  static constexpr sched::wait_kind kind{"a barrier"};
+  const auto code = w.park(deadline_ns, {&kind, this});
+  if (code == sched::claim_code::first_clause) return true;
+  withdraw(queue_, node);
+  w.throw_if_cancelled(code);
+  return false;
+}
+
+}  // namespace thrum::detail
