@@ -4,6 +4,7 @@
 #include <thrum/barrier.hpp>
 #include <thrum/cancelled.hpp>
 #include <thrum/channel.hpp>
+#include <thrum/concurrent.hpp>
 #include <thrum/condition_variable.hpp>
 #include <thrum/event.hpp>
 #include <thrum/fiber.hpp>

@@ -19,6 +19,11 @@ namespace detail {
 
 std::int64_t now_ns() noexcept { return sched::now_ns(); }
 
+unsigned processor_count() noexcept {
+  const auto* w = sched::this_worker();
+  return w ? w->home.processor_count() : 1;
+}
+
 unstarted create_fiber(sched::scheduler* home, std::size_t closure_size, std::size_t closure_align,
                        const fiber_options& options, std::source_location where) {
   if (!home) {

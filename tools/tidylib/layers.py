@@ -33,7 +33,7 @@ PUBLIC = {
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
     "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync",
     "channel": "chan", "select": "chan",
-    "scope": "scope", "future": "scope",
+    "scope": "scope", "future": "scope", "concurrent": "scope",
     "net": "net",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.
