@@ -1,4 +1,5 @@
 // Misuse from which nobody could recover sanely: one clear sentence, the fiber, its stack, and the end.
+#include <atomic>
 #include <csignal>
 #include <memory>
 #include <mutex>
@@ -17,6 +18,15 @@ using namespace test;
 // The sentence, then the fiber in which it happened, then its stack.
 std::string sentence(const std::string& text) {
   return "^thrum: fatal: " + text + "\nin " + fiber_pattern("culprit") + "\n" + stack_pattern;
+}
+
+// Until somebody else holds it.
+template <class Mutex>
+void await_owner(Mutex& m) {
+  while (m.try_lock()) {
+    m.unlock();
+    this_fiber::sleep_for(1ms);
+  }
 }
 
 // Runs the body in a fiber named "culprit" beside two innocent ones.
@@ -46,7 +56,7 @@ const scenario unlock_by_another("unlock_by_another", [] {
       m.lock();
       this_fiber::sleep_for(24h);
     });
-    settle();
+    await_owner(m);
     m.unlock();
   });
 });
@@ -96,43 +106,35 @@ TEST(misuse, waiting_for_a_condition_without_the_mutex) {
   EXPECT_ABORTS(wait_without_mutex, sentence("condition_variable: wait without holding the mutex"));
 }
 
-const scenario destroy_condition("destroy_condition", [] {
-  commit([] {
-    auto changed = std::make_unique<condition_variable>();
-    fiber f = spawn([&] {
-      mutex m;
-      std::unique_lock hold(m);
-      changed->wait(hold);
-    });
-    settle();
-    changed.reset();
-  });
-});
-TEST(misuse, destroying_a_condition_variable_while_somebody_waits) {
-  EXPECT_ABORTS(destroy_condition, sentence("a condition_variable is destroyed while somebody waits"));
-}
-
-const scenario destroy_wait_group("destroy_wait_group", [] {
-  commit([] {
-    auto wg = std::make_unique<wait_group>(1);
-    fiber f = spawn([&] { wg->wait(); });
-    settle();
-    wg.reset();
-  });
-});
-TEST(misuse, destroying_a_wait_group_while_somebody_waits) {
-  EXPECT_ABORTS(destroy_wait_group, sentence("a wait_group is destroyed while somebody waits"));
-}
-
 // One fiber waits for it while another destroys it.
 template <class T, auto Wait, auto... Args>
 void destroy_under_a_waiter() {
   commit([] {
     auto t = std::make_unique<T>(Args...);
-    fiber f = spawn([&] { Wait(*t); });
+    std::atomic<bool> waits{false};
+    fiber f = spawn([&waits, &object = *t] {
+      waits = true;
+      Wait(object);
+    });
+    eventually([&] { return waits.load(); });
     settle();
     t.reset();
   });
+}
+
+const scenario destroy_condition("destroy_condition", destroy_under_a_waiter<condition_variable, [](auto& changed) {
+                                   mutex m;
+                                   std::unique_lock hold(m);
+                                   changed.wait(hold);
+                                 }>);
+TEST(misuse, destroying_a_condition_variable_while_somebody_waits) {
+  EXPECT_ABORTS(destroy_condition, sentence("a condition_variable is destroyed while somebody waits"));
+}
+
+const scenario destroy_wait_group("destroy_wait_group",
+                                  destroy_under_a_waiter<wait_group, [](auto& wg) { wg.wait(); }, 1>);
+TEST(misuse, destroying_a_wait_group_while_somebody_waits) {
+  EXPECT_ABORTS(destroy_wait_group, sentence("a wait_group is destroyed while somebody waits"));
 }
 
 const scenario destroy_semaphore("destroy_semaphore",
@@ -190,7 +192,7 @@ const scenario write_unlock_by_another("write_unlock_by_another", [] {
       m.lock();
       this_fiber::sleep_for(24h);
     });
-    settle();
+    await_owner(m);
     m.unlock();
   });
 });

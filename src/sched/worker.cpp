@@ -28,8 +28,9 @@ constexpr std::int64_t overrun_ns = 5'000'000;  // One that then does not suspen
 
 // The stack tops are staggered by up to a kibibyte, so that a million fibers do not fight for the same cache sets.
 std::size_t stagger(const fiber_control& f) noexcept {
-  static_assert(sizeof(fiber_control) / 128 % 2 == 1 && sizeof(fiber_control) % 128 == 0, "all sixteen are used");
-  return reinterpret_cast<std::uintptr_t>(&f) / 128 % 16 * 64;
+  // An odd multiple of 128 bytes goes through all sixteen without a division by its size.
+  constexpr std::size_t unit = sizeof(fiber_control) % 256 == 128 ? 128 : sizeof(fiber_control);
+  return reinterpret_cast<std::uintptr_t>(&f) / unit % 16 * 64;
 }
 
 }  // namespace
