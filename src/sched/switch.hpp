@@ -87,7 +87,7 @@ THRUM_SWITCHES inline worker& worker::yield(worker& w) noexcept {
 [[gnu::always_inline]] inline void worker::finish_switch() noexcept {
   if (after_ == after_switch::park) return publish(*leaving_);
   if (after_ == after_switch::yield) return home.requeue(*p, *leaving_);
-  after_slow(*leaving_, after_);
+  after_slow();
 }
 
 [[gnu::always_inline]] inline void worker::publish(fiber_control& f) noexcept {

@@ -92,11 +92,11 @@ void worker::check_canary(const fiber_control& f) noexcept {
   if (!f.stack.canary_intact()) report_overflow(f);
 }
 
-[[gnu::noinline]] void worker::after_slow(fiber_control& f, after_switch what) noexcept {
-  if (what == after_switch::nothing) return;
-  if (what == after_switch::yield_global) return home.inject(f);
-  THRUM_ASSERT(what == after_switch::retire);
-  home.retire(*this, f, std::exchange(joiner_, nullptr));
+[[gnu::noinline]] void worker::after_slow() noexcept {
+  if (after_ == after_switch::nothing) return;  // From the worker's loop: no fiber was left.
+  if (after_ == after_switch::yield_global) return home.inject(*leaving_);
+  THRUM_ASSERT(after_ == after_switch::retire);
+  home.retire(*this, *leaving_, std::exchange(joiner_, nullptr));
 }
 
 THRUM_NO_TSAN void worker::fiber_main(void* argument) {

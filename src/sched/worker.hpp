@@ -144,7 +144,7 @@ class alignas(64) worker {
   void prepare(fiber_control& f) noexcept;
   void bind_stack(fiber_control& f) noexcept;
   static void check_canary(const fiber_control& f) noexcept;
-  void after_slow(fiber_control& f, after_switch what) noexcept;
+  void after_slow() noexcept;
   void finish_switch() noexcept;
   void publish(fiber_control& f) noexcept;
   void cancel_parked(fiber_control& f, std::uint64_t episode) noexcept;
