@@ -491,8 +491,8 @@ class choosing_policy final : public sched::pick_policy {
  public:
   explicit choosing_policy(std::function<std::size_t(std::size_t)> choose) : choose_(std::move(choose)) {}
 
-  sched::fiber_control* pick(sched::processor& p) noexcept override {
-    std::vector<sched::fiber_control*> all;
+  sched::activity* pick(sched::processor& p) noexcept override {
+    std::vector<sched::activity*> all;
     while (auto* f = p.pick_in_order()) all.push_back(f);
     if (all.empty()) return nullptr;
     const std::size_t i = choose_(all.size());

@@ -60,6 +60,9 @@ sched::fiber_control* launch(sched::scheduler* home, const fiber_options& option
                              bool detached) {
   using closure = std::decay_t<F>;
   static_assert(std::is_invocable_v<closure&>, "a fiber's function takes no arguments");
+  static_assert(!requires { typename std::invoke_result_t<closure&>::promise_type; },
+                "a fiber would not run the coroutine that its function makes: include <thrum/task.hpp> for thrum::task, "
+                "which go and spawn start as a task, without fiber_options");
   const auto u = create_fiber(home, sizeof(closure), alignof(closure), options, where);
   if constexpr (std::is_nothrow_constructible_v<closure, F&&>) {
     new (u.storage) closure(std::forward<F>(f));

@@ -104,6 +104,8 @@ void yield() {
     base::refuse_after_fork();
     return os::yield_thread();
   }
+  if (!w->current()) [[unlikely]]
+    (void)sched::thread_that_may_wait();  // A task: aborts.
   if (w->current()->cancel_pending.load(std::memory_order_acquire)) throw cancelled{};
   w->enter();
   sched::worker::yield(*w).leave();
@@ -118,8 +120,8 @@ void detail_sleep::until_ns(std::int64_t deadline_ns) {
 }
 
 std::uint64_t get_id() noexcept {
-  auto* f = sched::current_fiber();
-  return f ? f->id.load(std::memory_order_relaxed) : 0;
+  const auto* a = sched::current_activity();
+  return a ? a->id.load(std::memory_order_relaxed) : 0;
 }
 
 void set_name(std::string_view name) noexcept {
@@ -127,8 +129,8 @@ void set_name(std::string_view name) noexcept {
 }
 
 bool stop_requested() noexcept {
-  auto* f = sched::current_fiber();
-  return f && f->cancel_pending.load(std::memory_order_acquire);
+  const auto* a = sched::current_activity();
+  return a && a->cancel_pending.load(std::memory_order_acquire);
 }
 
 bool in_fiber() noexcept { return sched::current_fiber() != nullptr; }

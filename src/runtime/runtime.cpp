@@ -87,7 +87,7 @@ runtime::~runtime() {
 
 sched::scheduler* runtime::core() const noexcept { return &parts_->scheduler; }
 unsigned runtime::workers() const noexcept { return parts_->scheduler.processor_count(); }
-void runtime::dump() noexcept { sched::dump_fibers(parts_->scheduler); }
+void runtime::dump() noexcept { sched::dump_all(parts_->scheduler); }
 
 runtime::statistics runtime::stats() const noexcept {
   auto& s = parts_->scheduler;

@@ -11,7 +11,7 @@ namespace {
 using detail::cancel_node;
 
 // The fiber's innermost scope may have been cancelled: update the mirror and wake it where it waits.
-void poke(fiber_control& f, runnable_batch& out) noexcept {
+void poke(activity& f, runnable_batch& out) noexcept {
   std::lock_guard held(f.cancel_lock);
   if (!f.active || !(f.active->flags.load(std::memory_order_relaxed) & cancel_node::cancelled)) return;
   // seq_cst, before reading the word: pairs with worker::publish(), which parks first and then reads the mirror. With
@@ -56,7 +56,7 @@ void detach(cancel_node& child) noexcept {
   child.parent = nullptr;
 }
 
-void set_active(fiber_control& f, cancel_node& innermost) noexcept {
+void set_active(activity& f, cancel_node& innermost) noexcept {
   std::lock_guard held(f.cancel_lock);
   f.active = &innermost;
   const bool pending = innermost.flags.load(std::memory_order_relaxed) & cancel_node::cancelled;

@@ -12,7 +12,7 @@
 
 #include <thrum/detail/cancel_node.hpp>
 
-#include "sched/fiber_control.hpp"
+#include "sched/activity.hpp"
 #include "sched/seams.hpp"
 
 namespace thrum::sched {
@@ -22,7 +22,7 @@ void attach(detail::cancel_node& parent, detail::cancel_node& child) noexcept;
 void detach(detail::cancel_node& child) noexcept;
 
 // The calling fiber enters or leaves a scope.
-void set_active(fiber_control& f, detail::cancel_node& innermost) noexcept;
+void set_active(activity& f, detail::cancel_node& innermost) noexcept;
 
 // Marks the node and what is below with `flags`; collects the fibers to be resumed.
 void cancel(detail::cancel_node& node, std::uint32_t flags, runnable_batch& out) noexcept;

@@ -18,7 +18,7 @@
 namespace thrum::sched {
 namespace {
 
-constexpr std::size_t stacks_shown_max = 1000;
+constexpr std::size_t shown_max = 1000;
 constexpr int deadlock_status = 2;
 
 #if defined(THRUM_TSAN)
@@ -27,9 +27,12 @@ constexpr int sanitizer_threads = 1;
 constexpr int sanitizer_threads = 0;
 #endif
 
-void describe_name(const fiber_control& f) noexcept {
-  if (const auto name = f.name.get(); name[0]) os::report(" \"%s\"", name.data());
+void describe_name(const activity& a) noexcept {
+  if (!a.is_fiber()) return;
+  if (const auto name = static_cast<const fiber_control&>(a).name.get(); name[0]) os::report(" \"%s\"", name.data());
 }
+
+const char* kind_of(const activity& a) noexcept { return a.is_fiber() ? "fiber" : "task"; }
 
 void describe_holder(const wait_reason& reason) noexcept {
   const waiter* holder = reason.kind->holder ? reason.kind->holder(reason.object) : nullptr;
@@ -38,52 +41,48 @@ void describe_holder(const wait_reason& reason) noexcept {
     os::report(", held by thread %d", static_cast<const thread_waiter*>(holder)->tid());
     return;
   }
-  const auto& f = *static_cast<const fiber_control*>(holder);
-  os::report(", held by fiber %llu", static_cast<unsigned long long>(f.id));
-  describe_name(f);
+  const auto& a = *static_cast<const activity*>(holder);
+  os::report(", held by %s %llu", kind_of(a), static_cast<unsigned long long>(a.id));
+  describe_name(a);
 }
 
-// The fiber is parked and under inspection.
-void dump_parked(const fiber_control& f, bool with_stack) noexcept {
-  describe(f);
-  os::report(" waits for %s", f.reason.kind->what);
-  if (f.reason.object) os::report(" %p", f.reason.object);
-  describe_holder(f.reason);
+// It is parked and under inspection.
+void dump_parked(const activity& a) noexcept {
+  describe(a);
+  os::report(" waits for %s", a.reason.kind->what);
+  if (a.reason.object) os::report(" %p", a.reason.object);
+  describe_holder(a.reason);
   os::report("\n");
-  if (!with_stack) return;
+  if (!a.is_fiber()) return;  // A task has no stack.
   context::trace t;
-  context::capture(t, f.ctx);
+  context::capture(t, static_cast<const fiber_control&>(a).ctx);
   context::print(t);
 }
 
-void dump_fiber(fiber_control& f, bool with_stack) noexcept {
-  const auto phase = f.phase.load(std::memory_order_acquire);
-  if (phase == fiber_phase::free || phase == fiber_phase::done) return;
-  if (phase == fiber_phase::fresh) {
-    describe(f);
+void dump(activity& a) noexcept {
+  if (a.phase.load(std::memory_order_acquire) == activity_phase::fresh) {
+    describe(a);
     os::report(" has not started\n");
-  } else if (f.begin_inspection()) {
-    dump_parked(f, with_stack);
-    if (f.end_inspection() == claim_result::resume) f.home->inject(f);
+  } else if (a.begin_inspection()) {
+    dump_parked(a);
+    if (a.end_inspection() == claim_result::resume) a.home->inject(a);
   } else {
-    describe(f);
+    describe(a);
     os::report(" is running or runnable\n");
   }
 }
 
-// Whether some fiber may still be woken from outside, or is not parked at all.
-bool some_fiber_may_run(scheduler& s) noexcept {
+// Whether something may still be woken from outside, or is not parked at all.
+bool something_may_run(scheduler& s) noexcept {
   bool may_run = false;
-  s.fibers().for_each([&](fiber_control& f) {
-    const auto phase = f.phase.load(std::memory_order_acquire);
-    if (phase == fiber_phase::fresh) may_run = true;
-    if (phase != fiber_phase::started || may_run) return;
-    if (!f.begin_inspection()) {
+  s.for_each_alive([&](activity& a) {
+    if (may_run) return;
+    if (a.phase.load(std::memory_order_acquire) == activity_phase::fresh || !a.begin_inspection()) {
       may_run = true;
       return;
     }
-    if (f.reason.kind->external) may_run = true;
-    if (f.end_inspection() == claim_result::resume) f.home->inject(f);
+    if (a.reason.kind->external) may_run = true;
+    if (a.end_inspection() == claim_result::resume) a.home->inject(a);
   });
   return may_run;
 }
@@ -104,10 +103,10 @@ bool only_parked_threads(scheduler& s) noexcept {
 
 }  // namespace
 
-void describe(const fiber_control& f) noexcept {
-  const auto where = f.where.load(std::memory_order_relaxed);
-  os::report("fiber %llu", static_cast<unsigned long long>(f.id));
-  describe_name(f);
+void describe(const activity& a) noexcept {
+  const auto where = a.where.load(std::memory_order_relaxed);
+  os::report("%s %llu", kind_of(a), static_cast<unsigned long long>(a.id));
+  describe_name(a);
   os::report(" (spawned at %s:%u in %s)", where.file_name(), static_cast<unsigned>(where.line()),
              where.function_name());
 }
@@ -119,10 +118,10 @@ void report_overflow(const fiber_control& f) noexcept {
   std::abort();
 }
 
-void report_uncaught(const fiber_control& f) noexcept {
+void report_uncaught(const activity& a) noexcept {
   const auto failure = std::current_exception();
   os::report("thrum: fatal: %s in ", failure ? "uncaught exception" : "std::terminate");
-  describe(f);
+  describe(a);
   try {
     if (failure) std::rethrow_exception(failure);
     os::report("\n");
@@ -136,33 +135,29 @@ void report_uncaught(const fiber_control& f) noexcept {
   context::print(t);
 }
 
-void dump_fibers(scheduler& s) noexcept {
+void dump_all(scheduler& s) noexcept {
   std::size_t shown = 0;
-  s.fibers().for_each([&](fiber_control& f) {
-    const auto phase = f.phase.load(std::memory_order_relaxed);
-    if (phase == fiber_phase::free || phase == fiber_phase::done) return;
-    if (++shown <= stacks_shown_max) dump_fiber(f, true);
+  s.for_each_alive([&](activity& a) {
+    if (++shown <= shown_max) dump(a);
   });
-  if (shown > stacks_shown_max) os::report("... and %zu more fibers\n", shown - stacks_shown_max);
+  if (shown > shown_max) os::report("... and %zu more\n", shown - shown_max);
 }
 
 bool check_deadlock(scheduler& s) noexcept {
   if (!nothing_pending(s) || other_schedulers_exist(s)) return false;
   if (!only_parked_threads(s)) return true;
-  if (some_fiber_may_run(s)) return false;
+  if (something_may_run(s)) return false;
   // Once more: a thread may have done its last wake-up while we looked.
   if (!nothing_pending(s) || !only_parked_threads(s)) return true;
   os::report("thrum: fatal: deadlock: all fibers wait and nothing is left that could wake them\n");
-  dump_fibers(s);
+  dump_all(s);
   ::_exit(deadlock_status);
 }
 
 std::size_t report_survivors(scheduler& s, std::size_t most) noexcept {
   std::size_t count = 0;
-  s.fibers().for_each([&](fiber_control& f) {
-    const auto phase = f.phase.load(std::memory_order_acquire);
-    if (phase == fiber_phase::free || phase == fiber_phase::done) return;
-    if (++count <= most) dump_fiber(f, true);
+  s.for_each_alive([&](activity& a) {
+    if (++count <= most) dump(a);
   });
   return count;
 }

@@ -20,14 +20,14 @@ void prepare_signal_stack() noexcept;
 void release_signal_stack() noexcept;
 
 // "fiber 7 "name" (spawned at file:line in function)".
-void describe(const fiber_control& f) noexcept;
+void describe(const activity& a) noexcept;
 
 [[noreturn]] void report_overflow(const fiber_control& f) noexcept;
 // std::terminate was called in the fiber: says why, and prints the calling stack.
-void report_uncaught(const fiber_control& f) noexcept;
+void report_uncaught(const activity& a) noexcept;
 
-// Lists every fiber: where it was spawned, what it waits for, who holds it, its stack. Called by the monitor.
-void dump_fibers(scheduler& s) noexcept;
+// Lists every fiber and task: where it was spawned, what it waits for, who holds it, its stack. Called by the monitor.
+void dump_all(scheduler& s) noexcept;
 
 // When nothing can ever run again: reports and exits with status 2. Called by the monitor when all processors sleep.
 // True when only a thread that is not the runtime's could still wake somebody: it may come to wait or end unnoticed, so

@@ -52,67 +52,101 @@ THRUM_MAY_CATCH_NULL void run_for_joiner(fiber_control& f) {
 }
 
 // The handle's owner, who has seen that the fiber is ending or was told so: until the block is its own.
-void await_end(const fiber_control& f) noexcept {
-  for (int i = 0; f.joiner.load(std::memory_order_acquire) != fiber_control::ended(); ++i)
-    i < 100 ? base::cpu_relax() : os::yield_thread();  // The fiber is between announce_end() and publish_end().
+void await_end(const activity& a) noexcept {
+  for (int i = 0; a.joiner.load(std::memory_order_acquire) != activity::ended(); ++i)
+    i < 100 ? base::cpu_relax() : os::yield_thread();  // It is between announce_end() and publish_end().
 }
 
-const waiter* as_waiter(const void* fiber) noexcept {
-  return static_cast<const waiter*>(static_cast<const fiber_control*>(fiber));
-}
+const waiter* as_waiter(const void* who) noexcept { return static_cast<const waiter*>(who); }
 
 }  // namespace
 
 void run_closure(fiber_control& f) {
-  if (f.joiner.load(std::memory_order_relaxed) == fiber_control::nobody_will_join())
+  if (f.joiner.load(std::memory_order_relaxed) == activity::nobody_will_join())
     run_alone(f);
   else
     run_for_joiner(f);
 }
 
 waiter* announce_end(fiber_control& f) noexcept {
-  waiter* who = f.joiner.exchange(fiber_control::ending(), std::memory_order_acq_rel);
+  waiter* who = announce_end(static_cast<activity&>(f));
   // Its handle was detached while it ran.
-  if (f.failure && who == fiber_control::nobody_will_join()) die_of(f.failure);
+  if (f.failure && who == activity::nobody_will_join()) die_of(f.failure);
   return who;
 }
 
-bool publish_end(fiber_control& f, waiter* joiner) noexcept {
-  if (joiner == fiber_control::nobody_will_join()) return false;
-  const bool resume = joiner->claim_episode(f.joiner_episode, claim_code::first_clause) == claim_result::resume;
-  f.joiner.store(fiber_control::ended(), std::memory_order_release);  // Publishes the failure and all of the block.
-  if (resume) ready_waiter(*joiner);
+waiter* announce_end(task_control& t) noexcept {
+  waiter* who = announce_end(static_cast<activity&>(t));
+  if (t.failure && who == activity::nobody_will_join()) die_of(*t.failure);
+  return who;
+}
+
+waiter* announce_end(activity& a) noexcept { return a.joiner.exchange(activity::ending(), std::memory_order_acq_rel); }
+
+bool publish_end(activity& a, waiter* joiner) noexcept {
+  if (joiner == activity::nobody_will_join() || joiner == activity::dropped()) return false;
+  const auto claimed = joiner->claim_episode(waiter::numbered(a.joiner_episode), claim_code::first_clause);
+  a.joiner.store(activity::ended(), std::memory_order_release);  // Publishes the result and all of the block.
+  if (claimed == claim_result::resume) ready_waiter(*joiner);
   return true;
 }
 
-bool join(fiber_control& f, std::int64_t deadline_ns, bool shielded) {
+// ---------------------------------------------------------------------------------------------------------------
+// Joining.
+
+bool begin_join(activity& a, waiter& self, std::uint64_t episode) noexcept {
+  a.joiner_episode = waiter::number_of(episode);
+  waiter* before = nullptr;
+  // Publishes the episode to whoever ends it, unless that has begun.
+  return a.joiner.compare_exchange_strong(before, &self, std::memory_order_acq_rel);
+}
+
+bool end_join(activity& a, waiter& self, claim_code code) noexcept {
+  waiter* before = &self;
+  // When it has ended meanwhile its end is delivered: a completion beats a cancellation.
+  if (code != claim_code::first_clause &&
+      a.joiner.compare_exchange_strong(before, nullptr, std::memory_order_acq_rel))
+    return false;
+  await_end(a);
+  return true;
+}
+
+bool has_ended(const activity& a) noexcept {
+  return a.joiner.load(std::memory_order_acquire) == activity::ended();
+}
+
+wait_reason join_reason(const activity& a) noexcept {
+  static constexpr wait_kind fibers{"the end of a fiber", &as_waiter};
+  static constexpr wait_kind tasks{"the end of a task", &as_waiter};
+  return {a.is_fiber() ? &fibers : &tasks, static_cast<const waiter*>(&a)};
+}
+
+bool join(activity& a, std::int64_t deadline_ns, bool shielded) {
   waiting w(shielded ? cancellation::none : cancellation::point);
-  if (&w.self() == &f) base::panic("a fiber joins itself");
-  if (f.joiner.load(std::memory_order_acquire) == fiber_control::ended()) return true;
-  f.joiner_episode = w.open();
-  waiter* before = nullptr;
-  // Publishes the episode to whoever ends the fiber, unless that has begun.
-  if (f.joiner.compare_exchange_strong(before, &w.self(), std::memory_order_acq_rel)) {
-    static constexpr wait_kind kind{"the end of a fiber", &as_waiter};
-    const auto code = w.park(deadline_ns, {&kind, &f});
-    before = &w.self();
-    // When the fiber has ended meanwhile its end is delivered: a completion beats a cancellation.
-    if (code != claim_code::first_clause &&
-        f.joiner.compare_exchange_strong(before, nullptr, std::memory_order_acq_rel)) {
-      w.throw_if_cancelled(code);
-      return false;
-    }
-  }
-  await_end(f);
-  return true;
-}
-
-bool detach(fiber_control& f) noexcept {
-  waiter* before = nullptr;
-  if (f.joiner.compare_exchange_strong(before, fiber_control::nobody_will_join(), std::memory_order_acq_rel))
+  if (&w.self() == &a) base::panic("a fiber joins itself");
+  if (has_ended(a)) return true;
+  if (!begin_join(a, w.self(), w.open())) {
+    await_end(a);
     return true;
-  await_end(f);
+  }
+  const auto code = w.park(deadline_ns, join_reason(a));
+  if (end_join(a, w.self(), code)) return true;
+  w.throw_if_cancelled(code);
   return false;
 }
+
+namespace {
+
+bool leave_alone(activity& a, waiter* mark) noexcept {
+  waiter* before = nullptr;
+  if (a.joiner.compare_exchange_strong(before, mark, std::memory_order_acq_rel)) return true;
+  await_end(a);
+  return false;
+}
+
+}  // namespace
+
+bool detach(activity& a) noexcept { return leave_alone(a, activity::nobody_will_join()); }
+bool drop(activity& a) noexcept { return leave_alone(a, activity::dropped()); }
 
 }  // namespace thrum::sched

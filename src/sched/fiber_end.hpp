@@ -2,6 +2,7 @@
 #pragma once
 
 #include "sched/fiber_control.hpp"
+#include "sched/task_control.hpp"
 
 namespace thrum::sched {
 
@@ -12,17 +13,28 @@ void run_closure(fiber_control& f);
 
 // The end. The fiber, still on its stack and inside the runtime, announces it, and gets who waits in join(), nullptr,
 // or nobody_will_join(). From then on the joiner stays: it goes on only when the end is published. A joiner that can be
-// switched to directly is claimed instead (lifecycle.hpp).
+// switched to directly is claimed instead (lifecycle.hpp). A task's end is announced by its worker.
 waiter* announce_end(fiber_control& f) noexcept;
+waiter* announce_end(task_control& t) noexcept;
+waiter* announce_end(activity& a) noexcept;
 // Then whoever runs next on the thread publishes it, from which on the block belongs to the handle, and resumes the
 // joiner. False: nobody will join, and the block is to be freed.
-bool publish_end(fiber_control& f, waiter* joiner) noexcept;
+bool publish_end(activity& a, waiter* joiner) noexcept;
 
-// Waits until f has completed. False when the deadline passed first; throws cancelled unless shielded.
-bool join(fiber_control& f, std::int64_t deadline_ns, bool shielded);
+// Waits until it has completed. False when the deadline passed first; throws cancelled unless shielded.
+bool join(activity& a, std::int64_t deadline_ns, bool shielded);
+
+// The same in steps, for tasks. begin_join(): false when it is about to end, and end_join() can be called at once with
+// first_clause. end_join(): false when it has not ended, but the deadline or cancellation has claimed the caller.
+bool has_ended(const activity& a) noexcept;
+bool begin_join(activity& a, waiter& self, std::uint64_t episode) noexcept;
+bool end_join(activity& a, waiter& self, claim_code code) noexcept;
+wait_reason join_reason(const activity& a) noexcept;
 
 // Nobody will join it: from now on an exception of it ends the process. False: it has already ended, and the block
 // still belongs to the handle.
-bool detach(fiber_control& f) noexcept;
+bool detach(activity& a) noexcept;
+// The same, but an exception of it is forgotten.
+bool drop(activity& a) noexcept;
 
 }  // namespace thrum::sched

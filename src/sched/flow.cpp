@@ -22,7 +22,7 @@ constexpr std::int64_t poll_interval_busy_ns = 1'000'000;
 
 }  // namespace
 
-void runnable_batch::push(fiber_control* f) noexcept {
+void runnable_batch::push(activity* f) noexcept {
   f->next = nullptr;
   if (last)
     last->next = f;
@@ -50,8 +50,8 @@ void runnable_batch::append(const runnable_batch& more) noexcept {
 void scheduler::ready(runnable_batch& batch) noexcept {
   processor* p = local_processor(this_worker());
   if (p && global_size() == 0) {
-    while (fiber_control* f = batch.first) {
-      fiber_control* following = f->next;  // Once pushed, it may be stolen and be linked elsewhere.
+    while (activity* f = batch.first) {
+      activity* following = f->next;  // Once pushed, it may be stolen and be linked elsewhere.
       if (!p->queue.push(f)) break;
       batch.first = following;
       --batch.count;
@@ -62,7 +62,7 @@ void scheduler::ready(runnable_batch& batch) noexcept {
   batch = {};
 }
 
-[[gnu::noinline]] void scheduler::inject(fiber_control& f) noexcept {
+[[gnu::noinline]] void scheduler::inject(activity& f) noexcept {
   runnable_batch one;
   one.push(&f);
   inject(one);
@@ -105,10 +105,10 @@ void scheduler::wake_idle() noexcept {
 // ---------------------------------------------------------------------------------------------------------------
 // Finding.
 
-fiber_control* scheduler::find_work(worker& w) noexcept {
+activity* scheduler::find_work(worker& w) noexcept {
   processor& p = *w.p;
   bool searching = false;
-  fiber_control* f = nullptr;
+  activity* f = nullptr;
   while (!stopping()) {
     THRUM_ASSERT(w.owns_its_processor());
     runnable_batch due;
@@ -135,7 +135,7 @@ fiber_control* scheduler::find_work(worker& w) noexcept {
   return f;
 }
 
-fiber_control* scheduler::next_local(processor& p, bool global_first) noexcept {
+activity* scheduler::next_local(processor& p, bool global_first) noexcept {
   if (global_first)
     if (auto* f = take_global(p)) return f;
   if (auto* f = p.policy ? p.policy->pick(p) : p.pick_in_order()) return f;
@@ -156,10 +156,10 @@ void scheduler::look_at_poller(processor& p, std::int64_t time, runnable_batch& 
   p.polling.unlock();
 }
 
-fiber_control* scheduler::take_global(processor& p) noexcept {
+activity* scheduler::take_global(processor& p) noexcept {
   if (global_count_.load(std::memory_order_acquire) == 0) return nullptr;
-  fiber_control* first;
-  fiber_control* rest;
+  activity* first;
+  activity* rest;
   std::size_t n;
   {
     std::lock_guard held(global_lock_);
@@ -167,7 +167,7 @@ fiber_control* scheduler::take_global(processor& p) noexcept {
     n = std::min<std::size_t>(global_.count / processors_.size() + 1, global_batch);
     n = std::min<std::size_t>({n, global_.count, p.queue.room() + 1});
     first = global_.first;
-    fiber_control* last = first;
+    activity* last = first;
     for (std::size_t i = 1; i < n; ++i) last = last->next;
     global_.first = last->next;
     if (!global_.first) global_.last = nullptr;
@@ -176,14 +176,14 @@ fiber_control* scheduler::take_global(processor& p) noexcept {
     rest = n > 1 ? first->next : nullptr;
   }
   for (std::size_t i = 1; i < n; ++i) {
-    fiber_control* following = i + 1 < n ? rest->next : nullptr;
+    activity* following = i + 1 < n ? rest->next : nullptr;
     push_tail(p, *rest);
     rest = following;
   }
   return first;
 }
 
-fiber_control* scheduler::steal(processor& p) noexcept {
+activity* scheduler::steal(processor& p) noexcept {
   const auto n = processor_count();
   if (n == 1) return nullptr;
   const auto start = static_cast<unsigned>(p.random->next() % n);

@@ -17,7 +17,7 @@ inline fiber_control* scheduler::take_block(processor* p) {
   if (!p || !p->free_fibers) [[unlikely]]
     return take_block_from_pool(p);
   fiber_control* f = p->free_fibers;
-  p->free_fibers = f->next;
+  p->free_fibers = static_cast<fiber_control*>(f->next);
   --p->free_fiber_count;
   return f;
 }
@@ -26,7 +26,7 @@ inline fiber_control* scheduler::take_block(processor* p) {
   if (f.closure != f.storage || f.failure || f.stack) [[unlikely]]
     strip_block(p, f);
   f.joiner.store(nullptr, std::memory_order_relaxed);
-  f.phase.store(fiber_phase::free, std::memory_order_release);
+  f.phase.store(activity_phase::free, std::memory_order_release);
   if (!p) [[unlikely]]
     return fibers_.give_back(&f, &f, 1);
   f.next = p->free_fibers;
@@ -73,7 +73,6 @@ inline fiber_control& scheduler::create(const spawn_request& request) {
   if (!f) [[unlikely]]
     throw_no_block();
   f->size_class = default_class_;
-  f->hogged.store(false, std::memory_order_relaxed);
   if (request.closure_size > sizeof f->storage || request.closure_align > fiber_control::storage_align ||
       request.stack_size != 0) [[unlikely]]
     fit_out(p, *f, request);
@@ -81,26 +80,31 @@ inline fiber_control& scheduler::create(const spawn_request& request) {
     f->name.clear();
   else
     f->name.set(request.name);
-  f->home = this;
-  f->where.store(request.where, std::memory_order_relaxed);
-  f->own_scope.flags.store(0, std::memory_order_relaxed);
-  f->cancel_pending.store(false, std::memory_order_relaxed);
-  f->id.store(count_created(p), std::memory_order_relaxed);
-  f->phase.store(fiber_phase::fresh, std::memory_order_release);
-  fence_of_many();  // Pairs with cancel_all(): it meets the fiber, or the fiber sees that it is cancelled.
-  if (cancelling()) [[unlikely]] {
-    f->own_scope.flags.fetch_or(detail::cancel_node::cancelled, std::memory_order_relaxed);
-    f->cancel_pending.store(true, std::memory_order_relaxed);
-  }
+  identify(p, *f, request.where);
   return *f;
 }
 
-inline void scheduler::start(fiber_control& f) noexcept {
+[[gnu::always_inline]] inline void scheduler::identify(processor* p, activity& a, std::source_location where) noexcept {
+  a.hogged.store(false, std::memory_order_relaxed);
+  a.home = this;
+  a.where.store(where, std::memory_order_relaxed);
+  a.own_scope.flags.store(0, std::memory_order_relaxed);
+  a.cancel_pending.store(false, std::memory_order_relaxed);
+  a.id.store(count_created(p), std::memory_order_relaxed);
+  a.phase.store(activity_phase::fresh, std::memory_order_release);
+  fence_of_many();  // Pairs with cancel_all(): it meets the activity, or the activity sees that it is cancelled.
+  if (cancelling()) [[unlikely]] {
+    a.own_scope.flags.fetch_or(detail::cancel_node::cancelled, std::memory_order_relaxed);
+    a.cancel_pending.store(true, std::memory_order_relaxed);
+  }
+}
+
+inline void scheduler::start(activity& a) noexcept {
   runtime_section inside;
   if (processor* p = local_processor(inside.w)) [[likely]]
-    push_fresh(*p, f);
+    push_fresh(*p, a);
   else
-    inject(f);
+    inject(a);
 }
 
 inline void scheduler::release(fiber_control& f) noexcept {
@@ -112,20 +116,79 @@ inline void scheduler::release(fiber_control& f) noexcept {
 // claim on it waits for the end to be published; so the end need not be announced.
 [[gnu::always_inline]] inline fiber_control* claim_parked_joiner(fiber_control& f) noexcept {
   waiter* joiner = f.joiner.load(std::memory_order_acquire);
-  if (!fiber_control::is_waiter(joiner) || joiner->kind() != waiter_kind::fiber) return nullptr;
+  if (!activity::is_waiter(joiner) || joiner->kind() != waiter_kind::fiber) return nullptr;
   auto& fiber = *static_cast<fiber_control*>(joiner);
-  if (fiber.home != f.home || !joiner->claim_parked(f.joiner_episode, claim_code::first_clause)) return nullptr;
+  const auto episode = waiter::numbered(f.joiner_episode);
+  if (fiber.home != f.home || !joiner->claim_parked(episode, claim_code::first_clause)) return nullptr;
   return &fiber;
 }
 
 // The worker that has left the fiber for good: inside the runtime, on another stack.
 inline void scheduler::retire(worker& w, fiber_control& f, waiter* joiner) noexcept {
   give_stack_back(w.p, std::exchange(f.stack, {}), f.size_class);
-  f.phase.store(fiber_phase::done, std::memory_order_release);
+  f.phase.store(activity_phase::done, std::memory_order_release);
   if (!joiner)
     f.joiner.store(fiber_control::ended(), std::memory_order_release);  // Publishes the failure and all of the block.
   else if (!publish_end(f, joiner))
     free_block(w.p, f);
+  count_ended(w.p);  // Last: from here on the scheduler may be found quiescent.
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Tasks.
+
+inline task_control& scheduler::create_task(void* coroutine, std::source_location where) {
+  runtime_section inside;
+  processor* p = local_processor(inside.w);
+  if (!p) [[unlikely]]
+    base::refuse_after_fork();
+  task_control* t = take_task_block(p);
+  if (!t) [[unlikely]]
+    throw_no_block();
+  t->resume_point = t->root = coroutine;
+  t->failure = nullptr;
+  identify(p, *t, where);
+  return *t;
+}
+
+inline task_control* scheduler::take_task_block(processor* p) {
+  std::size_t got = 0;
+  if (!p) [[unlikely]]
+    return tasks_.acquire(1, got);
+  if (!p->free_tasks) [[unlikely]] {
+    p->free_tasks = tasks_.acquire(processor::task_cache_max / 4, got);
+    p->free_task_count = got;
+    if (got == 0) return nullptr;
+  }
+  task_control* t = p->free_tasks;
+  p->free_tasks = static_cast<task_control*>(t->next);
+  --p->free_task_count;
+  return t;
+}
+
+[[gnu::always_inline]] inline void scheduler::free_block(processor* p, task_control& t) noexcept {
+  t.joiner.store(nullptr, std::memory_order_relaxed);
+  t.phase.store(activity_phase::free, std::memory_order_release);
+  if (!p) [[unlikely]]
+    return tasks_.give_back(&t, &t, 1);
+  t.next = p->free_tasks;
+  p->free_tasks = &t;
+  if (++p->free_task_count > processor::task_cache_max) [[unlikely]]
+    return_task_blocks(*p);
+}
+
+inline void scheduler::release(task_control& t) noexcept {
+  runtime_section inside;
+  free_block(local_processor(inside.w), t);
+}
+
+// The worker, back in its loop.
+inline void scheduler::retire(worker& w, task_control& t, waiter* joiner) noexcept {
+  t.phase.store(activity_phase::done, std::memory_order_release);
+  if (!joiner)
+    t.joiner.store(activity::ended(), std::memory_order_release);  // Publishes the frame and all of the block.
+  else if (!publish_end(t, joiner))
+    free_block(w.p, t);
   count_ended(w.p);  // Last: from here on the scheduler may be found quiescent.
 }
 

@@ -58,7 +58,7 @@ void monitor::run() noexcept {
   home_.ensure_spare();
   unsigned idle_looks = 0;
   while (!stop_.load(std::memory_order_acquire)) {
-    if (dump_.exchange(false)) dump_fibers(home_);
+    if (dump_.exchange(false)) dump_all(home_);
     if (look()) {
       idle_looks = 0;
       pause(pace_.look_ns);

@@ -2,7 +2,7 @@
 #include "sched/park.hpp"
 
 #include "os/futex.hpp"
-#include "sched/fiber_control.hpp"
+#include "sched/activity.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/thread_waiter.hpp"
 
@@ -11,10 +11,10 @@ namespace {
 
 bool collect(waiter& w, claim_result r, runnable_batch& out) noexcept {
   if (r == claim_result::resume) {
-    if (w.kind() == waiter_kind::fiber)
-      out.push(static_cast<fiber_control*>(&w));
-    else
+    if (w.kind() == waiter_kind::thread)
       static_cast<thread_waiter&>(w).resume();
+    else
+      out.push(static_cast<activity*>(&w));
   }
   return r != claim_result::too_late;
 }
@@ -35,15 +35,15 @@ bool claim_waiter_episode(waiter& w, std::uint64_t episode, claim_code code, run
 
 void ready_waiter(waiter& w) noexcept {
   if (w.kind() == waiter_kind::thread) return static_cast<thread_waiter&>(w).resume();
-  auto& f = static_cast<fiber_control&>(w);
-  f.home->ready(f);
+  auto& a = static_cast<activity&>(w);
+  a.home->ready(a);
 }
 
 void make_runnable(waiter& w) noexcept {
   if (w.kind() == waiter_kind::thread) return static_cast<thread_waiter&>(w).resume();
-  auto& f = static_cast<fiber_control&>(w);
+  auto& a = static_cast<activity&>(w);
   runtime_section inside;
-  f.home->ready(f);
+  a.home->ready(a);
 }
 
 // Fibers of several runtimes may have waited for the same thing.
@@ -52,8 +52,8 @@ void make_runnable(runnable_batch& batch) noexcept {
   while (!batch.empty()) {
     scheduler& home = *batch.first->home;
     runnable_batch here, elsewhere;
-    for (fiber_control* f = batch.first; f;) {
-      fiber_control* following = f->next;
+    for (activity* f = batch.first; f;) {
+      activity* following = f->next;
       (f->home == &home ? here : elsewhere).push(f);
       f = following;
     }

@@ -6,11 +6,11 @@
 
 namespace thrum::sched {
 
-// Claims the waiter for `code` and, when it is parked, makes it runnable at once (a fiber at the front of this
-// worker's queue). True when this call won the episode.
+// Claims the waiter for `code` and, when it is parked, makes it runnable at once (next on this worker).
+// True when this call won the episode.
 bool wake(waiter& w, claim_code code) noexcept;
 
-// The same, but a fiber that must be resumed is collected in `out`; plain threads are woken at once.
+// The same, but what must be resumed is collected in `out`; plain threads are woken at once.
 bool claim_waiter(waiter& w, claim_code code, runnable_batch& out) noexcept;
 bool claim_waiter_episode(waiter& w, std::uint64_t episode, claim_code code, runnable_batch& out) noexcept;
 

@@ -11,8 +11,10 @@
 
 #include "context/stack_pool.hpp"
 #include "sched/fiber_control.hpp"
+#include "sched/frame_pool.hpp"
 #include "sched/run_queue.hpp"
 #include "sched/seams.hpp"
+#include "sched/task_control.hpp"
 #include "sched/timers.hpp"
 
 namespace thrum::sched {
@@ -36,13 +38,13 @@ class alignas(64) processor {
         random(s.make_random(index)) {}
 
   // Owner. Puts f in the LIFO slot; returns the fiber that was there, which belongs in the queue now.
-  fiber_control* swap_lifo(fiber_control* f) noexcept {
+  activity* swap_lifo(activity* f) noexcept {
     if (shared) return lifo.exchange(f, std::memory_order_acq_rel);  // The monitor may take it: pairs with it.
     auto* before = lifo.load(std::memory_order_relaxed);
     lifo.store(f, std::memory_order_relaxed);
     return before;
   }
-  fiber_control* take_lifo() noexcept {
+  activity* take_lifo() noexcept {
     if (!lifo.load(std::memory_order_relaxed)) return nullptr;
     return swap_lifo(nullptr);
   }
@@ -59,7 +61,7 @@ class alignas(64) processor {
   static constexpr unsigned lifo_turns_max = 32;
   static constexpr unsigned turns_before_a_start = 2;
   static constexpr unsigned starts_before_the_oldest = 256;
-  [[gnu::always_inline]] fiber_control* pick_in_order() noexcept {
+  [[gnu::always_inline]] activity* pick_in_order() noexcept {
     if (lifo.load(std::memory_order_relaxed) && lifo_streak < lifo_turns_max) {
       ++lifo_streak;
       if (auto* f = swap_lifo(nullptr)) return f;
@@ -74,7 +76,7 @@ class alignas(64) processor {
   bool may_switch_directly() noexcept { return lifo_streak < lifo_turns_max && ++lifo_streak != 0; }
 
   // Owner. Queues a fiber that has not started. False when there is no room.
-  bool push_fresh(fiber_control* f) noexcept {
+  bool push_fresh(activity* f) noexcept {
     if (!fresh.push(f)) return false;
     ++fresh_at_most;
     return true;
@@ -106,7 +108,7 @@ class alignas(64) processor {
 
   bool has_runnable() const noexcept { return lifo.load(std::memory_order_relaxed) || queued() > 0; }
 
-  fiber_control* pick_beside_fresh() noexcept {
+  activity* pick_beside_fresh() noexcept {
     if (turns_without_start < turns_before_a_start) {
       if (auto* f = queue.pop()) {
         ++turns_without_start;
@@ -132,7 +134,7 @@ class alignas(64) processor {
   // --- Own synchronisation.
   run_queue queue;  // Runnable fibers that have started,
   run_queue fresh;  // and that have not.
-  std::atomic<fiber_control*> lifo{nullptr};
+  std::atomic<activity*> lifo{nullptr};
   timer_set timers;
   const std::shared_ptr<poller> poll;      // Shared with the watches of its descriptors, which may outlive it.
   detail::spinlock polling;                // wait() is for one thread at a time.
@@ -146,6 +148,7 @@ class alignas(64) processor {
   // --- The owner's, inside the runtime.
   static constexpr std::size_t stack_cache_max = 64;
   static constexpr std::size_t fiber_cache_max = 256;
+  static constexpr std::size_t task_cache_max = 256;
   const std::unique_ptr<random_source> random;
   unsigned lifo_streak = 0;
   unsigned fresh_at_most = 0;  // No fewer than `fresh` holds.
@@ -158,6 +161,9 @@ class alignas(64) processor {
   std::size_t stack_count = 0;
   fiber_control* free_fibers = nullptr;
   std::size_t free_fiber_count = 0;
+  frame_cache frames;
+  task_control* free_tasks = nullptr;
+  std::size_t free_task_count = 0;
 
   // --- The monitor's.
   std::uint64_t seen_tick = 0;

@@ -23,7 +23,7 @@
 
 namespace thrum::sched {
 
-struct fiber_control;
+struct activity;
 
 class run_queue {
  public:
@@ -33,7 +33,7 @@ class run_queue {
   explicit run_queue(bool shared) noexcept : shared_(shared) {}
 
   // Owner. False when full.
-  bool push(fiber_control* f) noexcept {
+  bool push(activity* f) noexcept {
     // Acquire pairs with the thieves' release on head: their reads of the slots are done before we overwrite them.
     const auto head = place(head_.load(std::memory_order_acquire));
     const auto tail = tail_.load(std::memory_order_relaxed);
@@ -44,7 +44,7 @@ class run_queue {
   }
 
   // Owner. Null when empty.
-  fiber_control* pop() noexcept {
+  activity* pop() noexcept {
     auto head = head_.load(std::memory_order_relaxed);
     const auto tail = tail_.load(std::memory_order_relaxed);
     for (;;) {
@@ -61,7 +61,7 @@ class run_queue {
   }
 
   // Owner. The one that was pushed last; null when empty.
-  fiber_control* pop_newest() noexcept {
+  activity* pop_newest() noexcept {
     auto head = head_.load(std::memory_order_relaxed);
     const auto last = tail_.load(std::memory_order_relaxed) - 1;
     if (place(head) == last + 1) return nullptr;
@@ -78,7 +78,7 @@ class run_queue {
 
   // The owner of `thief`, which is empty, moves half of this queue (rounded up) there and returns one more fiber to
   // run, or null.
-  fiber_control* steal_into(run_queue& thief) noexcept {
+  activity* steal_into(run_queue& thief) noexcept {
     const auto to = thief.tail_.load(std::memory_order_relaxed);
     for (;;) {
       // Both acquire: head first, so that tail - head can only be too large, or one too small for a moment
@@ -107,7 +107,7 @@ class run_queue {
   }
 
   // Owner. The fiber that stands `place` behind the head, for prefetching only; null when the queue is not so long.
-  fiber_control* peek(std::uint32_t behind) const noexcept {
+  activity* peek(std::uint32_t behind) const noexcept {
     const auto head = place(head_.load(std::memory_order_relaxed));
     if (tail_.load(std::memory_order_relaxed) - head <= behind) return nullptr;
     return slots_[(head + behind) % capacity].load(std::memory_order_relaxed);
@@ -131,7 +131,7 @@ class run_queue {
   const bool shared_;
   alignas(64) std::atomic<std::uint64_t> head_{0};
   alignas(64) std::atomic<std::uint32_t> tail_{0};
-  std::atomic<fiber_control*> slots_[capacity]{};
+  std::atomic<activity*> slots_[capacity]{};
 };
 
 }  // namespace thrum::sched

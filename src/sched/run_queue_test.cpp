@@ -10,14 +10,14 @@
 
 #include "base/rng.hpp"
 #include "context/sanitizer.hpp"
-#include "sched/fiber_control.hpp"
+#include "sched/activity.hpp"
 
 namespace thrum::sched {
 namespace {
 
 // The queue never looks into a fiber: any distinct addresses will do.
-fiber_control* item(std::uintptr_t number) noexcept { return reinterpret_cast<fiber_control*>((number + 1) * 64); }
-std::uintptr_t number(fiber_control* f) noexcept { return reinterpret_cast<std::uintptr_t>(f) / 64 - 1; }
+activity* item(std::uintptr_t number) noexcept { return reinterpret_cast<activity*>((number + 1) * 64); }
+std::uintptr_t number(activity* f) noexcept { return reinterpret_cast<std::uintptr_t>(f) / 64 - 1; }
 
 class run_queue_order : public ::testing::TestWithParam<bool> {};
 INSTANTIATE_TEST_SUITE_P(shared, run_queue_order, ::testing::Bool());
@@ -144,10 +144,10 @@ class theft {
       while (auto* f = mine.pop()) take(f);
     }
   }
-  fiber_control* pop_one(base::rng& random) {
+  activity* pop_one(base::rng& random) {
     return newest_ && random.below(4) != 0 ? victim_.pop_newest() : victim_.pop();
   }
-  void take(fiber_control* f) {
+  void take(activity* f) {
     if (f) seen_[number(f)].fetch_add(1, std::memory_order_relaxed);
   }
 

@@ -43,7 +43,7 @@ scheduler::scheduler(const scheduler_options& options, std::unique_ptr<seams> s)
       seams_(std::move(s)),
       clock_(seams_->clock()),
       default_class_(class_of(options.stack_size)),
-      fibers_(class_for(default_class_), options.fibers_max),
+      fibers_(&class_for(default_class_), options.fibers_max),
       monitor_(*this, options.pace) {
   const auto n = std::clamp(options.processors, 1u, idle_set::processors_max);
   for (unsigned i = 0; i < n; ++i) processors_.push_back(std::make_unique<processor>(*this, i, n > 1, *seams_));
@@ -118,11 +118,9 @@ void scheduler::fence_of_few() const noexcept {
 void scheduler::cancel_all() noexcept {
   cancelling_.store(true, std::memory_order_seq_cst);
   fence_of_few();
-  fibers_.for_each([](fiber_control& f) {
-    const auto phase = f.phase.load(std::memory_order_acquire);
-    if (phase != fiber_phase::fresh && phase != fiber_phase::started) return;
+  for_each_alive([](activity& a) {
     runnable_batch batch;
-    cancel(f.own_scope, detail::cancel_node::cancelled, batch);
+    cancel(a.own_scope, detail::cancel_node::cancelled, batch);
     make_runnable(batch);
   });
 }
@@ -132,7 +130,7 @@ void scheduler::cancel_all() noexcept {
   if (!p) return fibers_.acquire(1, got);
   fiber_control* f = fibers_.acquire(refill, got);
   if (!f) return nullptr;
-  p->free_fibers = f->next;
+  p->free_fibers = static_cast<fiber_control*>(f->next);
   p->free_fiber_count = got - 1;
   return f;
 }
@@ -147,10 +145,19 @@ void scheduler::cancel_all() noexcept {
 [[gnu::noinline]] void scheduler::return_blocks(processor& p) noexcept {
   fiber_control* first = p.free_fibers;
   fiber_control* last = first;
-  for (std::size_t i = 1; i < refill; ++i) last = last->next;
-  p.free_fibers = last->next;
+  for (std::size_t i = 1; i < refill; ++i) last = static_cast<fiber_control*>(last->next);
+  p.free_fibers = static_cast<fiber_control*>(last->next);
   p.free_fiber_count -= refill;
   fibers_.give_back(first, last, refill);
+}
+
+[[gnu::noinline]] void scheduler::return_task_blocks(processor& p) noexcept {
+  task_control* first = p.free_tasks;
+  task_control* last = first;
+  for (std::size_t i = 1; i < refill; ++i) last = static_cast<task_control*>(last->next);
+  p.free_tasks = static_cast<task_control*>(last->next);
+  p.free_task_count -= refill;
+  tasks_.give_back(first, last, refill);
 }
 
 bool scheduler::allocate_closure(fiber_control& f, const spawn_request& request) noexcept {

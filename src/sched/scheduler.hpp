@@ -31,11 +31,12 @@
 #include <thrum/detail/spinlock.hpp>
 
 #include "context/stack_pool.hpp"
-#include "sched/fiber_pool.hpp"
+#include "sched/block_pool.hpp"
 #include "sched/idle_set.hpp"
 #include "sched/monitor.hpp"
 #include "sched/processor.hpp"
 #include "sched/seams.hpp"
+#include "sched/task_control.hpp"
 #include "sched/worker.hpp"
 
 namespace thrum::sched {
@@ -69,26 +70,31 @@ class scheduler {
   // fibers_max is exhausted; the closure is then built in f.closure and the fiber is started or abandoned.
   fiber_control& create(const spawn_request& request);
   void abandon(fiber_control& f) noexcept;
-  void start(fiber_control& f) noexcept;
+  void start(activity& a) noexcept;
   void release(fiber_control& f) noexcept;  // By the owner of its handle, once it has ended.
 
+  // --- Tasks, likewise. Throws std::system_error when no block is to be had.
+  task_control& create_task(void* coroutine, std::source_location where);
+  void release(task_control& t) noexcept;
+
   // --- Runnable fibers; inside the runtime or on a foreign thread.
-  void ready(fiber_control& f) noexcept { ready(f, this_worker()); }
-  void ready(fiber_control& f, worker* w) noexcept {  // Next on this worker, `w`.
+  void ready(activity& f) noexcept { ready(f, this_worker()); }
+  void ready(activity& f, worker* w) noexcept {  // Next on this worker, `w`.
     processor* p = local_processor(w);
     if (!p) return inject(f);
     if (auto* displaced = p->swap_lifo(&f)) push_tail(*p, *displaced);
   }
   void ready(runnable_batch& batch) noexcept;  // Behind what is queued here.
-  void inject(fiber_control& f) noexcept;      // To the global queue.
+  void inject(activity& f) noexcept;      // To the global queue.
   void inject(const runnable_batch& batch) noexcept;
-  void requeue(processor& p, fiber_control& f) noexcept { push_tail(p, f); }  // Behind what is queued here: a yield.
+  void requeue(processor& p, activity& f) noexcept { push_tail(p, f); }  // Behind what is queued here: a yield.
 
   // --- The worker loop.
-  fiber_control* find_work(worker& w) noexcept;  // Null at shutdown.
+  activity* find_work(worker& w) noexcept;  // Null at shutdown.
   // Fires what is due; looks at the poller, when `poll` says so, at intervals.
   void serve(processor& p, std::int64_t now, bool poll, runnable_batch& out) noexcept;
   void retire(worker& w, fiber_control& f, waiter* joiner) noexcept;
+  void retire(worker& w, task_control& t, waiter* joiner) noexcept;
   context::stack_ref take_stack(processor* p, fiber_control& f) noexcept;
   void wake_idle() noexcept;
 
@@ -118,7 +124,17 @@ class scheduler {
   idle_set& idle() noexcept { return idle_; }
   bool all_idle() const noexcept { return idle_.count() == processors_.size(); }
   std::size_t global_size() const noexcept { return global_count_.load(std::memory_order_acquire); }
-  fiber_pool& fibers() noexcept { return fibers_; }
+  block_pool<fiber_control>& fibers() noexcept { return fibers_; }
+  block_pool<task_control>& tasks() noexcept { return tasks_; }
+  // Calls visit(activity&) for every fiber and every task that lives.
+  template <class Visit>
+  void for_each_alive(Visit visit) {
+    const auto visit_alive = [&](activity& a) {
+      if (a.alive()) visit(a);
+    };
+    fibers_.for_each(visit_alive);
+    tasks_.for_each(visit_alive);
+  }
   context::stack_class& default_stacks() noexcept { return class_for(default_class_); }
   void trim_stacks(std::size_t keep_warm);
   std::size_t workers_total() const noexcept { return workers_total_.load(std::memory_order_acquire); }
@@ -154,25 +170,29 @@ class scheduler {
   [[noreturn]] static void throw_no_block();
   void fit_out(processor* p, fiber_control& f, const spawn_request& request);
   bool allocate_closure(fiber_control& f, const spawn_request& request) noexcept;
+  void identify(processor* p, activity& a, std::source_location where) noexcept;
   void free_block(processor* p, fiber_control& f) noexcept;
+  void free_block(processor* p, task_control& t) noexcept;
+  task_control* take_task_block(processor* p);
+  void return_task_blocks(processor& p) noexcept;
   void strip_block(processor* p, fiber_control& f) noexcept;
   void return_blocks(processor& p) noexcept;
   worker& create_worker(processor* p);
 
-  void push_tail(processor& p, fiber_control& f) noexcept {
+  void push_tail(processor& p, activity& f) noexcept {
     if (!p.queue.push(&f)) [[unlikely]]
       return inject(f);
     if (p.shared) notify(p);
   }
-  void push_fresh(processor& p, fiber_control& f) noexcept {
+  void push_fresh(processor& p, activity& f) noexcept {
     if (!p.push_fresh(&f)) [[unlikely]]
       return inject(f);
     if (p.shared) notify(p);
   }
   void notify(processor& p) noexcept;
-  fiber_control* next_local(processor& p, bool global_first) noexcept;
-  fiber_control* take_global(processor& p) noexcept;
-  fiber_control* steal(processor& p) noexcept;
+  activity* next_local(processor& p, bool global_first) noexcept;
+  activity* take_global(processor& p) noexcept;
+  activity* steal(processor& p) noexcept;
   static void look_at_poller(processor& p, std::int64_t now, runnable_batch& out) noexcept;
   void serve_neglected(processor& p, std::int64_t now, runnable_batch& out) noexcept;
   bool work_is_visible(const processor& p) const noexcept;
@@ -187,13 +207,16 @@ class scheduler {
   const std::uint8_t default_class_;
   std::vector<std::unique_ptr<processor>> processors_;
 
+  static constexpr std::size_t tasks_max = std::size_t{1} << 32;
+
   // Own synchronisation.
   idle_set idle_;
   static constexpr std::size_t stack_classes = 40;
   detail::spinlock growth_lock_;
   std::vector<std::unique_ptr<context::stack_class>> stack_owners_;  // Guarded by growth_lock_.
   std::atomic<context::stack_class*> stacks_[stack_classes]{};       // By log2 of the size.
-  fiber_pool fibers_;
+  block_pool<fiber_control> fibers_;
+  block_pool<task_control> tasks_{nullptr, tasks_max};
   std::atomic<std::uint64_t> created_elsewhere_{0};
   std::atomic<std::uint64_t> ended_elsewhere_{0};
   std::atomic<bool> stopping_{false};

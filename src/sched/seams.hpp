@@ -8,7 +8,7 @@
 
 namespace thrum::sched {
 
-struct fiber_control;
+struct activity;
 class processor;
 class fd_watch;
 
@@ -32,16 +32,16 @@ class pick_policy {
   virtual ~pick_policy() = default;
   // The next runnable fiber of this processor's own queues, or null to let the worker look at the global queue, the
   // timers, the poller and the other processors.
-  virtual fiber_control* pick(processor& p) noexcept = 0;
+  virtual activity* pick(processor& p) noexcept = 0;
 };
 
-// A linked list of fibers that have become runnable together.
+// A linked list of fibers and tasks that have become runnable together.
 struct runnable_batch {
-  fiber_control* first = nullptr;
-  fiber_control* last = nullptr;
+  activity* first = nullptr;
+  activity* last = nullptr;
   std::size_t count = 0;
 
-  void push(fiber_control* f) noexcept;
+  void push(activity* f) noexcept;
   void append(const runnable_batch& more) noexcept;
   bool empty() const noexcept { return first == nullptr; }
 };

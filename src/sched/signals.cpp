@@ -39,7 +39,7 @@ struct sigaction previous_segv, previous_bus, previous_quit;
 std::terminate_handler previous_terminate = nullptr;
 bool quit_installed = false;
 sigset_t signal_mask;  // Of the thread that made the first scheduler: workers block signals, their children do not.
-const fiber_control* forking_fiber = nullptr;  // In a forked child: whose thread this was.
+const activity* forking = nullptr;  // In a forked child: whose thread this was.
 
 // The state of a thread interrupted by a signal, as a context that can be unwound.
 context::context interrupted(const void* ucontext) noexcept {
@@ -95,10 +95,10 @@ void on_quit(int) {
 }
 
 void on_panic() noexcept {
-  const fiber_control* running = current_fiber();
-  if (const fiber_control* f = running ? running : forking_fiber) {
+  const activity* running = current_activity();
+  if (const activity* a = running ? running : forking) {
     os::report("in ");
-    describe(*f);
+    describe(*a);
     os::report("\n");
   }
   context::trace t;
@@ -108,7 +108,7 @@ void on_panic() noexcept {
 
 [[noreturn]] void on_terminate() {
   static std::atomic<bool> reported{false};
-  if (const fiber_control* f = current_fiber(); f && !reported.exchange(true)) report_uncaught(*f);
+  if (const activity* a = current_activity(); a && !reported.exchange(true)) report_uncaught(*a);
   previous_terminate();
   std::abort();
 }
@@ -122,7 +122,7 @@ void after_fork_in_child() noexcept {
   base::forked_away.store(true, std::memory_order_relaxed);
   if (quit_installed) ::sigaction(SIGQUIT, &previous_quit, nullptr);  // There is no monitor to serve it.
   if (!this_worker()) return;
-  forking_fiber = current_fiber();
+  forking = current_activity();
   set_this_worker(nullptr);
   ::pthread_sigmask(SIG_SETMASK, &signal_mask, nullptr);
 }

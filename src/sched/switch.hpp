@@ -46,7 +46,7 @@ THRUM_SWITCHES inline worker& worker::switch_plainly(worker& w, after_switch wha
 THRUM_SWITCHES inline worker& worker::suspend(worker& w, after_switch what) noexcept {
   if (!w.p || w.p->count_dispatch()) [[unlikely]]
     return switch_to_loop(w, what);
-  fiber_control* next = w.p->pick_in_order();
+  fiber_control* next = pick_fiber(w);
   if (!next) return switch_to_loop(w, what);
   return switch_away(w, what, next);
 }
@@ -56,9 +56,11 @@ THRUM_SWITCHES inline worker& worker::yield(worker& w) noexcept {
     return switch_to_loop(w, after_switch::yield_global);
   if (w.p->count_dispatch()) [[unlikely]]
     return switch_to_loop(w, after_switch::yield);
-  fiber_control* next = w.p->pick_in_order();
-  if (!next) return w;  // Nobody else is here; the count tells the monitor that we yield.
-  return switch_away(w, after_switch::yield, next);
+  fiber_control* next = pick_fiber(w);
+  if (next) [[likely]]
+    return switch_away(w, after_switch::yield, next);
+  if (w.picked_) return switch_to_loop(w, after_switch::yield);
+  return w;  // Nobody else is here; the count tells the monitor that we yield.
 }
 
 // With many fibers, each comes back to control block and stack that have long left the cache. A queue of them tells in
@@ -67,11 +69,12 @@ THRUM_SWITCHES inline worker& worker::yield(worker& w) noexcept {
   const auto* far = reinterpret_cast<const char*>(queue.peek(3));
   if (!far) return;
   __builtin_prefetch(far);
-  __builtin_prefetch(far + 64);
-  const fiber_control* near = queue.peek(1);
-  if (!near || near->phase.load(std::memory_order_relaxed) != fiber_phase::started)
+  __builtin_prefetch(far + 128);
+  const activity* near = queue.peek(1);
+  if (!near || !near->is_fiber() || near->phase.load(std::memory_order_relaxed) != activity_phase::started)
     return;  // Both may have been stolen meanwhile, and be running: then this is in vain.
-  const char* top = static_cast<const char*>(__atomic_load_n(&near->ctx.sp, __ATOMIC_RELAXED));
+  const auto& sp = static_cast<const fiber_control*>(near)->ctx.sp;
+  const char* top = static_cast<const char*>(__atomic_load_n(&sp, __ATOMIC_RELAXED));
   for (int line = 0; line < 6; ++line) __builtin_prefetch(top + line * 64);
 }
 
@@ -80,7 +83,7 @@ THRUM_SWITCHES inline worker& worker::yield(worker& w) noexcept {
   if (p->crowded) [[unlikely]]
     prefetch_ahead(p->queue);
   yield_wanted_ = false;
-  if (f.phase.load(std::memory_order_relaxed) == fiber_phase::fresh) [[unlikely]]
+  if (f.phase.load(std::memory_order_relaxed) == activity_phase::fresh) [[unlikely]]
     bind_stack(f);
 }
 
@@ -90,14 +93,14 @@ THRUM_SWITCHES inline worker& worker::yield(worker& w) noexcept {
   after_slow();
 }
 
-[[gnu::always_inline]] inline void worker::publish(fiber_control& f) noexcept {
-  const auto episode = f.word();
-  if (!f.publish_parked()) [[unlikely]]
-    return home.ready(f);
-  // From here on f may be running elsewhere; its control block stays readable. The seq_cst read pairs with poke() in
-  // cancel.cpp: either it sees the parked fiber or we see that it is to be cancelled.
-  if (f.cancel_pending.load(std::memory_order_seq_cst)) [[unlikely]]
-    cancel_parked(f, episode);
+[[gnu::always_inline]] inline void worker::publish(activity& a) noexcept {
+  const auto episode = a.word();
+  if (!a.publish_parked()) [[unlikely]]
+    return home.ready(a);
+  // From here on it may be running elsewhere; its control block stays readable. The seq_cst read pairs with poke() in
+  // cancel.cpp: either that sees the parked activity or we see that it is to be cancelled.
+  if (a.cancel_pending.load(std::memory_order_seq_cst)) [[unlikely]]
+    cancel_parked(a, episode);
 }
 
 }  // namespace thrum::sched

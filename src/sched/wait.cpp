@@ -36,7 +36,15 @@ void claim_all(detail::wait_list& list, runnable_batch& out) noexcept {
   }
 }
 
-waiter& this_thread_waiter() noexcept { return thread_waiter::mine(); }
+waiter& task_or_thread_waiter() noexcept {
+  if (auto* t = current_task()) return *t;
+  return thread_waiter::mine();
+}
+
+waiter& thread_that_may_wait() noexcept {
+  if (current_task()) base::panic("a task called a function that blocks: it must co_await the async_ twin");
+  return thread_waiter::mine();
+}
 
 std::uint32_t random_below(std::uint32_t bound) noexcept {
   {

@@ -34,12 +34,15 @@ namespace thrum::sched {
 
 class waiting;
 
-// The calling fiber or thread.
-waiter& this_thread_waiter() noexcept;
+// The calling task or, where none runs, the thread.
+waiter& task_or_thread_waiter() noexcept;
+// The calling fiber, task or thread.
 inline waiter& current_waiter() noexcept {
   auto* f = current_fiber();
-  return f ? *f : this_thread_waiter();
+  return f ? *f : task_or_thread_waiter();
 }
+// The calling thread. Aborts in a task, which must not block the thread that it is run by.
+waiter& thread_that_may_wait() noexcept;
 
 struct wait_node {
   wait_node(waiting& w, void* slot = nullptr, claim_code code = claim_code::first_clause) noexcept;
@@ -88,11 +91,11 @@ claimed_waiter claim_front(detail::wait_list& list) noexcept;
 [[gnu::always_inline]] inline void finish_wake(const claimed_waiter& c) noexcept {
   if (!c.resume) return;
   worker* w = this_worker();
-  if (!w || c.resume->kind() != waiter_kind::fiber) [[unlikely]]
+  if (!w || c.resume->kind() == waiter_kind::thread) [[unlikely]]
     return make_runnable(*c.resume);
-  auto& f = *static_cast<fiber_control*>(c.resume);
+  auto& a = *static_cast<activity*>(c.resume);
   w->enter();
-  f.home->ready(f, w);
+  a.home->ready(a, w);
   w->leave();
 }
 
@@ -115,15 +118,15 @@ inline begun_call begin_call() noexcept {
   worker* w = this_worker();
   fiber_control* f = w ? w->current() : nullptr;
   if (!f) [[unlikely]]
-    return {&this_thread_waiter(), false};
+    return {&thread_that_may_wait(), false};
   worker::begin_suspending_call(*w);
   return {f, f->cancel_pending.load(std::memory_order_acquire)};
 }
 
 // At the start of a call that never suspends but fails in a cancelled scope.
 inline bool call_is_cancelled() noexcept {
-  auto* f = current_fiber();
-  if (f) return f->cancel_pending.load(std::memory_order_acquire);
+  auto* a = current_activity();
+  if (a) return a->cancel_pending.load(std::memory_order_acquire);
   base::refuse_after_fork();
   return false;
 }

@@ -59,7 +59,7 @@ THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
   if (!look && w.p->may_switch_directly()) next = claim_parked_joiner(*w.current());
   if (!next) {
     w.joiner_ = announce_end(*w.current());
-    if (!look) next = w.p->pick_in_order();
+    if (!look) next = pick_fiber(w);
   }
   switch_plainly(w, after_switch::retire, next);
   __builtin_unreachable();
@@ -67,13 +67,68 @@ THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
 
 // The worker loop enters a fiber; returns when a fiber switches back to the loop.
 [[gnu::noinline]] THRUM_NO_TSAN void worker::run(fiber_control& f) noexcept {
-  p->count_dispatch();
   prepare(f);
   after_ = after_switch::nothing;
   context::leave_stack(sanitizer_, f.sanitizer, false);
   context::switch_to(ctx_, f.ctx);
   context::arrive_on_stack(sanitizer_);
   finish_switch();
+  set_current(nullptr);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Tasks.
+
+[[gnu::noinline]] void worker::run(task_control& t) noexcept {
+  task_.store(&t, std::memory_order_relaxed);
+  yield_wanted_ = false;
+  after_ = after_switch::nothing;
+  t.phase.store(activity_phase::started, std::memory_order_relaxed);
+  leave();
+  run_coroutines(t.resume_point);
+  if (after_ == after_switch::retire) {
+    joiner_ = announce_end(t);
+    // Its frame may hold the user's objects.
+    if (joiner_ == activity::nobody_will_join() || joiner_ == activity::dropped()) __builtin_coro_destroy(t.root);
+  }
+  enter();
+  task_.store(nullptr, std::memory_order_relaxed);
+  settle(t);
+}
+
+// User code: outside the runtime, on this thread's stack.
+void worker::run_coroutines(void* coroutine) noexcept {
+  do {
+    transfer_to_ = nullptr;
+    transfers_left_ = transfers_max;
+    __builtin_coro_resume(coroutine);
+    coroutine = transfer_to_;
+  } while (coroutine);
+}
+
+// The task's coroutines are suspended. From here on it may be resumed elsewhere.
+void worker::settle(task_control& t) noexcept {
+  switch (after_) {
+    case after_switch::park:
+      return publish(t);
+    case after_switch::yield:
+      if (p) return home.requeue(*p, t);
+      [[fallthrough]];
+    case after_switch::yield_global:
+      return home.inject(t);
+    case after_switch::retire:
+      return home.retire(*this, t, std::exchange(joiner_, nullptr));
+    case after_switch::nothing:
+      base::panic("a task waits for something that is not thrum's, which cannot resume it");
+  }
+}
+
+// Between two tasks, and from a fiber to a task, without a look at the clock unless that is due.
+activity* worker::next_to_run() noexcept {
+  if (auto* a = std::exchange(picked_, nullptr)) return a;
+  if (!p->count_dispatch())
+    if (auto* a = p->pick_in_order()) return a;
+  return home.find_work(*this);
 }
 
 void worker::bind_stack(fiber_control& f) noexcept {
@@ -81,11 +136,11 @@ void worker::bind_stack(fiber_control& f) noexcept {
   const auto size = std::size_t{1} << f.size_class;
   context::adopt_stack(f.sanitizer, f.stack.base(), size);
   context::make(f.ctx, f.stack.base() + size - stagger(f), &fiber_main, &f, fp_control_);
-  f.phase.store(fiber_phase::started, std::memory_order_release);
+  f.phase.store(activity_phase::started, std::memory_order_release);
 }
 
-void worker::cancel_parked(fiber_control& f, std::uint64_t episode) noexcept {
-  if (f.claim_cancellable(episode) == claim_result::resume) home.ready(f);
+void worker::cancel_parked(activity& a, std::uint64_t episode) noexcept {
+  if (a.claim_cancellable(episode) == claim_result::resume) home.ready(a);
 }
 
 void worker::check_canary(const fiber_control& f) noexcept {
@@ -146,7 +201,7 @@ void worker::enter_slow() noexcept {
   }
   if (used_up) {
     (light_fence_ ? budget_ : entries_left_) = entries_per_look;
-    if (p && current()) check_slice();
+    if (p && running()) check_slice();
   }
   if (yield_wanted_) budget_ = 0;  // The next call that may suspend finds it used up.
 }
@@ -154,7 +209,7 @@ void worker::enter_slow() noexcept {
 void worker::lose_processor() noexcept {
   p = nullptr;
   yield_wanted_ = true;
-  if (fiber_control* f = current()) f->hogged.store(true, std::memory_order_relaxed);
+  if (activity* a = running()) a->hogged.store(true, std::memory_order_relaxed);
 }
 
 // A fiber that calls the runtime all the time but never waits would win every race for the processor: so it is timed
@@ -245,10 +300,12 @@ void worker::main_loop() noexcept {
     wait_for_processor();
   }
   while (p) {
-    fiber_control* f = home.find_work(*this);
-    if (!f) break;
-    run(*f);
-    set_current(nullptr);
+    activity* a = next_to_run();
+    if (!a) break;
+    if (a->is_fiber())
+      run(*static_cast<fiber_control*>(a));
+    else
+      run(*static_cast<task_control*>(a));
     if (!p) wait_for_processor();
   }
   release_signal_stack();

@@ -1,4 +1,4 @@
-// The worker: an OS thread that runs fibers while it holds a processor. And the hand-off protocol, in one file.
+// The worker: an OS thread that runs fibers and tasks while it holds a processor. And the hand-off protocol, in one file.
 //
 // Every entry into the runtime that touches the processor is bracketed by enter() and leave(). Between them `in_rt_`
 // is 1 and nobody can take the processor away; outside (user code runs) the monitor may.
@@ -26,13 +26,15 @@
 #include "context/context.hpp"
 #include "sched/fiber_control.hpp"
 #include "sched/self.hpp"
+#include "sched/task_control.hpp"
 
 namespace thrum::sched {
 
 class scheduler;
 class processor;
 
-// What to do with the fiber that has just been left, once its context is saved.
+// What to do with the fiber that has just been left, once its context is saved; or with a task, once its coroutine is
+// suspended.
 enum class after_switch : std::uint8_t { nothing, park, yield, yield_global, retire };
 
 // Builds that leave out one part of the protocol, to prove that tests/handoff_test.cpp notices.
@@ -92,20 +94,33 @@ class alignas(64) worker {
   // At the start of a call that may suspend: counts it, and gives way when the monitor has asked, the fiber's time is
   // up, timers are due, or the processor is lost.
   static void begin_suspending_call(worker& w) noexcept {
-    // Who wants to yield has no budget.
-    if (--w.budget_ < 0 || w.retake_.load(std::memory_order_relaxed) != none) [[unlikely]]
+    if (w.wants_slow_entry()) [[unlikely]]
       give_way_if_asked();
   }
+  // Who wants to yield has no budget.
+  bool wants_slow_entry() noexcept { return --budget_ < 0 || retake_.load(std::memory_order_relaxed) != none; }
   bool should_yield() const noexcept { return yield_wanted_; }
+
+  // --- Tasks. What is to be done with the running one once its coroutine has been suspended.
+  void plan(after_switch what) noexcept { after_ = what; }
+  // From one coroutine of the running task to another. Compilers turn a symmetric transfer into a jump only when they
+  // optimise, if at all: so after some transfers the worker takes over, and the stack does not grow.
+  static constexpr int transfers_max = 64;
+  bool transfer_through_worker(void* coroutine) noexcept {
+    if (--transfers_left_ > 0) [[likely]]
+      return false;
+    transfer_to_ = coroutine;
+    return true;
+  }
 
   // --- The monitor's side of the protocol (see above). True: the caller now owns the processor.
   bool try_retake() noexcept;
   bool in_runtime() const noexcept { return in_rt_.load(std::memory_order_acquire) != 0; }
 
-  // The fiber that it runs has lost a processor before. Should it end meanwhile, its block stays readable.
+  // What it runs has lost a processor before. Should it end meanwhile, its block stays readable.
   bool hogged_before() const noexcept {
-    const fiber_control* f = current();
-    return f && f->hogged.load(std::memory_order_relaxed);
+    const activity* a = running();
+    return a && a->hogged.load(std::memory_order_relaxed);
   }
 
   // Gives a processor to this spare worker and wakes it. The caller owns the processor.
@@ -120,8 +135,13 @@ class alignas(64) worker {
   pthread_t thread{};
   std::atomic<pid_t> tid{0};
 
-  // The fiber that it runs. Written by this thread; the monitor reads.
+  // The fiber, or the task, that it runs. Written by this thread; the monitor reads.
   fiber_control* current() const noexcept { return current_.load(std::memory_order_relaxed); }
+  task_control* task() const noexcept { return task_.load(std::memory_order_relaxed); }
+  activity* running() const noexcept {
+    if (activity* f = current()) return f;
+    return task();
+  }
 
   // --- This thread's, inside the runtime.
   processor* p = nullptr;        // Null: without a processor.
@@ -131,6 +151,14 @@ class alignas(64) worker {
   friend class scheduler;
 
   void set_current(fiber_control* f) noexcept { current_.store(f, std::memory_order_relaxed); }
+  // The next fiber, if it is to be switched to at once. A task runs on the worker's own stack: the loop takes it.
+  static fiber_control* pick_fiber(worker& w) noexcept {
+    activity* next = w.p->pick_in_order();
+    if (!next || next->is_fiber()) [[likely]]
+      return static_cast<fiber_control*>(next);
+    w.picked_ = next;
+    return nullptr;
+  }
   static worker& switch_away(worker& w, after_switch what, fiber_control* next) noexcept;
   static worker& switch_amid_exception(worker& w, after_switch what, fiber_control* next) noexcept;
   static worker& switch_plainly(worker& w, after_switch what, fiber_control* next) noexcept;
@@ -140,14 +168,18 @@ class alignas(64) worker {
   void lose_processor() noexcept;
   void check_slice() noexcept;
   void pass_on_processor() noexcept;
+  activity* next_to_run() noexcept;
   void run(fiber_control& f) noexcept;
+  void run(task_control& t) noexcept;
+  void run_coroutines(void* coroutine) noexcept;
+  void settle(task_control& t) noexcept;
   void prepare(fiber_control& f) noexcept;
   void bind_stack(fiber_control& f) noexcept;
   static void check_canary(const fiber_control& f) noexcept;
   void after_slow() noexcept;
   void finish_switch() noexcept;
-  void publish(fiber_control& f) noexcept;
-  void cancel_parked(fiber_control& f, std::uint64_t episode) noexcept;
+  void publish(activity& a) noexcept;
+  void cancel_parked(activity& a, std::uint64_t episode) noexcept;
   void wait_for_processor() noexcept;
   static void fiber_main(void* f);  // Not noexcept: see run_closure().
 
@@ -159,6 +191,10 @@ class alignas(64) worker {
   after_switch after_ = after_switch::nothing;
   int entries_left_ = 0;  // Without membarrier, in the place of the budget.
   std::atomic<fiber_control*> current_{nullptr};
+  std::atomic<task_control*> task_{nullptr};
+  activity* picked_ = nullptr;  // For the loop: picked by a fiber that could not switch to it.
+  void* transfer_to_ = nullptr;
+  int transfers_left_ = 0;
   waiter* joiner_ = nullptr;  // With retire: who is to be told of the end.
   fiber_control* leaving_ = nullptr;
   context::context ctx_;            // Of the scheduler loop on the thread's own stack.
@@ -190,6 +226,14 @@ class runtime_section {
 inline fiber_control* current_fiber() noexcept {
   auto* w = this_worker();
   return w ? w->current() : nullptr;
+}
+inline task_control* current_task() noexcept {
+  auto* w = this_worker();
+  return w ? w->task() : nullptr;
+}
+inline activity* current_activity() noexcept {
+  auto* w = this_worker();
+  return w ? w->running() : nullptr;
 }
 
 }  // namespace thrum::sched

@@ -15,15 +15,15 @@ namespace thrum::detail {
 
 class scope_core {
  public:
-  scope_core(sched::fiber_control& opener, std::chrono::nanoseconds deadline, bool shield);
+  scope_core(sched::activity& opener, std::chrono::nanoseconds deadline, bool shield);
   ~scope_core() { close(); }
 
   void join();
   void wait_for_children();
   void close() noexcept;
   void cancel(std::uint32_t flags) noexcept;
-  void add_child(sched::fiber_control& f);
-  void drop_child(sched::fiber_control& f) noexcept;
+  void add_child(sched::activity& a);
+  void drop_child(sched::activity& a) noexcept;
   void failed(std::exception_ptr failure) noexcept;
   void ended() noexcept;
 
@@ -34,7 +34,7 @@ class scope_core {
   static void on_deadline(sched::timer& t, sched::runnable_batch& out) noexcept;
 
   // Constant after construction.
-  sched::fiber_control& opener;
+  sched::activity& opener;
   cancel_node* const outer;
 
   // Own synchronisation.
@@ -51,7 +51,7 @@ class scope_core {
   bool closed = false;
 };
 
-scope_core::scope_core(sched::fiber_control& opener, std::chrono::nanoseconds deadline, bool shield)
+scope_core::scope_core(sched::activity& opener, std::chrono::nanoseconds deadline, bool shield)
     : opener(opener), outer(opener.active) {
   node.owner = &opener;
   if (shield) node.flags.store(cancel_node::shield, std::memory_order_relaxed);
@@ -76,18 +76,18 @@ void scope_core::cancel(std::uint32_t flags) noexcept {
   sched::make_runnable(batch);
 }
 
-void scope_core::add_child(sched::fiber_control& f) {
+void scope_core::add_child(sched::activity& a) {
   {
     std::lock_guard held(queue.lock);
     if (closed) throw std::logic_error("thrum: a scope starts no children after join()");
     ++children;
   }
-  sched::attach(node, f.own_scope);
-  sched::set_active(f, f.own_scope);
+  sched::attach(node, a.own_scope);
+  sched::set_active(a, a.own_scope);
 }
 
-void scope_core::drop_child(sched::fiber_control& f) noexcept {
-  sched::detach(f.own_scope);
+void scope_core::drop_child(sched::activity& a) noexcept {
+  sched::detach(a.own_scope);
   std::lock_guard held(queue.lock);
   --children;
 }
@@ -108,7 +108,7 @@ void scope_core::failed(std::exception_ptr failure) noexcept {
 
 // The opener may destroy the scope as soon as it is woken: the lock is released before, and nothing is touched after.
 void scope_core::ended() noexcept {
-  sched::detach(sched::current_fiber()->own_scope);
+  sched::detach(sched::current_activity()->own_scope);
   sched::runnable_batch batch;
   {
     std::lock_guard held(queue.lock);
@@ -172,10 +172,10 @@ void scope_closer::operator()(scope_core* s) const noexcept {
 }
 
 scope_handle open_scope(std::chrono::nanoseconds deadline, bool shield) {
-  auto* f = sched::current_fiber();
-  if (!f) base::refuse_after_fork();
-  if (!f) throw std::logic_error("thrum: a scope needs a fiber: open it in one");
-  return scope_handle(new scope_core(*f, deadline, shield));
+  auto* a = sched::current_activity();
+  if (!a) base::refuse_after_fork();
+  if (!a) throw std::logic_error("thrum: a scope needs a fiber: open it in one");
+  return scope_handle(new scope_core(*a, deadline, shield));
 }
 
 void join_scope(scope_core& s) { s.join(); }

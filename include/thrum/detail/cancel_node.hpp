@@ -7,7 +7,7 @@
 #include <thrum/detail/spinlock.hpp>
 
 namespace thrum::sched {
-struct fiber_control;
+struct activity;
 }
 
 namespace thrum::detail {
@@ -22,7 +22,7 @@ struct cancel_node {
   cancel_node* first_child = nullptr;
   cancel_node* previous = nullptr;
   cancel_node* next = nullptr;
-  sched::fiber_control* owner = nullptr;  // The fiber that runs inside this scope; constant.
+  sched::activity* owner = nullptr;  // The fiber that runs inside this scope; constant.
 };
 
 }  // namespace thrum::detail

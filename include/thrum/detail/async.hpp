@@ -1,0 +1,81 @@
+// How a task waits: what the awaitable twins, async_x() beside x(), are made of.
+//
+// An awaiter lies in the coroutine's frame and holds what the wait needs. `begin` does what x() does up to the point
+// where that would park: false when the task has to be suspended. `end` does the rest once it has been resumed. Both
+// are the library's; nothing here is for users.
+//
+// A header that offers twins needs no <coroutine>: only a task, which awaits them, does (task.hpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include <thrum/detail/deadline.hpp>
+#include <thrum/detail/wait_queue.hpp>
+
+namespace thrum::detail {
+
+// One wait; its parts are known to src/sched/task_wait.hpp.
+struct async_wait {
+  enum class state : std::uint8_t { satisfied, waiting };
+
+  alignas(8) std::byte node[48];  // A sched::wait_node, while waiting.
+  wait_queue* queue = nullptr;
+  state at = state::satisfied;
+};
+
+// Beside it where there is a deadline: a sched::timer.
+struct async_timer {
+  alignas(8) std::byte timer[80];
+  bool armed = false;
+};
+
+// The running task goes on with this coroutine when it is resumed.
+void suspend_task(void* coroutine) noexcept;
+
+// After a wait in a queue. False: the deadline has passed. Throws cancelled.
+bool end_wait(async_wait& wait, async_timer* timer);
+
+// The awaiter of a call x() that waits without limit. Begin: bool(async_wait&, async_timer*); throws cancelled.
+template <class Begin>
+class [[nodiscard]] awaiter {
+ public:
+  explicit awaiter(Begin begin) : begin_(std::move(begin)) {}
+  awaiter(const awaiter&) = delete;
+  awaiter& operator=(const awaiter&) = delete;
+
+  bool await_ready() { return begin_(wait_, nullptr); }
+  template <class Handle>
+  void await_suspend(Handle h) noexcept {
+    suspend_task(h.address());
+  }
+  void await_resume() { end_wait(wait_, nullptr); }
+
+ private:
+  Begin begin_;
+  async_wait wait_;
+};
+
+// The same with a deadline: co_await tells whether it was met.
+template <class Begin>
+class [[nodiscard]] timed_awaiter {
+ public:
+  explicit timed_awaiter(Begin begin) : begin_(std::move(begin)) {}
+  timed_awaiter(const timed_awaiter&) = delete;
+  timed_awaiter& operator=(const timed_awaiter&) = delete;
+
+  bool await_ready() { return begin_(wait_, &timer_); }
+  template <class Handle>
+  void await_suspend(Handle h) noexcept {
+    suspend_task(h.address());
+  }
+  bool await_resume() { return end_wait(wait_, &timer_); }
+
+ private:
+  Begin begin_;
+  async_wait wait_;
+  async_timer timer_;
+};
+
+}  // namespace thrum::detail

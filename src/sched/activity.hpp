@@ -1,0 +1,84 @@
+// What a fiber and a task have in common: everything that the scheduler queues, cancels, joins and dumps.
+//
+// Lives in a slab that is never returned while the runtime lives (block_pool.hpp), so a late waker, canceller or dump
+// reads valid memory: at worst it meets the block's next tenant, which every protocol here tolerates by numbering
+// (waiter::claim_episode) or by taking the list's lock first.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <source_location>
+
+#include <thrum/detail/cancel_node.hpp>
+#include <thrum/detail/spinlock.hpp>
+
+#include "sched/waiter.hpp"
+
+namespace thrum::sched {
+
+class scheduler;
+
+// What a parked waiter waits for, for dumps. The kinds are constants of the primitives.
+struct wait_kind {
+  const char* what;
+  const waiter* (*holder)(const void* object) noexcept = nullptr;  // Names who could end the wait, or null.
+  bool external = false;  // May be ended from outside the process: a descriptor. Never part of a deadlock.
+};
+struct wait_reason {
+  const wait_kind* kind;
+  const void* object = nullptr;
+};
+inline constexpr wait_kind waits_for_nothing{"nothing"};
+
+enum class activity_phase : std::uint8_t { free, fresh, started, done };
+
+struct alignas(16) activity : waiter {
+  // A fiber's first cache line and third are all that waking and switching touch: with many fibers both are cold.
+
+  // --- Written by whoever runs it; read by dumps.
+  std::atomic<bool> hogged{false};  // Once lost its processor: looked at earlier next time.
+  std::atomic<activity_phase> phase{activity_phase::free};
+  std::atomic<bool> cancel_pending{false};  // Mirrors "active is cancelled"; read at every call that may wait.
+
+  // --- A fiber's errno, saved and restored at switches.
+  int error_number = 0;
+
+  // --- Links it into one run queue, free list or batch at a time.
+  activity* next = nullptr;
+
+  scheduler* home = nullptr;               // Constant once it was created for the first time.
+  wait_reason reason{&waits_for_nothing};  // Valid while parked.
+
+  // --- Constant while it lives; read by dumps while a block changes its tenant.
+  std::atomic<std::uint64_t> id{0};
+  std::atomic<std::source_location> where{};
+
+  // --- Cancellation. `active` is the innermost scope; written by the owner under cancel_lock, read by cancellers.
+  detail::cancel_node own_scope;
+  detail::cancel_node* active = &own_scope;
+  detail::spinlock cancel_lock;
+
+  // --- Its end; see fiber_end.cpp. The block belongs to the activity until `joiner` says ended(), then to its handle;
+  // if nobody will join it, it is freed at the end.
+  std::uint32_t joiner_episode = 0;      // Published by `joiner`.
+  std::atomic<waiter*> joiner{nullptr};  // Who waits for the end: one at most, since a handle has one owner.
+
+  // Marks that stand in `joiner` beside real waiters.
+  static waiter* ended() noexcept { return reinterpret_cast<waiter*>(1); }
+  static waiter* ending() noexcept { return reinterpret_cast<waiter*>(2); }  // For a moment: it leaves its stack.
+  static waiter* nobody_will_join() noexcept { return reinterpret_cast<waiter*>(3); }
+  static waiter* dropped() noexcept { return reinterpret_cast<waiter*>(4); }  // The same, nor ask how it ended.
+  static bool is_waiter(const waiter* j) noexcept { return reinterpret_cast<std::uintptr_t>(j) > 4; }
+
+  bool is_fiber() const noexcept { return kind() == waiter_kind::fiber; }
+  bool alive() const noexcept {
+    const auto now = phase.load(std::memory_order_acquire);
+    return now == activity_phase::fresh || now == activity_phase::started;
+  }
+
+ protected:
+  explicit activity(waiter_kind kind) noexcept : waiter(kind) { own_scope.owner = this; }
+};
+
+}  // namespace thrum::sched

@@ -1,0 +1,129 @@
+// Slabs of control blocks, of fibers or of tasks: stable addresses, recycled first-in-last-out, walkable by dumps.
+//
+// Creating a fiber's block also reserves the address space of a stack of the default size, so a fiber that has been
+// accepted can always be started.
+#pragma once
+
+#include <cstddef>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include <thrum/detail/spinlock.hpp>
+
+#include "context/stack_pool.hpp"
+#include "os/memory.hpp"
+
+namespace thrum::sched {
+
+template <class Block>
+class block_pool {
+ public:
+  // `stacks`: null for blocks that need none.
+  block_pool(context::stack_class* stacks, std::size_t blocks_max) noexcept
+      : stacks_(stacks), blocks_max_(blocks_max) {}
+  ~block_pool() {
+    for (auto* chunk : chunks_) {
+      for (std::size_t i = 0; i < chunk_blocks; ++i) chunk[i].~Block();
+      os::release(chunk, chunk_blocks * sizeof(Block));
+    }
+  }
+  block_pool(const block_pool&) = delete;
+  block_pool& operator=(const block_pool&) = delete;
+
+  // A chain (through `next`) of up to `count` free blocks. Null when no more can be had.
+  Block* acquire(std::size_t count, std::size_t& got);
+  void give_back(Block* first, Block* last, std::size_t count) noexcept {
+    std::lock_guard held(lock_);
+    last->next = free_;
+    free_ = first;
+    free_count_ += count;
+  }
+
+  // Calls visit(block) for every block, free ones included; blocks never move or vanish meanwhile.
+  template <class Visit>
+  void for_each(Visit visit) {
+    for (std::size_t i = 0;; ++i) {
+      Block* chunk = chunk_at(i);
+      if (!chunk) return;
+      for (std::size_t k = 0; k < chunk_blocks; ++k) visit(chunk[k]);
+    }
+  }
+
+  std::size_t total() const noexcept {
+    std::lock_guard held(lock_);
+    return chunks_.size() * chunk_blocks;
+  }
+  std::size_t free_count() const noexcept {
+    std::lock_guard held(lock_);
+    return free_count_;
+  }
+
+ private:
+  static constexpr std::size_t chunk_blocks = 128;
+
+  bool grow();
+  Block* chunk_at(std::size_t index) const noexcept {
+    std::lock_guard held(lock_);
+    return index < chunks_.size() ? chunks_[index] : nullptr;
+  }
+
+  // Constant after construction.
+  context::stack_class* const stacks_;
+  const std::size_t blocks_max_;
+
+  // Guarded by lock_.
+  mutable detail::spinlock lock_;
+  std::vector<Block*> chunks_;
+  Block* free_ = nullptr;
+  std::size_t free_count_ = 0;
+
+  detail::spinlock growth_lock_;
+};
+
+template <class Block>
+Block* block_pool<Block>::acquire(std::size_t count, std::size_t& got) {
+  for (;;) {
+    {
+      std::lock_guard held(lock_);
+      Block* first = free_;
+      Block* last = nullptr;
+      for (got = 0; got < count && free_; ++got) {
+        last = free_;
+        free_ = static_cast<Block*>(free_->next);
+      }
+      free_count_ -= got;
+      if (got > 0) {
+        last->next = nullptr;
+        return first;
+      }
+    }
+    if (!grow()) return nullptr;
+  }
+}
+
+template <class Block>
+bool block_pool<Block>::grow() {
+  std::lock_guard growing(growth_lock_);
+  std::size_t blocks;
+  {
+    std::lock_guard held(lock_);
+    if (free_) return true;  // Somebody else was faster.
+    blocks = chunks_.size() * chunk_blocks;
+  }
+  if (blocks >= blocks_max_ || (stacks_ && !stacks_->ensure_capacity(blocks + chunk_blocks))) return false;
+  auto* chunk = static_cast<Block*>(os::reserve(chunk_blocks * sizeof(Block)));
+  if (!chunk) return false;
+  for (std::size_t i = 0; i < chunk_blocks; ++i) {
+    new (&chunk[i]) Block;
+    chunk[i].next = i + 1 < chunk_blocks ? &chunk[i + 1] : nullptr;
+  }
+  std::lock_guard held(lock_);
+  chunks_.push_back(chunk);
+  chunk[chunk_blocks - 1].next = free_;
+  free_ = chunk;
+  free_count_ += chunk_blocks;
+  return true;
+}
+
+}  // namespace thrum::sched

@@ -1,0 +1,77 @@
+// Beginning and ending a task's waits.
+#include "sched/task_wait.hpp"
+
+#include <thrum/cancelled.hpp>
+
+#include "base/assert.hpp"
+#include "sched/scheduler.hpp"
+#include "sched/switch.hpp"
+
+namespace thrum::sched {
+namespace {
+
+timer& timer_of(detail::async_timer& t) noexcept {
+  static_assert(sizeof(t.timer) >= sizeof(timer) && alignof(timer) <= 8);
+  return *std::launder(reinterpret_cast<timer*>(t.timer));
+}
+
+void arm(task_control& t, std::int64_t deadline_ns, detail::async_timer& where) {
+  auto& timeout = *new (where.timer) timer;
+  timeout.when = deadline_ns;
+  timeout.who = &t;
+  timeout.episode = t.word();
+  runtime_section inside;
+  t.home->arm(timeout);
+  where.armed = true;
+}
+
+}  // namespace
+
+task_control& begin_task_call(cancellation c) {
+  worker* w = this_worker();
+  task_control* t = w ? w->task() : nullptr;
+  if (!t) base::panic("co_await of a thrum call outside of a thrum task");
+  if (c != cancellation::none && t->cancel_pending.load(std::memory_order_acquire)) [[unlikely]]
+    throw cancelled{};
+  return *t;
+}
+
+bool go_on(task_control&) noexcept {
+  worker* w = this_worker();
+  if (!w->wants_slow_entry()) [[likely]]
+    return true;
+  w->enter();
+  const bool give_way = w->should_yield();
+  w->leave();
+  if (give_way) w->plan(after_switch::yield_global);
+  return !give_way;
+}
+
+void park_task(task_control& t, const wait_reason& reason, std::int64_t deadline_ns, detail::async_timer* timer) {
+  t.reason = reason;
+  this_worker()->plan(after_switch::park);
+  if (deadline_ns != never) arm(t, deadline_ns, *timer);
+}
+
+claim_code end_parking(detail::async_timer* timer) noexcept {
+  const auto code = current_task()->code();
+  if (timer && timer->armed && code != claim_code::timed_out) timer_set::cancel(timer_of(*timer));
+  return code;
+}
+
+}  // namespace thrum::sched
+
+namespace thrum::detail {
+
+void suspend_task(void* coroutine) noexcept { sched::this_worker()->task()->resume_point = coroutine; }
+
+bool end_wait(async_wait& wait, async_timer* timer) {
+  if (wait.at == async_wait::state::satisfied) return true;
+  const auto code = sched::end_parking(timer);
+  if (code == sched::claim_code::first_clause) return true;
+  withdraw(*wait.queue, sched::node_of(wait));
+  if (code == sched::claim_code::cancelled) throw cancelled{};
+  return false;
+}
+
+}  // namespace thrum::detail

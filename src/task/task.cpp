@@ -1,0 +1,126 @@
+// Tasks as activities: starting, transferring, joining, sleeping.
+#include <thrum/task.hpp>
+
+#include "base/assert.hpp"
+#include "base/fork.hpp"
+#include "sched/cancel.hpp"
+#include "sched/fiber_end.hpp"
+#include "sched/frame_pool.hpp"
+#include "sched/lifecycle.hpp"
+#include "sched/task_wait.hpp"
+
+namespace thrum::detail {
+namespace {
+
+bool is_cancellation(const std::exception_ptr& failure) noexcept {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const cancelled&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+}  // namespace
+
+void* allocate_frame(std::size_t size) { return sched::allocate_frame(size); }
+void free_frame(void* frame, std::size_t size) noexcept { sched::free_frame(frame, size); }
+
+void* transfer(void* coroutine) noexcept {
+  auto* w = sched::this_worker();
+  if (!w || !w->task()) [[unlikely]]
+    base::panic("a thrum task was resumed by something that is not thrum's");
+  return w->transfer_through_worker(coroutine) ? nullptr : coroutine;
+}
+
+void root_ended(const std::exception_ptr& failure) noexcept {
+  auto& w = *sched::this_worker();
+  if (failure && !is_cancellation(failure)) w.task()->failure = &failure;
+  w.plan(sched::after_switch::retire);
+}
+
+sched::task_control* start_task(void* coroutine, std::source_location where, bool detached) {
+  auto* w = sched::this_worker();
+  if (!w) base::refuse_after_fork();
+  if (!w) throw std::logic_error("thrum: go and spawn need a running runtime: call them from a fiber");
+  auto& t = w->home.create_task(coroutine, where);
+  if (detached) t.joiner.store(sched::activity::nobody_will_join(), std::memory_order_relaxed);
+  w->home.start(t);
+  return &t;
+}
+
+void join_task(sched::task_control& t) { sched::join(t, sched::never, false); }
+
+void stop_task(sched::task_control& t) noexcept {
+  sched::runnable_batch batch;
+  sched::cancel(t.own_scope, cancel_node::cancelled, batch);
+  sched::make_runnable(batch);
+}
+
+void drop_task(sched::task_control& t) noexcept {
+  stop_task(t);
+  if (sched::current_task()) {
+    if (sched::drop(t)) return;
+  } else {
+    sched::join(t, sched::never, true);
+  }
+  std::coroutine_handle<>::from_address(t.root).destroy();
+  release_task(t);
+}
+
+bool detach_task(sched::task_control& t) noexcept { return sched::detach(t); }
+void release_task(sched::task_control& t) noexcept { t.home->release(t); }
+std::uint64_t task_id(const sched::task_control& t) noexcept { return t.id.load(std::memory_order_relaxed); }
+
+bool begin_join(sched::activity& a, async_wait& w) {
+  auto& self = sched::begin_task_call(sched::cancellation::point);
+  if (&self == &a) base::panic("a task joins itself");
+  if (sched::has_ended(a)) return sched::go_on(self);
+  const auto episode = self.open_episode(true);
+  if (!sched::begin_join(a, self, episode)) {
+    self.close_episode();
+    sched::end_join(a, self, sched::claim_code::first_clause);
+    return sched::go_on(self);
+  }
+  w.at = async_wait::state::waiting;
+  sched::park_task(self, sched::join_reason(a), sched::never, nullptr);
+  return false;
+}
+
+void end_join(sched::activity& a, const async_wait& w) {
+  if (w.at == async_wait::state::satisfied) return;
+  const auto code = sched::end_parking(nullptr);
+  if (!sched::end_join(a, *sched::current_task(), code)) throw cancelled{};
+}
+
+bool begin_join_task(sched::task_control& t, async_wait& w) { return begin_join(t, w); }
+void end_join_task(sched::task_control& t, const async_wait& w) { end_join(t, w); }
+
+// ---------------------------------------------------------------------------------------------------------------
+
+bool sleep_awaiter::await_ready() {
+  if (deadline_ns_ <= sched::now_ns()) return yield_awaiter().await_ready();
+  auto& self = sched::begin_task_call(sched::cancellation::point);
+  self.open_episode(true);
+  waiting_ = true;
+  static constexpr sched::wait_kind kind{"a sleep to end"};
+  sched::park_task(self, {&kind}, deadline_ns_, &timer_);
+  return false;
+}
+
+void sleep_awaiter::await_resume() {
+  if (waiting_ && sched::end_parking(&timer_) == sched::claim_code::cancelled) throw cancelled{};
+}
+
+bool yield_awaiter::await_ready() const {
+  sched::begin_task_call(sched::cancellation::point);
+  auto* w = sched::this_worker();
+  w->enter();
+  const bool global = w->should_yield();
+  w->leave();
+  w->plan(global ? sched::after_switch::yield_global : sched::after_switch::yield);
+  return false;
+}
+
+}  // namespace thrum::detail
