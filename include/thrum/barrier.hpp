@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -38,6 +39,7 @@ class barrier_core {
   // `last` is called by the last to arrive, before the others go on.
   std::uint64_t arrive(std::ptrdiff_t n, bool drop, void (*last)(void*) noexcept, void* completion);
   bool wait_until_ns(std::uint64_t phase, std::int64_t deadline_ns);  // False: timed out.
+  bool begin_wait(std::uint64_t phase, async_wait& w, async_timer* timer, std::int64_t deadline_ns);
 
  private:
   wait_queue queue_;
@@ -85,7 +87,29 @@ class barrier {
     return core_.wait_until_ns(t.phase_, detail::deadline_at(at));
   }
 
+  // For tasks: co_await them.
+  auto async_wait(arrival_token t) {
+    return detail::awaiter([this, t](detail::async_wait& w, detail::async_timer* timer) {
+      return core_.begin_wait(t.phase_, w, timer, detail::never);
+    });
+  }
+  auto async_arrive_and_wait() { return async_wait(arrive()); }
+  template <class Rep, class Period>
+  auto async_wait_for(arrival_token t, std::chrono::duration<Rep, Period> d) {
+    return async_wait_until_ns(t, detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  auto async_wait_until(arrival_token t, std::chrono::time_point<Clock, Duration> at) {
+    return async_wait_until_ns(t, detail::deadline_at(at));
+  }
+
  private:
+  auto async_wait_until_ns(arrival_token t, std::int64_t deadline_ns) {
+    return detail::timed_awaiter(deadline_ns,
+                                 [this, t](detail::async_wait& w, detail::async_timer* timer, std::int64_t d) {
+                                   return core_.begin_wait(t.phase_, w, timer, d);
+                                 });
+  }
   std::uint64_t arrive(std::ptrdiff_t n, bool drop) {
     return core_.arrive(
         n, drop, [](void* completion) noexcept { (*static_cast<Completion*>(completion))(); }, &completion_);

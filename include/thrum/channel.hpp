@@ -18,11 +18,13 @@
 #include <chrono>
 #include <cstddef>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/channel_core.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/select.hpp>
@@ -34,6 +36,77 @@ class channel_closed : public std::logic_error {
  public:
   explicit channel_closed(const char* what) : std::logic_error(what) {}
 };
+
+namespace detail {
+
+inline bool was_sent(channel_result r) {
+  if (r == channel_result::closed) throw thrum::channel_closed("thrum: send on a closed channel");
+  return r == channel_result::done;
+}
+
+template <bool Timed>
+class channel_awaiter {
+ public:
+  channel_awaiter(const channel_awaiter&) = delete;
+  channel_awaiter& operator=(const channel_awaiter&) = delete;
+
+  template <class Handle>
+  void await_suspend(Handle h) noexcept {
+    suspend_task(h.address());
+  }
+
+ protected:
+  struct no_timer {};
+
+  channel_awaiter(channel_core* c, std::int64_t deadline_ns) noexcept : core_(c), deadline_ns_(deadline_ns) {}
+  async_timer* timer() noexcept {
+    if constexpr (Timed)
+      return &timer_;
+    else
+      return nullptr;
+  }
+
+  channel_core* core_;  // Kept alive by the channel that the caller holds meanwhile.
+  std::int64_t deadline_ns_;
+  channel_wait wait_;
+  [[no_unique_address]] std::conditional_t<Timed, async_timer, no_timer> timer_;
+};
+
+// Gives whether it was sent, when it has a deadline.
+template <class T, bool Timed>
+class [[nodiscard]] send_awaiter : public channel_awaiter<Timed> {
+ public:
+  send_awaiter(channel_core* c, T&& v, std::int64_t deadline_ns) noexcept
+      : channel_awaiter<Timed>(c, deadline_ns), value_(std::move(v)) {}
+  bool await_ready() {
+    return begin_channel_send(this->core_, std::addressof(value_), this->wait_, this->timer(), this->deadline_ns_);
+  }
+  auto await_resume() {
+    const bool sent = was_sent(end_channel(this->wait_, this->timer()));
+    if constexpr (Timed) return sent;
+  }
+
+ private:
+  T value_;
+};
+
+template <class T, bool Timed>
+class [[nodiscard]] receive_awaiter : public channel_awaiter<Timed> {
+ public:
+  receive_awaiter(channel_core* c, std::int64_t deadline_ns) noexcept : channel_awaiter<Timed>(c, deadline_ns) {}
+  bool await_ready() {
+    return begin_channel_receive(this->core_, element_.address(), this->wait_, this->timer(), this->deadline_ns_);
+  }
+  std::optional<T> await_resume() {
+    if (end_channel(this->wait_, this->timer()) != channel_result::done) return {};
+    return element_.take();
+  }
+
+ private:
+  element_storage<T> element_;
+};
+
+}  // namespace detail
 
 template <class T>
 class channel {
@@ -93,6 +166,26 @@ class channel {
     return receive_until_ns(detail::deadline_at(t));
   }
 
+  // For tasks: co_await them.
+  auto async_send(T v) { return send_awaiter<false>(core_, std::move(v), detail::never); }
+  template <class Rep, class Period>
+  auto async_send_for(T v, std::chrono::duration<Rep, Period> d) {
+    return send_awaiter<true>(core_, std::move(v), detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  auto async_send_until(T v, std::chrono::time_point<Clock, Duration> t) {
+    return send_awaiter<true>(core_, std::move(v), detail::deadline_at(t));
+  }
+  auto async_receive() { return receive_awaiter<false>(core_, detail::never); }
+  template <class Rep, class Period>
+  auto async_receive_for(std::chrono::duration<Rep, Period> d) {
+    return receive_awaiter<true>(core_, detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  auto async_receive_until(std::chrono::time_point<Clock, Duration> t) {
+    return receive_awaiter<true>(core_, detail::deadline_at(t));
+  }
+
   // Throws channel_closed when it is closed already, std::logic_error on a null channel. Never suspends.
   void close() {
     if (!core_) throw std::logic_error("thrum: close of a null channel");
@@ -143,10 +236,13 @@ class channel {
   iterator end() { return {}; }
 
  private:
+  template <bool Timed>
+  using send_awaiter = detail::send_awaiter<T, Timed>;
+  template <bool Timed>
+  using receive_awaiter = detail::receive_awaiter<T, Timed>;
+
   bool send_until_ns(T& v, std::int64_t deadline_ns) {
-    const auto r = detail::channel_send(core_, std::addressof(v), deadline_ns);
-    if (r == detail::channel_result::closed) throw channel_closed("thrum: send on a closed channel");
-    return r == detail::channel_result::done;
+    return detail::was_sent(detail::channel_send(core_, std::addressof(v), deadline_ns));
   }
 
   std::optional<T> receive_until_ns(std::int64_t deadline_ns) {

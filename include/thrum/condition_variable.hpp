@@ -14,11 +14,15 @@
 #include <mutex>
 #include <utility>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 #include <thrum/mutex.hpp>
 
 namespace thrum {
+
+template <class T>
+class task;
 
 class condition_variable {
  public:
@@ -56,8 +60,31 @@ class condition_variable {
     return wait_until_ns_for(hold, detail::deadline_at(t), done);
   }
 
+  // For tasks, with <thrum/task.hpp>: co_await it, in a loop that tests the condition. `hold` and the condition
+  // variable must outlive it.
+  task<void> async_wait(std::unique_lock<mutex>& hold);
+  // False when the time is up.
+  template <class Rep, class Period>
+  auto async_wait_for(std::unique_lock<mutex>& hold, std::chrono::duration<Rep, Period> d) {
+    return async_wait_until_ns(hold, detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  auto async_wait_until(std::unique_lock<mutex>& hold, std::chrono::time_point<Clock, Duration> t) {
+    return async_wait_until_ns(hold, detail::deadline_at(t));
+  }
+
  private:
   bool wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns);  // False: timed out.
+  bool begin_wait(std::unique_lock<mutex>& hold, detail::async_wait& w, detail::async_timer* timer,
+                  std::int64_t deadline_ns);
+  struct beginning {
+    condition_variable& waited_for;
+    std::unique_lock<mutex>& hold;
+    bool operator()(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns) const {
+      return waited_for.begin_wait(hold, w, timer, deadline_ns);
+    }
+  };
+  task<bool> async_wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns);
 
   template <class Predicate>
   bool wait_until_ns_for(std::unique_lock<mutex>& hold, std::int64_t deadline_ns, Predicate& done) {

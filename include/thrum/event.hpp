@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -40,8 +41,24 @@ class event {
     return wait_until_ns(detail::deadline_at(t));
   }
 
+  // For tasks: co_await them.
+  auto async_wait() { return detail::await_object(*this); }
+  template <class Rep, class Period>
+  auto async_wait_for(std::chrono::duration<Rep, Period> d) {
+    return detail::await_object_until(*this, detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  auto async_wait_until(std::chrono::time_point<Clock, Duration> t) {
+    return detail::await_object_until(*this, detail::deadline_at(t));
+  }
+
  private:
+  template <class Object>
+  friend auto detail::await_object(Object& o);
+  template <class Object>
+  friend auto detail::await_object_until(Object& o, std::int64_t deadline_ns);
   bool wait_until_ns(std::int64_t deadline_ns);
+  bool begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns);
 
   std::atomic<bool> set_;  // Becomes true only under queue_.lock.
   detail::wait_queue queue_;

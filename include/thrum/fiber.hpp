@@ -22,6 +22,7 @@
 #include <utility>
 
 #include <thrum/cancelled.hpp>
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
 
 namespace thrum {
@@ -60,9 +61,10 @@ sched::fiber_control* launch(sched::scheduler* home, const fiber_options& option
                              bool detached) {
   using closure = std::decay_t<F>;
   static_assert(std::is_invocable_v<closure&>, "a fiber's function takes no arguments");
-  static_assert(!requires { typename std::invoke_result_t<closure&>::promise_type; },
-                "a fiber would not run the coroutine that its function makes: include <thrum/task.hpp> for thrum::task, "
-                "which go and spawn start as a task, without fiber_options");
+  static_assert(
+      !requires { typename std::invoke_result_t<closure&>::promise_type; },
+      "a fiber would not run the coroutine that its function makes: include <thrum/task.hpp> for thrum::task, "
+      "which go and spawn start as a task, without fiber_options");
   const auto u = create_fiber(home, sizeof(closure), alignof(closure), options, where);
   if constexpr (std::is_nothrow_constructible_v<closure, F&&>) {
     new (u.storage) closure(std::forward<F>(f));
@@ -123,6 +125,8 @@ class fiber {
   // Suspends until the fiber has ended; throws what it threw. Afterwards not joinable. A cancellation point: then the
   // fiber stays joinable. Throws std::system_error (invalid_argument) when not joinable. Also from plain threads.
   void join();
+  // The same for tasks: co_await it.
+  auto async_join() { return join_awaiter(*this); }
 
   // Cancels the fiber: every call in it that may suspend throws `cancelled` from now on. Any thread.
   void request_stop() noexcept;
@@ -138,6 +142,24 @@ class fiber {
   friend struct detail::fiber_access;
   explicit fiber(sched::fiber_control* control) noexcept : control_(control) {}
   void end() noexcept;
+  bool begin_join(detail::async_wait& w);
+  void end_join(const detail::async_wait& w);
+  void take_result();
+
+  class [[nodiscard]] join_awaiter {
+   public:
+    explicit join_awaiter(fiber& of) noexcept : of_(of) {}
+    bool await_ready() { return of_.begin_join(wait_); }
+    template <class Handle>
+    void await_suspend(Handle h) noexcept {
+      detail::suspend_task(h.address());
+    }
+    void await_resume() { of_.end_join(wait_); }
+
+   private:
+    fiber& of_;
+    detail::async_wait wait_;
+  };
 
   sched::fiber_control* control_ = nullptr;
 };

@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -31,6 +32,7 @@ class future_core {
   void complete(std::exception_ptr failure) noexcept;
   bool ready() const noexcept;
   bool wait_until_ns(std::int64_t deadline_ns);  // False: timed out. Throws cancelled.
+  bool begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns);
   void rethrow_failure() const;
 
  private:
@@ -63,12 +65,29 @@ class future {
   }
   T get() {
     wait();
+    return take();
+  }
+
+  // For tasks: co_await them.
+  auto async_wait() const { return detail::await_object(checked()); }
+  template <class Rep, class Period>
+  auto async_wait_for(std::chrono::duration<Rep, Period> d) const {
+    return detail::await_object_until(checked(), detail::deadline_after(d));
+  }
+  auto async_get() {
+    auto& state = checked();
+    return detail::awaiter(
+        [&state](detail::async_wait& w, detail::async_timer* t) { return state.begin_wait(w, t, detail::never); },
+        [this] { return take(); });
+  }
+
+ private:
+  T take() {
     const auto state = std::move(state_);
     state->rethrow_failure();
     if constexpr (!std::is_void_v<T>) return std::move(*state->value);
   }
 
- private:
   detail::future_state<T>& checked() const {
     if (!state_) throw std::logic_error("thrum: a future without a state");
     return *state_;

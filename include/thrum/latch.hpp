@@ -49,6 +49,21 @@ class latch {
     return count_.wait_until(t);
   }
 
+  // For tasks: co_await them.
+  auto async_wait() { return count_.async_wait(); }
+  auto async_arrive_and_wait(std::ptrdiff_t n = 1) {
+    count_down(n);
+    return async_wait();
+  }
+  template <class Rep, class Period>
+  auto async_wait_for(std::chrono::duration<Rep, Period> d) {
+    return count_.async_wait_for(d);
+  }
+  template <class Clock, class Duration>
+  auto async_wait_until(std::chrono::time_point<Clock, Duration> t) {
+    return count_.async_wait_until(t);
+  }
+
  private:
   static std::ptrdiff_t checked(std::ptrdiff_t n) {
     if (n < 0) throw latch_underflow();

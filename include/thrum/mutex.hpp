@@ -15,7 +15,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -32,7 +34,21 @@ class mutex {
   bool try_lock() noexcept;  // Never suspends.
   void unlock() noexcept;    // Never suspends.
 
+  // For tasks: co_await them. A task that has to wait gets the mutex handed over, in FIFO order.
+  auto async_lock() { return detail::await_object(*this); }
+  // Gives a std::unique_lock that holds it.
+  auto async_scoped_lock() {
+    return detail::awaiter(
+        [this](detail::async_wait& w, detail::async_timer* t) { return begin_wait(w, t, detail::never); },
+        [this] { return std::unique_lock<mutex>(*this, std::adopt_lock); });
+  }
+
  protected:
+  template <class Object>
+  friend auto detail::await_object(Object& o);
+  template <class Object>
+  friend auto detail::await_object_until(Object& o, std::int64_t deadline_ns);
+  bool begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns);
   bool lock_until_ns(std::int64_t deadline_ns);  // False: timed out.
   bool is_held_by_caller() const noexcept;
 
@@ -58,6 +74,16 @@ class timed_mutex : public mutex {
   bool try_lock_until(std::chrono::time_point<Clock, Duration> t) {
     return lock_until_ns(detail::deadline_at(t));
   }
+
+  // For tasks: co_await them.
+  template <class Rep, class Period>
+  auto async_try_lock_for(std::chrono::duration<Rep, Period> d) {
+    return detail::await_object_until(static_cast<mutex&>(*this), detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  auto async_try_lock_until(std::chrono::time_point<Clock, Duration> t) {
+    return detail::await_object_until(static_cast<mutex&>(*this), detail::deadline_at(t));
+  }
 };
 
 // A mutex that its owner can lock again, as std::recursive_mutex; unlock() as often as it was locked.
@@ -75,6 +101,15 @@ class recursive_mutex : private mutex {
   void unlock() noexcept {
     // Not the owner, or not locked: mutex::unlock() says so and ends the process.
     if (!is_held_by_caller() || --depth_ == 0) mutex::unlock();
+  }
+
+  // For tasks: co_await it.
+  auto async_lock() {
+    return detail::awaiter(
+        [this](detail::async_wait& w, detail::async_timer* t) {
+          return is_held_by_caller() || begin_wait(w, t, detail::never);
+        },
+        [this] { ++depth_; });
   }
 
  private:

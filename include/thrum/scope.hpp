@@ -51,6 +51,8 @@ using scope_handle = std::unique_ptr<scope_core, scope_closer>;
 // Throws std::logic_error on a thread that runs no fiber.
 scope_handle open_scope(std::chrono::nanoseconds deadline, bool shield);
 void join_scope(scope_core& s);
+bool begin_join_scope(scope_core& s, async_wait& w);
+void end_join_scope(scope_core& s, async_wait& w);
 void cancel_scope(scope_core& s) noexcept;
 bool scope_cancelled(const scope_core& s) noexcept;
 bool scope_expired(const scope_core& s) noexcept;
@@ -133,6 +135,8 @@ struct scope {
   // Waits for all children, also those started meanwhile, and closes the scope. Throws the first failure; timed_out
   // when the deadline has passed; cancelled when an outer scope is cancelled. Waits for cancelled children too.
   void join() { detail::join_scope(*core); }
+  // The same for tasks: co_await it, before the scope ends. with_scope() in task_scope.hpp does so by itself.
+  auto async_join() { return join_awaiter(*core); }
 
   void cancel() noexcept { detail::cancel_scope(*core); }
   bool cancelled() const noexcept { return detail::scope_cancelled(*core); }
@@ -144,6 +148,21 @@ struct scope {
   // ~scope: cancels and waits for the children (shielded); failures that join() has not thrown are dropped.
 
  private:
+  class [[nodiscard]] join_awaiter {
+   public:
+    explicit join_awaiter(detail::scope_core& s) noexcept : scope_(s) {}
+    bool await_ready() { return detail::begin_join_scope(scope_, wait_); }
+    template <class Handle>
+    void await_suspend(Handle h) noexcept {
+      detail::suspend_task(h.address());
+    }
+    void await_resume() { detail::end_join_scope(scope_, wait_); }
+
+   private:
+    detail::scope_core& scope_;
+    detail::async_wait wait_;
+  };
+
   template <class Result, class F, class... Args>
   struct call {
     std::shared_ptr<detail::future_state<Result>> state;

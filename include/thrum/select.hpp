@@ -18,6 +18,7 @@
 #include <functional>
 #include <new>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include <thrum/detail/channel_core.hpp>
@@ -112,6 +113,56 @@ auto at(std::chrono::time_point<Clock, Duration> t, F f) {
 template <class F>
 auto otherwise(F f) {
   return detail::otherwise_clause<F>(std::move(f));
+}
+
+namespace detail {
+
+// Owns the clauses, whose elements are waited with, while the task is suspended.
+template <class... Clauses>
+class [[nodiscard]] select_awaiter {
+ public:
+  explicit select_awaiter(Clauses&&... clauses) : clauses_(std::move(clauses)...) {}
+  select_awaiter(const select_awaiter&) = delete;
+  select_awaiter& operator=(const select_awaiter&) = delete;
+
+  bool await_ready() {
+    std::apply(
+        [this](auto&... c) {
+          std::size_t i = 0;
+          ((described_[i++] = c.describe()), ...);
+        },
+        clauses_);
+    return begin_select(wait_, timer_);
+  }
+  template <class Handle>
+  void await_suspend(Handle h) noexcept {
+    suspend_task(h.address());
+  }
+  std::size_t await_resume() {
+    const auto chosen = end_select(wait_, timer_);
+    std::size_t i = 0;
+    std::apply([&](auto&... c) { ((i++ == chosen.index ? c.fire(chosen.result) : void()), ...); }, clauses_);
+    return chosen.index;
+  }
+
+ private:
+  static constexpr std::size_t count = sizeof...(Clauses);
+
+  std::tuple<Clauses...> clauses_;
+  select_clause described_[count];
+  std::uint16_t order_[count];
+  alignas(8) std::byte nodes_[count * sizeof(async_wait::node)];
+  select_wait wait_{described_, order_, count, nodes_};
+  async_timer timer_;
+};
+
+}  // namespace detail
+
+// For tasks: co_await it. The clauses' functions must not suspend.
+template <class... Clauses>
+auto async_select(Clauses... clauses) {
+  static_assert(sizeof...(Clauses) > 0, "a select without clauses would wait for ever");
+  return detail::select_awaiter<Clauses...>(std::move(clauses)...);
 }
 
 template <class... Clauses>

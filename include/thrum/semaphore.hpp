@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -39,6 +40,7 @@ class semaphore_core {
 
   bool try_acquire() noexcept;
   bool acquire_until_ns(std::int64_t deadline_ns);  // False: timed out.
+  bool begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns);
   void release(std::ptrdiff_t count);
 
  private:
@@ -72,6 +74,17 @@ class counting_semaphore {
   template <class Clock, class Duration>
   bool try_acquire_until(std::chrono::time_point<Clock, Duration> t) {
     return core_.acquire_until_ns(detail::deadline_at(t));
+  }
+
+  // For tasks: co_await them.
+  auto async_acquire() { return detail::await_object(core_); }
+  template <class Rep, class Period>
+  auto async_try_acquire_for(std::chrono::duration<Rep, Period> d) {
+    return detail::await_object_until(core_, detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  auto async_try_acquire_until(std::chrono::time_point<Clock, Duration> t) {
+    return detail::await_object_until(core_, detail::deadline_at(t));
   }
 
   // Throws semaphore_overflow, and releases nothing, when there would be more than max() permits.

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
 namespace thrum {
@@ -37,7 +38,16 @@ class shared_mutex {
   bool try_lock_shared() noexcept;  // Never suspends.
   void unlock_shared() noexcept;    // Never suspends.
 
+  // For tasks: co_await them.
+  auto async_lock() {
+    return detail::awaiter([this](detail::async_wait& w, detail::async_timer*) { return begin_wait(w, true); });
+  }
+  auto async_lock_shared() {
+    return detail::awaiter([this](detail::async_wait& w, detail::async_timer*) { return begin_wait(w, false); });
+  }
+
  private:
+  bool begin_wait(detail::async_wait& w, bool writing);
   bool take_or_announce(bool writing) noexcept;
   void wait(bool writing);
   void hand_over() noexcept;

@@ -17,8 +17,8 @@
 // co_await of a thrum call is a cancellation point where the plain call is one; it throws in the same cases. Chains of
 // co_await may be as long as memory allows, in every build.
 //
-// Trap: a coroutine that is a capturing lambda refers to the lambda, which must outlive it. spawn(lambda) and go(lambda)
-// keep it; spawn(lambda()) does not.
+// Trap: a coroutine that is a capturing lambda refers to the lambda, which must outlive it. spawn(lambda) and
+// go(lambda) keep it; spawn(lambda()) does not.
 //
 // The shape of lazily started tasks with symmetric transfer is Lewis Baker's (cppcoro).
 #pragma once
@@ -124,7 +124,8 @@ inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
 template <class F>
-concept makes_task = is_task<std::invoke_result_t<std::decay_t<F>&>>;
+concept makes_task = is_task < std::invoke_result_t < std::decay_t<F>
+& >> ;
 
 struct task_access;
 
@@ -182,18 +183,21 @@ inline task<void> task_promise<void>::get_return_object() noexcept {
 }
 
 struct task_access {
-  template <class T>
-  static std::coroutine_handle<task_promise<T>> release(task<T>& t) {
+  // Starts the task as an activity, by starter(coroutine); what has not been started stays the caller's.
+  template <class T, class Starter>
+  static sched::task_control* start_with(task<T>& t, Starter starter) {
     if (!t.coroutine_) throw std::invalid_argument("thrum: an empty task cannot be started");
-    return std::exchange(t.coroutine_, nullptr);
+    auto coroutine = std::exchange(t.coroutine_, nullptr);
+    try {
+      return starter(coroutine.address());
+    } catch (...) {
+      t.coroutine_ = coroutine;
+      throw;
+    }
   }
-  // Starts the task as an activity; what has not been started is destroyed.
   template <class T>
   static sched::task_control* start(task<T>& t, std::source_location where, bool detached) {
-    if (!t.coroutine_) throw std::invalid_argument("thrum: an empty task cannot be started");
-    auto* control = start_task(t.coroutine_.address(), where, detached);
-    t.coroutine_ = nullptr;
-    return control;
+    return start_with(t, [&](void* coroutine) { return start_task(coroutine, where, detached); });
   }
   template <class T>
   static auto coroutine_of(const task<T>& t) noexcept {
@@ -221,8 +225,8 @@ class [[nodiscard]] task_handle {
     std::swap(root_, other.root_);
     return *this;
   }
-  // Requests stop and, but in a task, waits for the end (shielded); in a task, which cannot wait here, the other goes on
-  // to its end alone. Its result, or its exception, is dropped.
+  // Requests stop and, but in a task, waits for the end (shielded); in a task, which cannot wait here, the other goes
+  // on to its end alone. Its result, or its exception, is dropped.
   ~task_handle() {
     if (control_) detail::drop_task(*control_);
   }
@@ -244,8 +248,8 @@ class [[nodiscard]] task_handle {
     if (control_) detail::stop_task(*control_);
   }
 
-  // Lets it go on alone; an exception of it then ends the process. Throws the exception if it has already ended with one,
-  // std::system_error (invalid_argument) when not joinable.
+  // Lets it go on alone; an exception of it then ends the process. Throws the exception if it has already ended with
+  // one, std::system_error (invalid_argument) when not joinable.
   void detach() {
     if (detail::detach_task(checked())) {
       control_ = nullptr;
@@ -335,7 +339,6 @@ void go(F&& f, std::source_location where = std::source_location::current()) {
 }
 
 namespace detail {
-
 
 class [[nodiscard]] sleep_awaiter {
  public:

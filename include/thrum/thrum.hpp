@@ -19,4 +19,6 @@
 #include <thrum/select.hpp>
 #include <thrum/semaphore.hpp>
 #include <thrum/shared_mutex.hpp>
+#include <thrum/task.hpp>
+#include <thrum/task_scope.hpp>
 #include <thrum/wait_group.hpp>

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -51,10 +52,26 @@ class wait_group {
     return wait_until_ns(detail::deadline_at(t));
   }
 
+  // For tasks: co_await them.
+  auto async_wait() { return detail::await_object(*this); }
+  template <class Rep, class Period>
+  auto async_wait_for(std::chrono::duration<Rep, Period> d) {
+    return detail::await_object_until(*this, detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  auto async_wait_until(std::chrono::time_point<Clock, Duration> t) {
+    return detail::await_object_until(*this, detail::deadline_at(t));
+  }
+
  private:
+  template <class Object>
+  friend auto detail::await_object(Object& o);
+  template <class Object>
+  friend auto detail::await_object_until(Object& o, std::int64_t deadline_ns);
   friend class latch;
   bool change(std::int64_t by) noexcept;  // False, and nothing is changed, when it would fall below zero.
   bool wait_until_ns(std::int64_t deadline_ns);
+  bool begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns);
 
   std::atomic<std::int64_t> count_;  // Falls to zero only under queue_.lock, so a waiter may destroy the group.
   detail::wait_queue queue_;

@@ -11,6 +11,7 @@
 #include <thrum/cancelled.hpp>
 
 #include "base/assert.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum::detail {
 namespace {
@@ -34,6 +35,10 @@ std::align_val_t alignment(const element_type& type) noexcept {
   return {who, r == sched::claim_result::resume ? who : nullptr};
 }
 
+constexpr sched::wait_kind awaited_null{"a null channel"};
+constexpr sched::wait_kind awaited_receiver{"sending on a channel"};
+constexpr sched::wait_kind awaited_sender{"receiving from a channel"};
+
 // A null channel: only the deadline or cancellation ends the wait.
 channel_result wait_for_ever(std::int64_t deadline_ns) {
   if (deadline_ns == only_try) {
@@ -42,8 +47,7 @@ channel_result wait_for_ever(std::int64_t deadline_ns) {
   }
   sched::waiting w(sched::cancellation::point);
   w.open();
-  static constexpr sched::wait_kind kind{"a null channel"};
-  w.throw_if_cancelled(w.park(deadline_ns, {&kind}));
+  w.throw_if_cancelled(w.park(deadline_ns, {&awaited_null}));
   return channel_result::timed_out;
 }
 
@@ -186,32 +190,99 @@ void release(channel_core* c) noexcept {
 }
 
 channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns) {
-  static constexpr sched::wait_kind kind{"sending on a channel"};
   if (!c) return wait_for_ever(deadline_ns);
   sched::waiter* self = begin(deadline_ns);
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_send_here(element, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
-    return park(self, *c, c->senders, element, deadline_ns, kind);
+    return park(self, *c, c->senders, element, deadline_ns, awaited_receiver);
   c->lock.unlock();
   finish_wake(wake);
   return r;
 }
 
 channel_result channel_receive(channel_core* c, void* into, std::int64_t deadline_ns) {
-  static constexpr sched::wait_kind kind{"receiving from a channel"};
   if (!c) return wait_for_ever(deadline_ns);
   sched::waiter* self = begin(deadline_ns);
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_receive_here(into, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
-    return park(self, *c, c->receivers, into, deadline_ns, kind);
+    return park(self, *c, c->receivers, into, deadline_ns, awaited_sender);
   c->lock.unlock();
   finish_wake(wake);
   return r;
 }
+
+// ---------------------------------------------------------------------------------------------------------------
+// Tasks.
+
+namespace {
+
+bool begin_waiting_for_ever(sched::task_control& self, channel_wait& w, async_timer* timer, std::int64_t deadline_ns) {
+  self.open_episode(true);
+  w.wait.at = async_wait::state::waiting;
+  park_task(self, {&awaited_null}, deadline_ns, timer);
+  return false;
+}
+
+// Enqueues the task in `list`, whose lock is held; releases the lock.
+bool begin_parking(sched::task_control& self, channel_wait& w, wait_list& list, void* element, async_timer* timer,
+                   std::int64_t deadline_ns, const sched::wait_kind& kind) {
+  channel_core& c = *w.core;
+  enqueue(self, w.wait, list, sched::cancellation::point, element);
+  c.lock.unlock();
+  park_task(self, {&kind, &c}, deadline_ns, timer);
+  return false;
+}
+
+bool done_at_once(sched::task_control& self, channel_wait& w, channel_result r, const claimed_waiter& wake) {
+  w.core->lock.unlock();
+  finish_wake(wake);
+  w.result = r;
+  return go_on(self);
+}
+
+}  // namespace
+
+bool begin_channel_send(channel_core* c, void* element, channel_wait& w, async_timer* timer, std::int64_t deadline_ns) {
+  auto& self = sched::begin_task_call(sched::cancellation::point);
+  if (!c) return begin_waiting_for_ever(self, w, timer, deadline_ns);
+  w.core = c;
+  w.sending = true;
+  claimed_waiter wake;
+  c->lock.lock();
+  const auto r = c->try_send_here(element, wake);
+  if (r != channel_result::would_block) return done_at_once(self, w, r, wake);
+  return begin_parking(self, w, c->senders, element, timer, deadline_ns, awaited_receiver);
+}
+
+bool begin_channel_receive(channel_core* c, void* into, channel_wait& w, async_timer* timer, std::int64_t deadline_ns) {
+  auto& self = sched::begin_task_call(sched::cancellation::point);
+  if (!c) return begin_waiting_for_ever(self, w, timer, deadline_ns);
+  w.core = c;
+  claimed_waiter wake;
+  c->lock.lock();
+  const auto r = c->try_receive_here(into, wake);
+  if (r != channel_result::would_block) return done_at_once(self, w, r, wake);
+  return begin_parking(self, w, c->receivers, into, timer, deadline_ns, awaited_sender);
+}
+
+channel_result end_channel(channel_wait& w, async_timer* timer) {
+  if (w.wait.at == async_wait::state::satisfied) return w.result;
+  const auto code = sched::end_parking(timer);
+  if (code == claim_code::first_clause) return channel_result::done;
+  if (code == closed_code(claim_code::first_clause)) return channel_result::closed;
+  if (channel_core* c = w.core) {
+    std::lock_guard held(c->lock);
+    if (auto& node = sched::node_of(w.wait); node.linked) sched::remove(w.sending ? c->senders : c->receivers, node);
+  }
+  if (code == claim_code::cancelled) throw cancelled{};
+  return channel_result::timed_out;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
 
 bool channel_close(channel_core* c) {
   sched::runnable_batch batch;

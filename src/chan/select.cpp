@@ -10,9 +10,11 @@
 #include <stdexcept>
 #include <utility>
 
+#include <thrum/cancelled.hpp>
+
 #include "base/assert.hpp"
 #include "chan/channel_core.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum::detail {
 namespace {
@@ -26,6 +28,8 @@ wait_list& queue_of(const select_clause& c) noexcept {
   return c.kind == clause_kind::send ? c.channel->senders : c.channel->receivers;
 }
 
+constexpr sched::wait_kind awaited_clause{"a select"};
+
 bool on_channel(const select_clause& c) noexcept {
   return (c.kind == clause_kind::receive || c.kind == clause_kind::send) && c.channel;
 }
@@ -37,6 +41,38 @@ class selection {
 
   select_result run() {
     sched::waiting w(sched::cancellation::point);
+    if (auto r = try_at_once(); r.index < count_) return r;
+    return wait(w);
+  }
+
+  // For a task: a result at once, or the task is enqueued.
+  bool begin(sched::task_control& self, select_wait& w, async_timer& timer) {
+    w.result = try_at_once();
+    if (w.result.index < count_) return go_on(self);
+    self.open_episode(true);
+    enqueue(self, static_cast<sched::wait_node*>(w.nodes));
+    w.channels = channels_;
+    w.timer_index = timer_;
+    w.waiting = true;
+    park_task(self, {&awaited_clause}, deadline_, &timer);
+    return false;
+  }
+  static select_result end(select_wait& w, async_timer& timer) {
+    if (!w.waiting) return w.result;
+    const auto code = sched::end_parking(&timer);
+    selection s(w.clauses, w.order, w.count);
+    s.channels_ = w.channels;
+    s.timer_ = w.timer_index;
+    s.leave_queues(static_cast<sched::wait_node*>(w.nodes));
+    if (code == claim_code::cancelled) throw cancelled{};
+    return s.result_of(code);
+  }
+
+ private:
+  static constexpr std::size_t small_max = 64;
+
+  // Index count_: nothing is ready, and the channels are locked.
+  select_result try_at_once() {
     if (count_ > small_max) throw std::length_error("thrum: a select has at most 64 clauses");
     find_special_clauses();
     sort_channels();
@@ -47,15 +83,10 @@ class selection {
       finish_wake(wake);
       return r;
     }
-    if (otherwise_ < count_) {
-      unlock_all();
-      return {otherwise_, channel_result::done};
-    }
-    return wait(w);
+    if (otherwise_ == SIZE_MAX) return {count_, channel_result::would_block};
+    unlock_all();
+    return {otherwise_, channel_result::done};
   }
-
- private:
-  static constexpr std::size_t small_max = 64;
 
   void find_special_clauses() noexcept {
     for (std::size_t i = 0; i < count_; ++i) {
@@ -123,19 +154,32 @@ class selection {
     alignas(sched::wait_node) std::byte memory[N * sizeof(sched::wait_node)];
     auto* nodes = reinterpret_cast<sched::wait_node*>(memory);
     w.open();
+    enqueue(w.self(), nodes);
+    const auto code = w.park(deadline_, {&awaited_clause});
+    leave_queues(nodes);
+    w.throw_if_cancelled(code);
+    return result_of(code);
+  }
+
+  // The episode is open and the channels are locked; unlocks them.
+  void enqueue(sched::waiter& self, sched::wait_node* nodes) noexcept {
     for (std::size_t i = 0; i < channels_; ++i) {
       auto& c = clauses_[order_[i]];
-      push_back(queue_of(c), *new (&nodes[i]) sched::wait_node(w, c.element, code_of(order_[i])));
+      auto& node = *new (&nodes[i]) sched::wait_node(self);
+      node.slot = c.element;
+      node.code = code_of(order_[i]);
+      push_back(queue_of(c), node);
     }
     unlock_all();
-    static constexpr sched::wait_kind kind{"a select"};
-    const auto code = w.park(deadline_, {&kind});
+  }
+  void leave_queues(sched::wait_node* nodes) noexcept {
     for (std::size_t i = 0; i < channels_; ++i) {
       auto& c = clauses_[order_[i]];
       std::lock_guard held(c.channel->lock);
       if (nodes[i].linked) sched::remove(queue_of(c), nodes[i]);
     }
-    w.throw_if_cancelled(code);
+  }
+  select_result result_of(claim_code code) const noexcept {
     if (code == claim_code::timed_out) return {timer_, channel_result::done};
     const auto fired = sched::clause_index(code);
     return {fired / 2, fired % 2 ? channel_result::closed : channel_result::done};
@@ -155,5 +199,12 @@ class selection {
 select_result run_select(select_clause* clauses, std::uint16_t* order, std::size_t count) {
   return selection(clauses, order, count).run();
 }
+
+bool begin_select(select_wait& w, async_timer& timer) {
+  auto& self = sched::begin_task_call(sched::cancellation::point);
+  return selection(w.clauses, w.order, w.count).begin(self, w, timer);
+}
+
+select_result end_select(select_wait& w, async_timer& timer) { return selection::end(w, timer); }
 
 }  // namespace thrum::detail

@@ -12,7 +12,7 @@
 
 #include "os/errno.hpp"
 #include "sched/scheduler.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum::net {
 namespace {
@@ -42,17 +42,39 @@ bool poll_thread(int fd, bool reading, std::int64_t deadline_ns, std::error_code
   }
 }
 
+bool is_ready(fd_watch::outcome o, std::error_code& error) noexcept {
+  switch (o) {
+    case fd_watch::outcome::ready:
+      return true;
+    case fd_watch::outcome::timed_out:
+      error = std::make_error_code(std::errc::timed_out);
+      break;
+    case fd_watch::outcome::cancelled:
+      error = std::make_error_code(std::errc::operation_canceled);
+      break;
+    case fd_watch::outcome::closed:
+      error = std::make_error_code(std::errc::bad_file_descriptor);
+      break;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool socket::begin(std::error_code& error) noexcept {
   error.clear();
   if (sched::begin_call().cancelled)
     error = std::make_error_code(std::errc::operation_canceled);
-  else if (fd_ < 0)
+  else
+    check_usable(error);
+  return !error;
+}
+
+void socket::check_usable(std::error_code& error) const noexcept {
+  if (fd_ < 0)
     error = std::make_error_code(std::errc::bad_file_descriptor);
   else if (deadline_ns_ != detail::never && sched::now_ns() >= deadline_ns_)
     error = std::make_error_code(std::errc::timed_out);
-  return !error;
 }
 
 std::int64_t socket::wait_deadline_ns() const noexcept {
@@ -82,20 +104,30 @@ bool socket::wait_ready(direction d, std::error_code& error) {
   if (!w || !w->current()) return poll_thread(fd_, reading, deadline, error);
   auto* watch = watch_for(w->home, error);
   if (!watch) return false;
-  switch (watch->wait(internal(reading), deadline)) {
-    case fd_watch::outcome::ready:
-      return true;
-    case fd_watch::outcome::timed_out:
-      error = std::make_error_code(std::errc::timed_out);
-      break;
-    case fd_watch::outcome::cancelled:
-      error = std::make_error_code(std::errc::operation_canceled);
-      break;
-    case fd_watch::outcome::closed:
-      error = std::make_error_code(std::errc::bad_file_descriptor);
-      break;
-  }
-  return false;
+  return is_ready(watch->wait(internal(reading), deadline), error);
+}
+
+bool socket::async_begin(std::error_code& error) {
+  error.clear();
+  auto& self = sched::begin_task_call(sched::cancellation::reported);
+  if (self.cancel_pending.load(std::memory_order_acquire))
+    error = std::make_error_code(std::errc::operation_canceled);
+  else
+    check_usable(error);
+  return !error;
+}
+
+bool socket::begin_wait_ready(readiness& r) {
+  r.watch = watch_for(sched::this_worker()->home, r.error);
+  if (!r.watch) return true;
+  return r.watch->begin_wait(internal(r.reading), r.wait, r.timer, wait_deadline_ns(), r.outcome);
+}
+
+bool socket::end_wait_ready(readiness& r) {
+  if (!r.watch) return false;
+  if (r.wait.at == detail::async_wait::state::waiting)
+    r.outcome = r.watch->end_wait(internal(r.reading), r.wait, r.timer);
+  return is_ready(r.outcome, r.error);
 }
 
 std::uint64_t socket::word(direction d) const noexcept {

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include <thrum/net/socket.hpp>
+#include <thrum/task.hpp>
 
 #include "os/errno.hpp"
 #include "sched/fd_watch.hpp"
@@ -28,6 +29,45 @@ long socket::perform(direction d, std::error_code& error, Attempt attempt) {
       not_ready(d, before);
     }
     if (!wait_ready(d, error)) return -1;
+  }
+}
+
+// One wait of a task for a direction.
+struct socket::readiness {
+  socket& of;
+  const bool reading;
+  std::error_code& error;
+  sched::fd_watch* watch = nullptr;
+  sched::fd_watch::outcome outcome{};
+  detail::async_wait wait{};
+  detail::async_timer timer{};
+
+  bool await_ready() { return of.begin_wait_ready(*this); }
+  template <class Handle>
+  void await_suspend(Handle h) noexcept {
+    detail::suspend_task(h.address());
+  }
+  bool await_resume() { return of.end_wait_ready(*this); }
+};
+
+template <class Attempt>
+task<long> socket::async_perform(direction d, std::error_code& error, Attempt attempt) {
+  if (!async_begin(error)) co_return -1;
+  for (;;) {
+    if (!known_not_ready(d)) {
+      const auto before = word(d);
+      const long n = attempt();
+      if (n >= 0) co_return n;
+      const int failure = os::error_number();
+      if (failure == EINTR) continue;
+      if (failure != EAGAIN) {
+        error.assign(failure, std::generic_category());
+        co_return -1;
+      }
+      not_ready(d, before);
+    }
+    readiness wait{*this, d == direction::reading, error};
+    if (!co_await wait) co_return -1;
   }
 }
 

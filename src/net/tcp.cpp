@@ -13,31 +13,11 @@
 
 #include "net/address.hpp"
 #include "net/socket_operation.hpp"
+#include "net/tcp_system.hpp"
 #include "os/errno.hpp"
 #include "sched/wait.hpp"
 
 namespace thrum::net {
-namespace {
-
-bool try_again(int error) noexcept { return error == EAGAIN || error == EINTR; }
-bool in_progress(int error) noexcept { return error == EINPROGRESS || error == EINTR; }
-bool died_in_queue(int error) noexcept { return error == ECONNABORTED || error == EPROTO; }
-
-std::error_code last_error() noexcept { return {os::error_number(), std::generic_category()}; }
-
-int open_socket(const address& a, std::error_code& error) noexcept {
-  const int fd = ::socket(a.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) error = last_error();
-  return fd;
-}
-
-void set_option(int fd, int level, int option, int value) noexcept {
-  ::setsockopt(fd, level, option, &value, sizeof value);
-}
-
-void no_delay(int fd) noexcept { set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); }
-
-}  // namespace
 
 // ---------------------------------------------------------------------------------------------------------------
 
@@ -63,13 +43,7 @@ tcp_listener tcp_listener::bind(std::string_view text, const listen_options& opt
 }
 
 tcp_stream tcp_listener::accept(std::error_code& error) {
-  const long fd = perform(direction::reading, error, [this]() -> long {
-    for (;;) {
-      const int accepted = ::accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      // A connection that died in the queue is not the listener's failure.
-      if (accepted >= 0 || !died_in_queue(os::error_number())) return accepted;
-    }
-  });
+  const long fd = perform(direction::reading, error, accept_call{fd_});
   if (fd < 0) return {};
   no_delay(static_cast<int>(fd));
   return tcp_stream(static_cast<int>(fd));
@@ -122,19 +96,23 @@ tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds t
 
 // The socket becomes writable once it is connected or has failed.
 void tcp_stream::wait_for_connection(std::error_code& error) {
-  while (wait_ready(direction::writing, error)) {
-    const auto before = word(direction::writing);
-    error = pending_error();  // Asking clears it.
-    if (error) return;
-    sockaddr_storage peer;
-    socklen_t length = sizeof peer;
-    if (::getpeername(fd_, reinterpret_cast<sockaddr*>(&peer), &length) == 0) return;
-    if (os::error_number() != ENOTCONN) {
-      error = last_error();
-      return;
-    }
-    not_ready(direction::writing, before);
+  while (wait_ready(direction::writing, error) && !connection_settled(error)) {
   }
+}
+
+bool tcp_stream::connection_settled(std::error_code& error) {
+  const auto before = word(direction::writing);
+  error = pending_error();  // Asking clears it.
+  if (error) return true;
+  sockaddr_storage peer;
+  socklen_t length = sizeof peer;
+  if (::getpeername(fd_, reinterpret_cast<sockaddr*>(&peer), &length) == 0) return true;
+  if (os::error_number() != ENOTCONN) {
+    error = last_error();
+    return true;
+  }
+  not_ready(direction::writing, before);
+  return false;
 }
 
 std::error_code tcp_stream::pending_error() const noexcept {
@@ -152,15 +130,12 @@ tcp_stream tcp_stream::adopt(int fd) {
 }
 
 std::size_t tcp_stream::read_some(std::span<std::byte> buffer, std::error_code& error) {
-  std::uint64_t before = 0;
-  const long n = perform(direction::reading, error, [&]() -> long {
-    before = word(direction::reading);
-    return ::recv(fd_, buffer.data(), buffer.size(), 0);
-  });
+  receive_call receive{*this, buffer};
+  const long n = perform(direction::reading, error, std::ref(receive));
   if (n < 0) return 0;
   // A short read has emptied the socket, unless an edge has come since: the next read may wait at once. Never so at
   // the end of the stream, which stays latched.
-  if (n > 0 && static_cast<std::size_t>(n) < buffer.size()) not_ready(direction::reading, before);
+  if (n > 0 && static_cast<std::size_t>(n) < buffer.size()) not_ready(direction::reading, receive.before);
   return static_cast<std::size_t>(n);
 }
 
@@ -197,8 +172,7 @@ std::size_t tcp_stream::write_some(std::span<const std::byte> data, std::error_c
     error = std::make_error_code(std::errc::broken_pipe);
     return 0;
   }
-  const long n =
-      perform(direction::writing, error, [&]() -> long { return ::send(fd_, data.data(), data.size(), MSG_NOSIGNAL); });
+  const long n = perform(direction::writing, error, send_call{fd_, data});
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
@@ -227,19 +201,22 @@ void tcp_stream::write_all(std::span<const std::byte> data) {
   if (error) raise(error, "thrum: write_all");
 }
 
-void tcp_stream::wait_readable(std::error_code& error) {
-  if (!begin(error)) return;
+// Perhaps there is something from before the last read.
+bool tcp_stream::may_have_bytes(std::error_code& error) {
   while (!known_not_ready(direction::reading)) {
-    // Perhaps there is something from before the last read.
     const auto before = word(direction::reading);
     std::byte ignored;
-    if (::recv(fd_, &ignored, 1, MSG_PEEK) >= 0) return;
+    if (::recv(fd_, &ignored, 1, MSG_PEEK) >= 0) return true;
     if (!try_again(os::error_number())) error = last_error();
-    if (error) return;
+    if (error) return true;
     not_ready(direction::reading, before);
     if (!watch_) break;
   }
-  wait_ready(direction::reading, error);
+  return false;
+}
+
+void tcp_stream::wait_readable(std::error_code& error) {
+  if (begin(error) && !may_have_bytes(error)) wait_ready(direction::reading, error);
 }
 
 void tcp_stream::wait_readable() {

@@ -12,6 +12,7 @@
 #include "sched/lifecycle.hpp"
 #include "sched/park.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/task_wait.hpp"
 #include "sched/wait.hpp"
 
 namespace thrum {
@@ -61,14 +62,35 @@ namespace {
 
 }  // namespace
 
+namespace {
+
+void require_joinable(const sched::fiber_control* f) {
+  if (!f) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
+}
+
+}  // namespace
+
 void fiber::join() {
-  if (!control_)
-    throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
+  require_joinable(control_);
   sched::join(*control_, sched::never, false);
+  take_result();
+}
+
+void fiber::take_result() {
   auto* f = std::exchange(control_, nullptr);
   if (f->failure) [[unlikely]]
     release_and_rethrow(*f);
   f->home->release(*f);
+}
+
+bool fiber::begin_join(detail::async_wait& w) {
+  require_joinable(control_);
+  return sched::begin_join(*control_, w);
+}
+
+void fiber::end_join(const detail::async_wait& w) {
+  sched::end_join(*control_, w);
+  take_result();
 }
 
 void fiber::request_stop() noexcept {
@@ -79,12 +101,11 @@ void fiber::request_stop() noexcept {
 }
 
 void fiber::detach() {
-  if (!control_)
-    throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: fiber not joinable");
-  auto* f = std::exchange(control_, nullptr);
-  if (sched::detach(*f)) return;
-  if (f->failure) release_and_rethrow(*f);
-  f->home->release(*f);
+  require_joinable(control_);
+  if (sched::detach(*control_))
+    control_ = nullptr;
+  else
+    take_result();
 }
 
 std::uint64_t fiber::get_id() const noexcept { return control_ ? control_->id.load(std::memory_order_relaxed) : 0; }

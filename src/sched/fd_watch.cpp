@@ -13,6 +13,9 @@ namespace {
 
 constexpr std::size_t chunk = 64;
 
+constexpr wait_kind awaited_edge[] = {{"a descriptor to become readable", nullptr, true},
+                                      {"a descriptor to become writable", nullptr, true}};
+
 struct watch_pool {
   detail::spinlock lock;
   fd_watch* free = nullptr;
@@ -83,21 +86,47 @@ fd_watch::outcome fd_watch::wait(direction d, std::int64_t deadline_ns) {
   waiting w(cancellation::reported);
   if (w.already_cancelled()) return outcome::cancelled;
   side& s = sides_[d];
+  outcome at_once;
   s.queue.lock.lock();
-  if (closed_.load(std::memory_order_relaxed) || may_be_ready(d)) {
+  if (has_outcome(d, at_once)) {
     s.queue.lock.unlock();
-    return closed_.load(std::memory_order_relaxed) ? outcome::closed : outcome::ready;
+    return at_once;
   }
   wait_node node(w);
   w.open();
   push_back(s.queue.waiters, node);
   s.queue.lock.unlock();
-  static constexpr wait_kind kinds[] = {{"a descriptor to become readable", nullptr, true},
-                                        {"a descriptor to become writable", nullptr, true}};
-  const auto code = w.park(deadline_ns, {&kinds[d == reading ? 0 : 1]});
+  const auto code = w.park(deadline_ns, {&awaited_edge[d == reading ? 0 : 1]});
   if (code == claim_code::first_clause) return outcome::ready;
   if (code == closed_code) return outcome::closed;
   withdraw(s.queue, node);
+  return code == claim_code::cancelled ? outcome::cancelled : outcome::timed_out;
+}
+
+// Under the side's lock.
+bool fd_watch::has_outcome(direction d, outcome& o) const noexcept {
+  const bool gone = closed_.load(std::memory_order_relaxed);
+  o = gone ? outcome::closed : outcome::ready;
+  return gone || may_be_ready(d);
+}
+
+bool fd_watch::begin_wait(direction d, detail::async_wait& w, detail::async_timer& timer, std::int64_t deadline_ns,
+                          outcome& at_once) {
+  auto& self = begin_task_call(cancellation::reported);
+  if (self.cancel_pending.load(std::memory_order_acquire)) {
+    at_once = outcome::cancelled;
+    return true;
+  }
+  return sched::begin_wait(
+      w, &timer, sides_[d].queue, [&] { return has_outcome(d, at_once); }, deadline_ns,
+      {&awaited_edge[d == reading ? 0 : 1]}, cancellation::reported);
+}
+
+fd_watch::outcome fd_watch::end_wait(direction d, detail::async_wait& w, detail::async_timer& timer) {
+  const auto code = end_parking(&timer);
+  if (code == claim_code::first_clause) return outcome::ready;
+  if (code == closed_code) return outcome::closed;
+  withdraw(sides_[d].queue, node_of(w));
   return code == claim_code::cancelled ? outcome::cancelled : outcome::timed_out;
 }
 

@@ -20,7 +20,7 @@
 #include <thrum/detail/wait_queue.hpp>
 
 #include "sched/seams.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum::sched {
 
@@ -47,6 +47,10 @@ class fd_watch {
 
   // Waits for the next edge unless one is marked. Does not throw on cancellation: reports it.
   outcome wait(direction d, std::int64_t deadline_ns);
+  // The same for tasks. begin: true when there is an outcome at once.
+  bool begin_wait(direction d, detail::async_wait& w, detail::async_timer& timer, std::int64_t deadline_ns,
+                  outcome& at_once);
+  outcome end_wait(direction d, detail::async_wait& w, detail::async_timer& timer);
 
   // The descriptor is about to be closed: whoever waits gets outcome::closed.
   void close() noexcept;
@@ -68,6 +72,7 @@ class fd_watch {
     detail::wait_queue queue;
   };
 
+  bool has_outcome(direction d, outcome& o) const noexcept;
   void edge_seen(side& s, bool ended, runnable_batch& out) noexcept;
   void wake_all(side& s, claim_code code, runnable_batch& out) noexcept;
 

@@ -104,16 +104,13 @@ bool begin_join(activity& a, waiter& self, std::uint64_t episode) noexcept {
 bool end_join(activity& a, waiter& self, claim_code code) noexcept {
   waiter* before = &self;
   // When it has ended meanwhile its end is delivered: a completion beats a cancellation.
-  if (code != claim_code::first_clause &&
-      a.joiner.compare_exchange_strong(before, nullptr, std::memory_order_acq_rel))
+  if (code != claim_code::first_clause && a.joiner.compare_exchange_strong(before, nullptr, std::memory_order_acq_rel))
     return false;
   await_end(a);
   return true;
 }
 
-bool has_ended(const activity& a) noexcept {
-  return a.joiner.load(std::memory_order_acquire) == activity::ended();
-}
+bool has_ended(const activity& a) noexcept { return a.joiner.load(std::memory_order_acquire) == activity::ended(); }
 
 wait_reason join_reason(const activity& a) noexcept {
   static constexpr wait_kind fibers{"the end of a fiber", &as_waiter};

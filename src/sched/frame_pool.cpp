@@ -77,7 +77,7 @@ class chunk_source {
 
   detail::spinlock lock_;
   std::vector<void*> free_;  // Guarded by lock_, as are the counts.
-  std::size_t warm_ = 0;  // About so many of them still have their pages.
+  std::size_t warm_ = 0;     // About so many of them still have their pages.
   std::size_t total_ = 0;
   std::atomic<std::size_t> held_{0};
 };

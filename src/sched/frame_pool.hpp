@@ -52,7 +52,9 @@ class frame_cache {
     std::size_t count = 0;
   };
   static constexpr std::size_t cached_bytes_max = std::size_t{64} << 10;  // Of each size.
-  static constexpr std::size_t count_max(std::size_t index) noexcept { return cached_bytes_max / granule / (index + 1); }
+  static constexpr std::size_t count_max(std::size_t index) noexcept {
+    return cached_bytes_max / granule / (index + 1);
+  }
 
   void refill(std::size_t index);
   void drain(std::size_t index, std::size_t count) noexcept;

@@ -177,6 +177,14 @@ inline task_control* scheduler::take_task_block(processor* p) {
     return_task_blocks(*p);
 }
 
+// Before it has been started; its coroutine stays the caller's.
+inline void scheduler::abandon(task_control& t) noexcept {
+  runtime_section inside;
+  processor* p = local_processor(inside.w);
+  count_ended(p);
+  free_block(p, t);
+}
+
 inline void scheduler::release(task_control& t) noexcept {
   runtime_section inside;
   free_block(local_processor(inside.w), t);

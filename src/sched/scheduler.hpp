@@ -75,6 +75,7 @@ class scheduler {
 
   // --- Tasks, likewise. Throws std::system_error when no block is to be had.
   task_control& create_task(void* coroutine, std::source_location where);
+  void abandon(task_control& t) noexcept;
   void release(task_control& t) noexcept;
 
   // --- Runnable fibers; inside the runtime or on a foreign thread.
@@ -85,7 +86,7 @@ class scheduler {
     if (auto* displaced = p->swap_lifo(&f)) push_tail(*p, *displaced);
   }
   void ready(runnable_batch& batch) noexcept;  // Behind what is queued here.
-  void inject(activity& f) noexcept;      // To the global queue.
+  void inject(activity& f) noexcept;           // To the global queue.
   void inject(const runnable_batch& batch) noexcept;
   void requeue(processor& p, activity& f) noexcept { push_tail(p, f); }  // Behind what is queued here: a yield.
 

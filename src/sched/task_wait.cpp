@@ -4,6 +4,7 @@
 #include <thrum/cancelled.hpp>
 
 #include "base/assert.hpp"
+#include "sched/fiber_end.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/switch.hpp"
 
@@ -31,7 +32,7 @@ task_control& begin_task_call(cancellation c) {
   worker* w = this_worker();
   task_control* t = w ? w->task() : nullptr;
   if (!t) base::panic("co_await of a thrum call outside of a thrum task");
-  if (c != cancellation::none && t->cancel_pending.load(std::memory_order_acquire)) [[unlikely]]
+  if (c == cancellation::point && t->cancel_pending.load(std::memory_order_acquire)) [[unlikely]]
     throw cancelled{};
   return *t;
 }
@@ -57,6 +58,26 @@ claim_code end_parking(detail::async_timer* timer) noexcept {
   const auto code = current_task()->code();
   if (timer && timer->armed && code != claim_code::timed_out) timer_set::cancel(timer_of(*timer));
   return code;
+}
+
+bool begin_join(activity& a, detail::async_wait& w) {
+  auto& self = begin_task_call(cancellation::point);
+  if (&self == &a) base::panic("a task joins itself");
+  if (has_ended(a)) return go_on(self);
+  if (!begin_join(a, self, self.open_episode(true))) {
+    self.close_episode();
+    end_join(a, self, claim_code::first_clause);
+    return go_on(self);
+  }
+  w.at = detail::async_wait::state::waiting;
+  park_task(self, join_reason(a), never, nullptr);
+  return false;
+}
+
+void end_join(activity& a, const detail::async_wait& w) {
+  if (w.at == detail::async_wait::state::satisfied) return;
+  auto& self = *current_task();
+  if (!end_join(a, self, end_parking(nullptr))) throw cancelled{};
 }
 
 }  // namespace thrum::sched

@@ -15,7 +15,7 @@
 
 namespace thrum::sched {
 
-// At the start of an awaited call. Aborts outside of tasks; throws cancelled in a cancelled scope, unless `c` is none.
+// At the start of an awaited call. Aborts outside of tasks; throws cancelled in a cancelled scope when `c` is point.
 task_control& begin_task_call(cancellation c);
 
 // The call is done without waiting. False when the task has to give way nevertheless.
@@ -26,6 +26,10 @@ void park_task(task_control& t, const wait_reason& reason, std::int64_t deadline
 
 // After the task has been resumed from a wait: how it was claimed; the timer is disarmed.
 claim_code end_parking(detail::async_timer* timer) noexcept;
+
+// Joining: fiber_end.hpp has the steps. Throws cancelled.
+bool begin_join(activity& a, detail::async_wait& w);
+void end_join(activity& a, const detail::async_wait& w);
 
 inline wait_node& node_of(detail::async_wait& w) noexcept {
   static_assert(sizeof(w.node) >= sizeof(wait_node) && alignof(wait_node) <= 8);
@@ -61,8 +65,8 @@ bool begin_wait(detail::async_wait& w, detail::async_timer* timer, detail::wait_
 
 // What a fiber or thread does for such a primitive: false when the deadline has passed. Throws cancelled.
 template <class Satisfied>
-THRUM_SWITCHES bool wait_until(detail::wait_queue& q, Satisfied satisfied, std::int64_t deadline_ns,
-                               const wait_reason& reason) {
+THRUM_SWITCHES inline bool wait_until(detail::wait_queue& q, Satisfied satisfied, std::int64_t deadline_ns,
+                                      const wait_reason& reason) {
   waiting w(cancellation::point);
   wait_node node(w);
   {

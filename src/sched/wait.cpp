@@ -19,14 +19,19 @@ void withdraw(detail::wait_queue& q, wait_node& n) noexcept {
   if (n.linked) remove(q.waiters, n);
 }
 
+claimed_waiter claim_first(detail::wait_list& list) noexcept {
+  wait_node& n = *list.first;
+  remove(list, n);
+  waiter* who = n.who;
+  const auto r = who->claim(n.code);
+  if (r == claim_result::too_late) return {};
+  return {who, r == claim_result::resume ? who : nullptr};
+}
+
 claimed_waiter claim_front(detail::wait_list& list) noexcept {
-  while (wait_node* n = list.first) {
-    remove(list, *n);
-    waiter* who = n->who;
-    const auto r = who->claim(n->code);
-    if (r != claim_result::too_late) return {who, r == claim_result::resume ? who : nullptr};
-  }
-  return {};
+  claimed_waiter c;
+  while (!c.who && list.first) c = claim_first(list);
+  return c;
 }
 
 void claim_all(detail::wait_list& list, runnable_batch& out) noexcept {

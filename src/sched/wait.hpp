@@ -88,6 +88,8 @@ struct claimed_waiter {
   waiter* resume = nullptr;  // To be made runnable after unlocking; null when nothing is to be done.
 };
 claimed_waiter claim_front(detail::wait_list& list) noexcept;
+// The same for the first node only, which there must be; `who` is null when it was claimed already.
+claimed_waiter claim_first(detail::wait_list& list) noexcept;
 [[gnu::always_inline]] inline void finish_wake(const claimed_waiter& c) noexcept {
   if (!c.resume) return;
   worker* w = this_worker();

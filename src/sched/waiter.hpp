@@ -1,9 +1,10 @@
 // The waiter: whatever can be parked, and the one word that decides who wakes it.
 //
-// Model. A waiter (a fiber, a task or a plain OS thread) waits in episodes. It opens an episode, enqueues itself wherever
-// it may be woken from, and parks. Wakers, timers and cancellation compete for the episode with one compare-and-swap
-// each (claim()); exactly one wins, and the winner alone makes the waiter runnable. The owner then reads who won and
-// takes itself out of the other queues. So nobody is woken twice, no wake-up is lost, and a loser leaves no trace.
+// Model. A waiter (a fiber, a task or a plain OS thread) waits in episodes. It opens an episode, enqueues itself
+// wherever it may be woken from, and parks. Wakers, timers and cancellation compete for the episode with one
+// compare-and-swap each (claim()); exactly one wins, and the winner alone makes the waiter runnable. The owner then
+// reads who won and takes itself out of the other queues. So nobody is woken twice, no wake-up is lost, and a loser
+// leaves no trace.
 //
 // The word:
 //   bit  0       parked: the waiter's context is saved; whoever claims it must make it runnable
@@ -110,7 +111,9 @@ class waiter {
 
   // The word of an episode by its number, for those who keep the number only.
   static constexpr std::uint64_t numbered(std::uint32_t episode) noexcept { return std::uint64_t{episode} << 32; }
-  static constexpr std::uint32_t number_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word >> 32); }
+  static constexpr std::uint32_t number_of(std::uint64_t word) noexcept {
+    return static_cast<std::uint32_t>(word >> 32);
+  }
 
   // For cancellation: claims the episode that `seen`, a word read before, belongs to if it may be cancelled.
   claim_result claim_cancellable(std::uint64_t seen) noexcept {

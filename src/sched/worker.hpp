@@ -1,4 +1,5 @@
-// The worker: an OS thread that runs fibers and tasks while it holds a processor. And the hand-off protocol, in one file.
+// The worker: an OS thread that runs fibers and tasks while it holds a processor. And the hand-off protocol, in one
+// file.
 //
 // Every entry into the runtime that touches the processor is bracketed by enter() and leave(). Between them `in_rt_`
 // is 1 and nobody can take the processor away; outside (user code runs) the monitor may.

@@ -3,9 +3,14 @@
 
 #include <mutex>
 
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum::detail {
+namespace {
+
+constexpr sched::wait_kind awaited_future{"a future"};
+
+}  // namespace
 
 void future_core::complete(std::exception_ptr failure) noexcept {
   sched::runnable_batch batch;
@@ -24,20 +29,11 @@ bool future_core::ready() const noexcept {
 }
 
 bool future_core::wait_until_ns(std::int64_t deadline_ns) {
-  sched::waiting w(sched::cancellation::point);
-  sched::wait_node node(w);
-  {
-    std::lock_guard held(queue_.lock);
-    if (ready_) return true;
-    w.open();
-    push_back(queue_.waiters, node);
-  }
-  static constexpr sched::wait_kind kind{"a future"};
-  const auto code = w.park(deadline_ns, {&kind, this});
-  if (code == sched::claim_code::first_clause) return true;
-  withdraw(queue_, node);
-  w.throw_if_cancelled(code);
-  return false;
+  return sched::wait_until(queue_, [this] { return ready_; }, deadline_ns, {&awaited_future, this});
+}
+
+bool future_core::begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns) {
+  return sched::begin_wait(w, timer, queue_, [this] { return ready_; }, deadline_ns, {&awaited_future, this});
 }
 
 void future_core::rethrow_failure() const {

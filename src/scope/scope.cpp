@@ -7,19 +7,31 @@
 #include "base/assert.hpp"
 #include "base/fork.hpp"
 #include "sched/cancel.hpp"
+#include "sched/lifecycle.hpp"
 #include "sched/park.hpp"
 #include "sched/scheduler.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum::detail {
+namespace {
+
+constexpr sched::wait_kind awaited_children{"the children of a scope"};
+
+}  // namespace
 
 class scope_core {
  public:
   scope_core(sched::activity& opener, std::chrono::nanoseconds deadline, bool shield);
   ~scope_core() { close(); }
 
-  void join();
+  void join() {
+    wait_for_children();
+    settle();
+  }
   void wait_for_children();
+  bool begin_wait(async_wait& w);
+  void settle();  // Once all children have ended.
+  bool ends_in_a_task_with_children() const noexcept;
   void close() noexcept;
   void cancel(std::uint32_t flags) noexcept;
   void add_child(sched::activity& a);
@@ -127,12 +139,22 @@ void scope_core::wait_for_children() {
     w.open();
     push_back(queue.waiters, node);
   }
-  static constexpr sched::wait_kind kind{"the children of a scope"};
-  w.park(sched::never, {&kind, this});
+  w.park(sched::never, {&awaited_children, this});
 }
 
-void scope_core::join() {
-  wait_for_children();
+bool scope_core::begin_wait(async_wait& w) {
+  return sched::begin_wait(
+      w, nullptr, queue, [this] { return children == 0; }, sched::never, {&awaited_children, this},
+      sched::cancellation::none);
+}
+
+bool scope_core::ends_in_a_task_with_children() const noexcept {
+  if (!sched::current_task()) return false;
+  std::lock_guard held(queue.lock);
+  return children > 0;
+}
+
+void scope_core::settle() {
   close();
   const bool outer_cancelled = outer->flags.load(std::memory_order_acquire) & cancel_node::cancelled;
   std::exception_ptr first;
@@ -167,7 +189,9 @@ std::vector<std::exception_ptr> scope_core::failures() const {
 
 void scope_closer::operator()(scope_core* s) const noexcept {
   s->cancel(cancel_node::cancelled);
-  s->wait_for_children();
+  if (s->ends_in_a_task_with_children())
+    base::panic("a scope ends in a task while it has children: co_await its async_join() before, or use with_scope");
+  if (!sched::current_task()) s->wait_for_children();
   delete s;
 }
 
@@ -179,6 +203,11 @@ scope_handle open_scope(std::chrono::nanoseconds deadline, bool shield) {
 }
 
 void join_scope(scope_core& s) { s.join(); }
+bool begin_join_scope(scope_core& s, async_wait& w) { return s.begin_wait(w); }
+void end_join_scope(scope_core& s, async_wait& w) {
+  end_wait(w, nullptr);
+  s.settle();
+}
 void cancel_scope(scope_core& s) noexcept { s.cancel(cancel_node::cancelled); }
 bool scope_cancelled(const scope_core& s) noexcept { return s.has(cancel_node::cancelled); }
 bool scope_expired(const scope_core& s) noexcept { return s.has(cancel_node::expired); }
@@ -198,6 +227,22 @@ unstarted create_child(scope_core& s, std::size_t closure_size, std::size_t clos
 void abandon_child(scope_core& s, unstarted u) noexcept {
   s.drop_child(*u.control);
   abandon_fiber(u);
+}
+
+sched::task_control* start_child_task(scope_core& s, void* coroutine, std::source_location where) {
+  auto* w = sched::this_worker();
+  if (!w) base::refuse_after_fork();
+  if (!w) throw std::logic_error("thrum: a scope starts children from a fiber or a task");
+  auto& t = w->home.create_task(coroutine, where);
+  t.joiner.store(sched::activity::nobody_will_join(), std::memory_order_relaxed);
+  try {
+    s.add_child(t);
+  } catch (...) {
+    w->home.abandon(t);
+    throw;
+  }
+  w->home.start(t);
+  return &t;
 }
 
 void child_failed(scope_core& s, std::exception_ptr failure) noexcept { s.failed(std::move(failure)); }

@@ -4,9 +4,14 @@
 #include <mutex>
 
 #include "base/assert.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum::detail {
+namespace {
+
+constexpr sched::wait_kind awaited_barrier{"a barrier"};
+
+}  // namespace
 
 barrier_core::barrier_core(std::ptrdiff_t expected) : expected_(expected), remaining_(expected) {
   if (expected < 0) throw barrier_overrun();
@@ -42,20 +47,13 @@ std::uint64_t barrier_core::arrive(std::ptrdiff_t n, bool drop, void (*last)(voi
 }
 
 bool barrier_core::wait_until_ns(std::uint64_t phase, std::int64_t deadline_ns) {
-  sched::waiting w(sched::cancellation::point);
-  sched::wait_node node(w);
-  {
-    std::lock_guard held(queue_.lock);
-    if (phase_ != phase) return true;
-    w.open();
-    push_back(queue_.waiters, node);
-  }
-  static constexpr sched::wait_kind kind{"a barrier"};
-  const auto code = w.park(deadline_ns, {&kind, this});
-  if (code == sched::claim_code::first_clause) return true;
-  withdraw(queue_, node);
-  w.throw_if_cancelled(code);
-  return false;
+  return sched::wait_until(queue_, [this, phase] { return phase_ != phase; }, deadline_ns, {&awaited_barrier, this});
+}
+
+bool barrier_core::begin_wait(std::uint64_t phase, detail::async_wait& w, detail::async_timer* timer,
+                              std::int64_t deadline_ns) {
+  return sched::begin_wait(w, timer, queue_, [this, phase] { return phase_ != phase; }, deadline_ns,
+                           {&awaited_barrier, this});
 }
 
 }  // namespace thrum::detail

@@ -4,9 +4,18 @@
 #include <thrum/cancelled.hpp>
 
 #include "base/assert.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum {
+namespace {
+
+constexpr sched::wait_kind awaited_notification{"a condition variable"};
+
+void require_lock(const std::unique_lock<mutex>& hold) noexcept {
+  if (!hold.owns_lock()) base::panic("condition_variable: wait without holding the mutex");
+}
+
+}  // namespace
 
 condition_variable::~condition_variable() {
   std::lock_guard held(queue_.lock);  // A notifier may still hold it.
@@ -14,7 +23,7 @@ condition_variable::~condition_variable() {
 }
 
 bool condition_variable::wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns) {
-  if (!hold.owns_lock()) base::panic("condition_variable: wait without holding the mutex");
+  require_lock(hold);
   sched::claim_code code;
   {
     sched::waiting w(sched::cancellation::point);
@@ -25,13 +34,26 @@ bool condition_variable::wait_until_ns(std::unique_lock<mutex>& hold, std::int64
       push_back(queue_.waiters, node);
     }
     hold.unlock();
-    static constexpr sched::wait_kind kind{"a condition variable"};
-    code = w.park(deadline_ns, {&kind, this});
+    code = w.park(deadline_ns, {&awaited_notification, this});
     if (code != sched::claim_code::first_clause) withdraw(queue_, node);
   }
   hold.lock();
   if (code == sched::claim_code::cancelled) throw cancelled{};
   return code == sched::claim_code::first_clause;
+}
+
+bool condition_variable::begin_wait(std::unique_lock<mutex>& hold, detail::async_wait& w, detail::async_timer* timer,
+                                    std::int64_t deadline_ns) {
+  require_lock(hold);
+  auto& self = sched::begin_task_call(sched::cancellation::point);
+  {
+    std::lock_guard held(queue_.lock);
+    w.queue = &queue_;
+    enqueue(self, w, queue_.waiters, sched::cancellation::point);
+  }
+  hold.unlock();
+  park_task(self, {&awaited_notification, this}, deadline_ns, timer);
+  return false;
 }
 
 void condition_variable::notify_one() noexcept {

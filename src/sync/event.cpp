@@ -4,9 +4,14 @@
 #include <mutex>
 
 #include "base/assert.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum {
+namespace {
+
+constexpr sched::wait_kind awaited_event{"an event"};
+
+}  // namespace
 
 event::~event() {
   // set() may still hold the lock: wait for it, so that a waiter may destroy the event at once.
@@ -25,20 +30,11 @@ void event::set() noexcept {
 }
 
 bool event::wait_until_ns(std::int64_t deadline_ns) {
-  sched::waiting w(sched::cancellation::point);
-  sched::wait_node node(w);
-  {
-    std::lock_guard held(queue_.lock);
-    if (set_.load(std::memory_order_acquire)) return true;
-    w.open();
-    push_back(queue_.waiters, node);
-  }
-  static constexpr sched::wait_kind kind{"an event"};
-  const auto code = w.park(deadline_ns, {&kind, this});
-  if (code == sched::claim_code::first_clause) return true;
-  withdraw(queue_, node);
-  w.throw_if_cancelled(code);
-  return false;
+  return sched::wait_until(queue_, [this] { return is_set(); }, deadline_ns, {&awaited_event, this});
+}
+
+bool event::begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns) {
+  return sched::begin_wait(w, timer, queue_, [this] { return is_set(); }, deadline_ns, {&awaited_event, this});
 }
 
 }  // namespace thrum

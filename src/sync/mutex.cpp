@@ -14,7 +14,7 @@
 #include <mutex>
 
 #include "base/assert.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum {
 namespace {
@@ -28,10 +28,14 @@ constexpr sched::claim_code handed_over = sched::clause_code(1);  // Woken as th
 
 std::uintptr_t identity(const sched::waiter& w) noexcept { return reinterpret_cast<std::uintptr_t>(&w); }
 
+[[noreturn]] void refuse_second_lock() noexcept { base::panic("a mutex is locked by its owner again"); }
+
 const sched::waiter* owner_of(const void* word) noexcept {
   const auto w = static_cast<const std::atomic<std::uintptr_t>*>(word)->load(std::memory_order_relaxed);
   return reinterpret_cast<const sched::waiter*>(w & owner_mask);
 }
+
+constexpr sched::wait_kind awaited_mutex{"a mutex", &owner_of};
 
 }  // namespace
 
@@ -66,7 +70,7 @@ bool mutex::is_held_by_caller() const noexcept {
 }
 
 bool mutex::lock_slow(std::uintptr_t self, std::int64_t deadline_ns) {
-  if ((word_.load(std::memory_order_relaxed) & owner_mask) == self) base::panic("a mutex is locked by its owner again");
+  if ((word_.load(std::memory_order_relaxed) & owner_mask) == self) refuse_second_lock();
   sched::wait_node node(sched::current_waiter());
   const auto since_ns = sched::now_ns();
   bool was_woken = false;
@@ -83,8 +87,7 @@ bool mutex::lock_slow(std::uintptr_t self, std::int64_t deadline_ns) {
       else
         push_back(queue_.waiters, node);
     }
-    static constexpr sched::wait_kind kind{"a mutex", &owner_of};
-    const auto code = w.park(deadline_ns, {&kind, &word_});
+    const auto code = w.park(deadline_ns, {&awaited_mutex, &word_});
     if (code == sched::claim_code::timed_out) {
       // What the word says of waiters may be stale now: then the next unlock finds nobody, and corrects it.
       withdraw(queue_, node);
@@ -93,6 +96,17 @@ bool mutex::lock_slow(std::uintptr_t self, std::int64_t deadline_ns) {
     was_woken = code == compete;
   } while (was_woken);
   return true;
+}
+
+// A task cannot compete: when it is woken it must have the mutex. See unlock_slow().
+bool mutex::begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns) {
+  auto& t = sched::begin_task_call(sched::cancellation::none);
+  const auto self = identity(t);
+  if (take(self)) return sched::go_on(t);
+  if ((word_.load(std::memory_order_relaxed) & owner_mask) == self) refuse_second_lock();
+  return sched::begin_wait(
+      w, timer, queue_, [&] { return take_or_announce(self, false, false); }, deadline_ns, {&awaited_mutex, &word_},
+      sched::cancellation::none);
 }
 
 // Under the queue's lock. True: taken. False: the word says that we wait.
@@ -118,14 +132,19 @@ void mutex::unlock() noexcept {
   }
 }
 
-// The queue's head is woken to compete or, when it has starved, as the owner.
+// The first who still waits is woken to compete or, when it has starved or is a task, as the owner.
 void mutex::unlock_slow() noexcept {
   sched::claimed_waiter next;
   {
     std::lock_guard held(queue_.lock);
-    const bool hand_over = word_.load(std::memory_order_relaxed) & starving;
-    if (auto* head = queue_.waiters.first) head->code = hand_over ? handed_over : compete;
-    next = sched::claim_front(queue_.waiters);
+    const bool starved = word_.load(std::memory_order_relaxed) & starving;
+    bool hand_over = false;
+    while (sched::wait_node* head = queue_.waiters.first) {
+      hand_over = starved || head->who->kind() == sched::waiter_kind::task;
+      head->code = hand_over ? handed_over : compete;
+      next = sched::claim_first(queue_.waiters);
+      if (next.who) break;
+    }
     const auto rest = queue_.waiters.empty() ? 0 : has_waiters;
     if (!next.who)
       word_.store(0, std::memory_order_release);

@@ -4,12 +4,14 @@
 #include <mutex>
 
 #include "base/assert.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum::detail {
 namespace {
 
 constexpr std::ptrdiff_t may_wait = 1, permit = 2;
+
+constexpr sched::wait_kind awaited_permit{"a semaphore"};
 
 }  // namespace
 
@@ -41,21 +43,15 @@ bool semaphore_core::announce() noexcept {
 }
 
 bool semaphore_core::acquire_until_ns(std::int64_t deadline_ns) {
-  sched::waiting w(sched::cancellation::point);
-  if (try_acquire()) return true;
-  sched::wait_node node(w);
-  {
-    std::lock_guard held(queue_.lock);
-    if (announce()) return true;
-    w.open();
-    push_back(queue_.waiters, node);
-  }
-  static constexpr sched::wait_kind kind{"a semaphore"};
-  const auto code = w.park(deadline_ns, {&kind, this});
-  if (code == sched::claim_code::first_clause) return true;
-  withdraw(queue_, node);
-  w.throw_if_cancelled(code);
-  return false;
+  const auto call = sched::begin_call();
+  if (!call.cancelled && try_acquire()) return true;
+  return sched::wait_until(queue_, [this] { return announce(); }, deadline_ns, {&awaited_permit, this});
+}
+
+bool semaphore_core::begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns) {
+  auto& self = sched::begin_task_call(sched::cancellation::point);
+  if (try_acquire()) return sched::go_on(self);
+  return sched::begin_wait(w, timer, queue_, [this] { return announce(); }, deadline_ns, {&awaited_permit, this});
 }
 
 void semaphore_core::release(std::ptrdiff_t count) {

@@ -9,7 +9,7 @@
 #include <mutex>
 
 #include "base/assert.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum {
 namespace {
@@ -22,6 +22,8 @@ char reads, writes;
 const sched::waiter* writer_of(const void* writer) noexcept {
   return static_cast<const std::atomic<const sched::waiter*>*>(writer)->load(std::memory_order_relaxed);
 }
+
+constexpr sched::wait_kind awaited_shared_mutex{"a shared mutex", &writer_of};
 
 }  // namespace
 
@@ -82,8 +84,24 @@ void shared_mutex::wait(bool writing) {
     w.open();
     push_back(queue_.waiters, node);
   }
-  static constexpr sched::wait_kind kind{"a shared mutex", &writer_of};
-  w.park(sched::never, {&kind, &writer_});
+  w.park(sched::never, {&awaited_shared_mutex, &writer_});
+}
+
+bool shared_mutex::begin_wait(detail::async_wait& w, bool writing) {
+  auto& self = sched::begin_task_call(sched::cancellation::none);
+  if (writing ? try_lock() : try_lock_shared()) return sched::go_on(self);
+  if (writer_.load(std::memory_order_relaxed) == &self) base::panic("a shared_mutex is locked by its owner again");
+  {
+    std::lock_guard held(queue_.lock);
+    if (!take_or_announce(writing))
+      enqueue(self, w, queue_.waiters, sched::cancellation::none, writing ? &writes : &reads);
+    else if (writing)
+      writer_.store(&self, std::memory_order_relaxed);
+  }
+  w.queue = &queue_;
+  if (w.at == detail::async_wait::state::satisfied) return sched::go_on(self);
+  park_task(self, {&awaited_shared_mutex, &writer_}, sched::never, nullptr);
+  return false;
 }
 
 // Nobody holds the mutex, nobody else can take it, and somebody waits. The word comes first: who is claimed may unlock

@@ -4,9 +4,14 @@
 #include <mutex>
 
 #include "base/assert.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum {
+namespace {
+
+constexpr sched::wait_kind awaited_group{"a wait group"};
+
+}  // namespace
 
 wait_group::~wait_group() {
   // The last done() may still hold the lock: wait for it, so that a waiter may destroy the group at once.
@@ -35,20 +40,13 @@ bool wait_group::change(std::int64_t count) noexcept {
 }
 
 bool wait_group::wait_until_ns(std::int64_t deadline_ns) {
-  sched::waiting w(sched::cancellation::point);
-  sched::wait_node node(w);
-  {
-    std::lock_guard held(queue_.lock);
-    if (count_.load(std::memory_order_acquire) == 0) return true;
-    w.open();
-    push_back(queue_.waiters, node);
-  }
-  static constexpr sched::wait_kind kind{"a wait group"};
-  const auto code = w.park(deadline_ns, {&kind, this});
-  if (code == sched::claim_code::first_clause) return true;
-  withdraw(queue_, node);
-  w.throw_if_cancelled(code);
-  return false;
+  return sched::wait_until(queue_, [this] { return count_.load(std::memory_order_acquire) == 0; }, deadline_ns,
+                           {&awaited_group, this});
+}
+
+bool wait_group::begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns) {
+  return sched::begin_wait(w, timer, queue_, [this] { return count_.load(std::memory_order_acquire) == 0; },
+                           deadline_ns, {&awaited_group, this});
 }
 
 }  // namespace thrum

@@ -73,29 +73,8 @@ bool detach_task(sched::task_control& t) noexcept { return sched::detach(t); }
 void release_task(sched::task_control& t) noexcept { t.home->release(t); }
 std::uint64_t task_id(const sched::task_control& t) noexcept { return t.id.load(std::memory_order_relaxed); }
 
-bool begin_join(sched::activity& a, async_wait& w) {
-  auto& self = sched::begin_task_call(sched::cancellation::point);
-  if (&self == &a) base::panic("a task joins itself");
-  if (sched::has_ended(a)) return sched::go_on(self);
-  const auto episode = self.open_episode(true);
-  if (!sched::begin_join(a, self, episode)) {
-    self.close_episode();
-    sched::end_join(a, self, sched::claim_code::first_clause);
-    return sched::go_on(self);
-  }
-  w.at = async_wait::state::waiting;
-  sched::park_task(self, sched::join_reason(a), sched::never, nullptr);
-  return false;
-}
-
-void end_join(sched::activity& a, const async_wait& w) {
-  if (w.at == async_wait::state::satisfied) return;
-  const auto code = sched::end_parking(nullptr);
-  if (!sched::end_join(a, *sched::current_task(), code)) throw cancelled{};
-}
-
-bool begin_join_task(sched::task_control& t, async_wait& w) { return begin_join(t, w); }
-void end_join_task(sched::task_control& t, const async_wait& w) { end_join(t, w); }
+bool begin_join_task(sched::task_control& t, async_wait& w) { return sched::begin_join(t, w); }
+void end_join_task(sched::task_control& t, const async_wait& w) { sched::end_join(t, w); }
 
 // ---------------------------------------------------------------------------------------------------------------
 

@@ -37,11 +37,16 @@ void suspend_task(void* coroutine) noexcept;
 // After a wait in a queue. False: the deadline has passed. Throws cancelled.
 bool end_wait(async_wait& wait, async_timer* timer);
 
-// The awaiter of a call x() that waits without limit. Begin: bool(async_wait&, async_timer*); throws cancelled.
-template <class Begin>
+struct no_ending {
+  void operator()() const noexcept {}
+};
+
+// The awaiter of a call x() that waits without limit. Begin: bool(async_wait&, async_timer*); throws cancelled. End
+// makes the result, after the wait.
+template <class Begin, class End = no_ending>
 class [[nodiscard]] awaiter {
  public:
-  explicit awaiter(Begin begin) : begin_(std::move(begin)) {}
+  explicit awaiter(Begin begin, End end = {}) : begin_(std::move(begin)), end_(std::move(end)) {}
   awaiter(const awaiter&) = delete;
   awaiter& operator=(const awaiter&) = delete;
 
@@ -50,10 +55,14 @@ class [[nodiscard]] awaiter {
   void await_suspend(Handle h) noexcept {
     suspend_task(h.address());
   }
-  void await_resume() { end_wait(wait_, nullptr); }
+  auto await_resume() {
+    end_wait(wait_, nullptr);
+    return end_();
+  }
 
  private:
-  Begin begin_;
+  [[no_unique_address]] Begin begin_;
+  [[no_unique_address]] End end_;
   async_wait wait_;
 };
 
@@ -61,11 +70,11 @@ class [[nodiscard]] awaiter {
 template <class Begin>
 class [[nodiscard]] timed_awaiter {
  public:
-  explicit timed_awaiter(Begin begin) : begin_(std::move(begin)) {}
+  timed_awaiter(std::int64_t deadline_ns, Begin begin) : deadline_ns_(deadline_ns), begin_(std::move(begin)) {}
   timed_awaiter(const timed_awaiter&) = delete;
   timed_awaiter& operator=(const timed_awaiter&) = delete;
 
-  bool await_ready() { return begin_(wait_, &timer_); }
+  bool await_ready() { return begin_(wait_, &timer_, deadline_ns_); }
   template <class Handle>
   void await_suspend(Handle h) noexcept {
     suspend_task(h.address());
@@ -73,9 +82,21 @@ class [[nodiscard]] timed_awaiter {
   bool await_resume() { return end_wait(wait_, &timer_); }
 
  private:
+  std::int64_t deadline_ns_;
   Begin begin_;
   async_wait wait_;
   async_timer timer_;
 };
+
+// For objects that have begin_wait(async_wait&, async_timer*, deadline_ns).
+template <class Object>
+auto await_object(Object& o) {
+  return awaiter([&o](async_wait& w, async_timer* t) { return o.begin_wait(w, t, never); });
+}
+template <class Object>
+auto await_object_until(Object& o, std::int64_t deadline_ns) {
+  return timed_awaiter(deadline_ns,
+                       [&o](async_wait& w, async_timer* t, std::int64_t d) { return o.begin_wait(w, t, d); });
+}
 
 }  // namespace thrum::detail

@@ -6,6 +6,8 @@
 #include <new>
 #include <type_traits>
 
+#include <thrum/detail/async.hpp>
+
 namespace thrum::detail {
 
 // How the core handles elements it does not know. All are noexcept: element types must be nothrow movable.
@@ -41,6 +43,17 @@ bool channel_closed(const channel_core* c) noexcept;
 std::size_t channel_size(const channel_core* c) noexcept;
 std::size_t channel_capacity(const channel_core* c) noexcept;
 
+// The same for a task. begin: false when it has to be suspended.
+struct channel_wait {
+  async_wait wait;
+  channel_core* core = nullptr;
+  channel_result result = channel_result::done;
+  bool sending = false;
+};
+bool begin_channel_send(channel_core* c, void* element, channel_wait& w, async_timer* timer, std::int64_t deadline_ns);
+bool begin_channel_receive(channel_core* c, void* into, channel_wait& w, async_timer* timer, std::int64_t deadline_ns);
+channel_result end_channel(channel_wait& w, async_timer* timer);
+
 // A clause of a select, as the library sees it.
 enum class clause_kind : std::uint8_t { receive, send, timer, otherwise };
 struct select_clause {
@@ -56,5 +69,19 @@ struct select_result {
 
 // Waits for one clause; `order` is scratch space for count indices. Throws cancelled.
 select_result run_select(select_clause* clauses, std::uint16_t* order, std::size_t count);
+
+// The same for a task. `nodes`: room for count wait_nodes.
+struct select_wait {
+  select_clause* clauses;
+  std::uint16_t* order;
+  std::size_t count;
+  void* nodes;
+  select_result result{};
+  std::size_t channels = 0;
+  std::size_t timer_index = 0;
+  bool waiting = false;
+};
+bool begin_select(select_wait& w, async_timer& timer);
+select_result end_select(select_wait& w, async_timer& timer);
 
 }  // namespace thrum::detail

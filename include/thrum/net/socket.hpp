@@ -10,6 +10,11 @@
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/spinlock.hpp>
 
+namespace thrum {
+template <class T>
+class task;
+}
+
 namespace thrum::sched {
 class fd_watch;
 class scheduler;
@@ -57,7 +62,15 @@ class socket {
   long perform(direction d, std::error_code& error, Attempt attempt);
 
   bool begin(std::error_code& error) noexcept;
+  void check_usable(std::error_code& error) const noexcept;
   bool wait_ready(direction d, std::error_code& error);
+  // The same for tasks; how they end is told by the error.
+  template <class Attempt>
+  task<long> async_perform(direction d, std::error_code& error, Attempt attempt);
+  bool async_begin(std::error_code& error);
+  struct readiness;
+  bool begin_wait_ready(readiness& r);
+  bool end_wait_ready(readiness& r);
   sched::fd_watch* watch_for(sched::scheduler& home, std::error_code& error);
   std::int64_t wait_deadline_ns() const noexcept;
   std::uint64_t word(direction d) const noexcept;

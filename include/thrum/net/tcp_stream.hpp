@@ -56,6 +56,15 @@ class tcp_stream : public socket {
   void wait_writable();
   void wait_writable(std::error_code& error);
 
+  // For tasks, with <thrum/task.hpp>: co_await them. The buffer, and the stream, must outlive the call. Throw as the
+  // plain calls do.
+  static task<tcp_stream> async_connect(std::string address, std::chrono::nanoseconds timeout = {});
+  task<std::size_t> async_read_some(std::span<std::byte> buffer);
+  task<void> async_read_exactly(std::span<std::byte> buffer);
+  task<std::size_t> async_write_some(std::span<const std::byte> data);
+  task<void> async_write_all(std::span<const std::byte> data);
+  task<void> async_wait_readable();
+
   // Ends our side; the peer reads the end of the stream. Does not suspend.
   void shutdown_write();
   void shutdown_write(std::error_code& error) noexcept;
@@ -67,6 +76,11 @@ class tcp_stream : public socket {
   friend class tcp_listener;
   explicit tcp_stream(int fd) noexcept : socket(fd) {}
   void wait_for_connection(std::error_code& error);
+  struct receive_call;
+  bool connection_settled(std::error_code& error);
+  bool may_have_bytes(std::error_code& error);
+  task<std::size_t> async_read(std::span<std::byte> buffer, std::error_code& error);
+  task<std::size_t> async_write(std::span<const std::byte> data, std::error_code& error);
   std::error_code pending_error() const noexcept;
 
   bool broken_ = false;  // A write stopped in the middle.
