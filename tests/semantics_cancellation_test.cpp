@@ -19,7 +19,8 @@ using namespace test;
 class subject {
  public:
   virtual ~subject() = default;
-  virtual void call() = 0;  // Waits for ever unless completed.
+  virtual void call() = 0;                    // Waits for ever unless completed.
+  virtual task<> async_call() { co_return; }  // The same for tasks, by the twin.
   // Lets one call() through, now or later; where that takes two, waits as long as `patience` for the call.
   virtual void complete(std::chrono::nanoseconds patience) = 0;
   virtual void check_untouched() {}  // Neither completed nor called to the end: is everything as before?
@@ -40,6 +41,10 @@ struct sends final : subject {
     }
     EXPECT_FALSE(v);
   }
+  task<> async_call() override {
+    co_await ch.async_send(std::make_unique<int>(7));
+    v = nullptr;
+  }
   void complete(std::chrono::nanoseconds patience) override { got = ch.receive_for(patience); }
   void check_untouched() override { EXPECT_EQ(ch.try_receive(), std::nullopt); }
   void settle(bool happened) override {
@@ -54,6 +59,7 @@ struct receives final : subject {
   bool given = false;
 
   void call() override { got = ch.receive(); }
+  task<> async_call() override { got = co_await ch.async_receive(); }
   void complete(std::chrono::nanoseconds patience) override { given = ch.send_for(std::make_unique<int>(7), patience); }
   void check_untouched() override { EXPECT_FALSE(ch.try_send(std::make_unique<int>(1))); }
   void settle(bool happened) override {
@@ -65,6 +71,10 @@ struct receives final : subject {
 struct receives_buffered final : subject {
   channel<int> ch{4};
   void call() override { EXPECT_EQ(ch.receive(), 7); }
+  task<> async_call() override {
+    const auto v = co_await ch.async_receive();
+    EXPECT_EQ(v, 7);
+  }
   void complete(std::chrono::nanoseconds) override { ch.send(7); }
   void check_untouched() override { EXPECT_EQ(ch.size(), 0u); }
   void settle(bool happened) override { EXPECT_EQ(ch.size(), happened ? 0u : 1u); }
@@ -75,6 +85,7 @@ struct sends_to_a_full_buffer final : subject {
   int got = 0;
   sends_to_a_full_buffer() { ch.send(1); }
   void call() override { ch.send(2); }
+  task<> async_call() override { co_await ch.async_send(2); }
   void complete(std::chrono::nanoseconds) override { got = *ch.receive(); }
   void check_untouched() override {
     EXPECT_EQ(ch.receive(), 1);
@@ -91,6 +102,10 @@ struct selects final : subject {
   int got = 0, sent = 0;
   void call() override {
     select(a.on_receive([&](auto v) { got = *v; }), b.on_send(1, [&] { ++sent; }), c.on_receive([](auto) {}));
+  }
+  task<> async_call() override {
+    co_await async_select(a.on_receive([&](auto v) { got = *v; }), b.on_send(1, [&] { ++sent; }),
+                          c.on_receive([](auto) {}));
   }
   void complete(std::chrono::nanoseconds) override { a.send(7); }
   void check_untouched() override {
@@ -109,6 +124,7 @@ struct selects final : subject {
 struct waits_for_a_group final : subject {
   wait_group wg{1};
   void call() override { wg.wait(); }
+  task<> async_call() override { co_await wg.async_wait(); }
   void complete(std::chrono::nanoseconds) override { wg.done(); }
   void check_untouched() override { EXPECT_THROW(wg.add(-2), negative_wait_group); }
 };
@@ -124,6 +140,15 @@ struct waits_for_a_condition final : subject {
     } catch (const cancelled&) {
       EXPECT_TRUE(hold.owns_lock());
       EXPECT_TRUE(hold.mutex() == &m);
+      throw;
+    }
+  }
+  task<> async_call() override {
+    auto hold = co_await m.async_scoped_lock();
+    try {
+      while (!done) co_await changed.async_wait(hold);
+    } catch (const cancelled&) {
+      EXPECT_TRUE(hold.owns_lock());
       throw;
     }
   }
@@ -157,8 +182,37 @@ struct joins final : subject {
       throw;
     }
   }
+  task<> async_call() override {
+    try {
+      co_await inner.async_join();
+      EXPECT_FALSE(inner.joinable());
+    } catch (const cancelled&) {
+      EXPECT_TRUE(inner.joinable());
+      throw;
+    }
+  }
   void complete(std::chrono::nanoseconds) override { end = true; }
   void check_untouched() override { end = true; }
+};
+
+struct joins_a_task final : subject {
+  event end;
+  task_handle<int> inner = spawn(wait_shielded());
+  ~joins_a_task() override { end.set(); }
+  task<int> wait_shielded() {
+    scope shielded{.shield = true};
+    co_await end.async_wait();
+    co_return 7;
+  }
+  int got = 0;
+  void call() override { got = inner.join(); }
+  task<> async_call() override { got = co_await inner.async_join(); }
+  void complete(std::chrono::nanoseconds) override { end.set(); }
+  void check_untouched() override {
+    EXPECT_TRUE(inner.joinable());
+    end.set();
+  }
+  void settle(bool happened) override { EXPECT_TRUE(happened ? got == 7 : inner.join() == 7); }
 };
 
 struct waits_for_a_future final : subject {
@@ -170,6 +224,7 @@ struct waits_for_a_future final : subject {
     f.wait();
     got = f.get();
   }
+  task<> async_call() override { got = co_await f.async_get(); }
   void complete(std::chrono::nanoseconds) override { gate.send(7); }
   void check_untouched() override {
     EXPECT_TRUE(f.valid());
@@ -180,6 +235,7 @@ struct waits_for_a_future final : subject {
 
 struct sleeps final : subject {
   void call() override { this_fiber::sleep_for(24h); }
+  task<> async_call() override { co_await async_sleep_for(24h); }
   void complete(std::chrono::nanoseconds) override {}
 };
 
@@ -190,6 +246,11 @@ struct reads final : subject {
   void call() override {
     std::array<char, 16> buffer;
     const auto n = in.read_some(std::as_writable_bytes(std::span(buffer)));
+    got.assign(buffer.data(), n);
+  }
+  task<> async_call() override {
+    std::array<char, 16> buffer;
+    const auto n = co_await in.async_read_some(std::as_writable_bytes(std::span(buffer)));
     got.assign(buffer.data(), n);
   }
   void complete(std::chrono::nanoseconds) override { out.write_all(std::as_bytes(std::span("abc", 3))); }
@@ -203,6 +264,7 @@ struct waits_for_readability final : subject {
   net::tcp_listener l = net::tcp_listener::bind("127.0.0.1:0");
   net::tcp_stream out = net::tcp_stream::connect(l.local_address()), in = l.accept();
   void call() override { in.wait_readable(); }
+  task<> async_call() override { co_await in.async_wait_readable(); }
   void complete(std::chrono::nanoseconds) override { out.write_all(std::as_bytes(std::span("abc", 3))); }
   void settle(bool) override {
     std::array<std::byte, 3> buffer;
@@ -214,6 +276,7 @@ struct accepts final : subject {
   net::tcp_listener l = net::tcp_listener::bind("127.0.0.1:0");
   net::tcp_stream accepted, out;
   void call() override { accepted = l.accept(); }
+  task<> async_call() override { accepted = co_await l.async_accept(); }
   void complete(std::chrono::nanoseconds) override { out = net::tcp_stream::connect(l.local_address()); }
   void settle(bool happened) override {
     if (!happened) accepted = l.accept();
@@ -233,6 +296,7 @@ struct writes_to_a_full_socket final : subject {
     out.set_timeout({});
   }
   void call() override { written += out.write_some(std::as_bytes(std::span("x", 1))); }
+  task<> async_call() override { written += co_await out.async_write_some(std::as_bytes(std::span("x", 1))); }
   void complete(std::chrono::nanoseconds) override {
     std::vector<std::byte> block(1 << 20);
     std::error_code error;
@@ -251,6 +315,7 @@ struct writes_to_a_full_socket final : subject {
 struct acquires_a_permit final : subject {
   counting_semaphore<2> s{0};
   void call() override { s.acquire(); }
+  task<> async_call() override { co_await s.async_acquire(); }
   void complete(std::chrono::nanoseconds) override { s.release(); }
   void check_untouched() override { EXPECT_FALSE(s.try_acquire()); }
   void settle(bool happened) override { EXPECT_EQ(s.try_acquire(), !happened); }
@@ -259,6 +324,7 @@ struct acquires_a_permit final : subject {
 struct waits_for_a_latch final : subject {
   latch l{1};
   void call() override { l.wait(); }
+  task<> async_call() override { co_await l.async_wait(); }
   void complete(std::chrono::nanoseconds) override { l.count_down(); }
   void check_untouched() override { EXPECT_FALSE(l.try_wait()); }
 };
@@ -266,6 +332,7 @@ struct waits_for_a_latch final : subject {
 struct waits_for_an_event final : subject {
   event e;
   void call() override { e.wait(); }
+  task<> async_call() override { co_await e.async_wait(); }
   void complete(std::chrono::nanoseconds) override { e.set(); }
   void check_untouched() override { EXPECT_FALSE(e.is_set()); }
 };
@@ -274,6 +341,7 @@ struct waits_at_a_barrier final : subject {
   barrier<> b{2};
   barrier<>::arrival_token mine = b.arrive();
   void call() override { b.wait(mine); }
+  task<> async_call() override { co_await b.async_wait(mine); }
   void complete(std::chrono::nanoseconds) override { (void)b.arrive(); }
   void check_untouched() override { EXPECT_FALSE(b.wait_for(mine, 0s)); }
 };
@@ -309,6 +377,7 @@ struct kind {
   const char* name;
   maker make;
   bool completes = true;  // There is something to complete it with.
+  bool has_twin = true;
 };
 template <class S>
 maker make() {
@@ -327,9 +396,10 @@ const std::vector<kind> kinds{
     {"latch_wait", make<waits_for_a_latch>()},
     {"event_wait", make<waits_for_an_event>()},
     {"barrier_wait", make<waits_at_a_barrier>()},
-    {"call_once", make<waits_until_it_was_done_once>()},
-    {"guarded_wait", make<waits_for_guarded_data>()},
+    {"call_once", make<waits_until_it_was_done_once>(), true, false},
+    {"guarded_wait", make<waits_for_guarded_data>(), true, false},
     {"fiber_join", make<joins>()},
+    {"task_join", make<joins_a_task>()},
     {"future_wait", make<waits_for_a_future>()},
     {"sleep_for", make<sleeps>(), false},
     {"tcp_read", make<reads>()},
@@ -338,57 +408,132 @@ const std::vector<kind> kinds{
     {"tcp_write", make<writes_to_a_full_socket>()},
 };
 
-class cancellation : public ::testing::TestWithParam<std::tuple<unsigned, kind>> {
+enum class caller { fiber, task };
+
+struct combination {
+  unsigned workers;
+  kind subject;
+  caller by;
+};
+std::vector<combination> combinations() {
+  std::vector<combination> all;
+  for (const unsigned workers : {1u, 2u, 4u})
+    for (const auto& k : kinds)
+      for (const auto by : {caller::fiber, caller::task})
+        if (by == caller::fiber || k.has_twin) all.push_back({workers, k, by});
+  return all;
+}
+
+class cancellation : public ::testing::TestWithParam<combination> {
  protected:
-  static const kind& subject_kind() { return std::get<1>(GetParam()); }
   template <class F>
   static void run(F&& f) {
-    with_workers(std::get<0>(GetParam()), std::forward<F>(f));
+    with_workers(GetParam().workers, std::forward<F>(f));
   }
-  static std::unique_ptr<subject> make_subject() { return subject_kind().make(); }
+  static bool completes() { return GetParam().subject.completes; }
+  static std::unique_ptr<subject> make_subject() { return GetParam().subject.make(); }
+  static bool by_task() { return GetParam().by == caller::task; }
 };
-INSTANTIATE_TEST_SUITE_P(calls, cancellation, ::testing::Combine(worker_counts, ::testing::ValuesIn(kinds)),
-                         [](const auto& instance) {
-                           return std::string(std::get<1>(instance.param).name) + "_" +
-                                  std::to_string(std::get<0>(instance.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(calls, cancellation, ::testing::ValuesIn(combinations()), [](const auto& instance) {
+  const combination& c = instance.param;
+  return c.subject.name + std::string(c.by == caller::task ? "_by_task_" : "_") + std::to_string(c.workers);
+});
 
 enum class outcome { happened, cancelled };
 
-fiber start(subject& s, std::atomic<outcome>& result) {
-  return spawn([&] {
-    try {
-      s.call();
-      result = outcome::happened;
-    } catch (const cancelled&) {
-      result = outcome::cancelled;
-      throw;
-    }
-  });
+// Tells how the call ended.
+task<> tell(subject& s, std::atomic<outcome>& result) {
+  try {
+    co_await s.async_call();
+    result = outcome::happened;
+  } catch (const cancelled&) {
+    result = outcome::cancelled;
+    throw;
+  }
 }
+
+// A fiber or a task that makes the call.
+struct running_call {
+  running_call(subject& s, std::atomic<outcome>& result, bool by_task) {
+    if (by_task)
+      as_task = spawn(tell(s, result));
+    else
+      as_fiber = spawn([&] {
+        try {
+          s.call();
+          result = outcome::happened;
+        } catch (const cancelled&) {
+          result = outcome::cancelled;
+          throw;
+        }
+      });
+  }
+  void request_stop() {
+    as_fiber.request_stop();
+    as_task.request_stop();
+  }
+  void join() { as_fiber.joinable() ? as_fiber.join() : as_task.join(); }
+
+  fiber as_fiber;
+  task_handle<void> as_task;
+};
 
 TEST_P(cancellation, where_it_waits_it_throws_and_did_not_happen) {
   run([] {
     for (int i = 0; i < 5; ++i) {
       auto s = make_subject();
       std::atomic<outcome> result{outcome::happened};
-      fiber f = start(*s, result);
+      running_call c(*s, result, by_task());
       settle();
-      f.request_stop();
-      f.join();
+      c.request_stop();
+      c.join();
       EXPECT_EQ(result, outcome::cancelled);
       s->check_untouched();
     }
   });
 }
 
+// Makes the call in a scope that is cancelled already or will be.
+outcome call_in(subject& s, bool by_task, std::chrono::nanoseconds deadline, bool& expired) {
+  std::atomic<outcome> result{outcome::happened};
+  const auto in_task = [&]() -> task<> {
+    scope limited{.deadline = deadline};
+    if (deadline == 24h) limited.cancel();
+    try {
+      co_await tell(s, result);
+    } catch (const cancelled&) {
+    }
+    try {
+      co_await limited.async_join();
+    } catch (const timed_out&) {
+      expired = true;
+    }
+  };
+  if (by_task) {
+    spawn(in_task()).join();
+    return result;
+  }
+  scope limited{.deadline = deadline};
+  if (deadline == 24h) limited.cancel();
+  try {
+    s.call();
+  } catch (const cancelled&) {
+    result = outcome::cancelled;
+  }
+  try {
+    limited.join();
+  } catch (const timed_out&) {
+    expired = true;
+  }
+  return result;
+}
+
 TEST_P(cancellation, in_a_cancelled_scope_it_throws_at_once_and_did_not_happen) {
   run([] {
     auto s = make_subject();
-    scope cancelled_one;
-    cancelled_one.cancel();
-    EXPECT_THROW(s->call(), cancelled);
-    cancelled_one.join();
+    bool expired = false;
+    EXPECT_EQ(call_in(*s, by_task(), 24h, expired), outcome::cancelled);
+    EXPECT_FALSE(expired);
     s->check_untouched();
   });
 }
@@ -396,49 +541,60 @@ TEST_P(cancellation, in_a_cancelled_scope_it_throws_at_once_and_did_not_happen) 
 TEST_P(cancellation, by_a_deadline_it_throws_and_the_scope_reports_timed_out) {
   run([] {
     auto s = make_subject();
-    scope limited{.deadline = 2ms};
-    EXPECT_THROW(s->call(), cancelled);
-    EXPECT_THROW(limited.join(), timed_out);
+    bool expired = false;
+    EXPECT_EQ(call_in(*s, by_task(), 2ms, expired), outcome::cancelled);
+    EXPECT_TRUE(expired);
     s->check_untouched();
   });
 }
 
 TEST_P(cancellation, a_shield_keeps_it_away) {
-  if (!subject_kind().completes) return;
+  if (!completes()) return;
   run([] {
     auto s = make_subject();
     std::atomic<bool> happened{false};
-    fiber f = spawn([&] {
+    fiber f;
+    task_handle<void> t;
+    const auto in_task = [&]() -> task<> {
       scope shielded{.shield = true};
-      s->call();
+      co_await s->async_call();
       happened = true;
-    });
+    };
+    if (by_task())
+      t = spawn(in_task());
+    else
+      f = spawn([&] {
+        scope shielded{.shield = true};
+        s->call();
+        happened = true;
+      });
     settle();
     f.request_stop();
+    t.request_stop();
     settle();
     EXPECT_FALSE(happened);
     s->complete(24h);
-    f.join();
+    by_task() ? t.join() : f.join();
     EXPECT_TRUE(happened);
     s->settle(true);
   });
 }
 
 TEST_P(cancellation, in_a_race_with_its_completion_nothing_is_lost) {
-  if (!subject_kind().completes) return;
+  if (!completes()) return;
   run([] {
     for (int i = 0; i < 40; ++i) {
       auto s = make_subject();
       std::atomic<outcome> result{outcome::cancelled};
-      fiber f = start(*s, result);
+      running_call c(*s, result, by_task());
       if (i % 3 == 0)
         settle();
       else
         this_fiber::yield();
-      fiber stopper = spawn([&] { f.request_stop(); });
+      fiber stopper = spawn([&] { c.request_stop(); });
       s->complete(1ms);
       stopper.join();
-      f.join();
+      c.join();
       s->settle(result == outcome::happened);
     }
   });
@@ -472,22 +628,26 @@ TEST(cancellation_points, locking_and_ending_calls_are_none) {
 TEST_P(cancellation, reaches_everybody_in_the_scope) {
   run([] {
     std::vector<std::unique_ptr<subject>> subjects;
-    std::atomic<int> refused{0};
-    const int count = subject_kind().name[0] == 't' ? 8 : 100;
-    for (int i = 0; i < count; ++i) subjects.push_back(make_subject());
+    std::vector<std::atomic<outcome>> results(100);
+    const std::size_t count = GetParam().subject.name[1] == 'c' ? 8 : 100;  // Sockets are dear.
+    for (std::size_t i = 0; i < count; ++i) subjects.push_back(make_subject());
     scope s;
-    for (auto& one : subjects)
-      s.go([&] {
-        try {
-          one->call();
-        } catch (const cancelled&) {
-          ++refused;
-        }
-      });
+    for (std::size_t i = 0; i < count; ++i) {
+      if (by_task())
+        go_in(s, tell(*subjects[i], results[i]));
+      else
+        s.go([&, i] {
+          try {
+            subjects[i]->call();
+          } catch (const cancelled&) {
+            results[i] = outcome::cancelled;
+          }
+        });
+    }
     settle();
     s.cancel();
     s.join();
-    EXPECT_EQ(refused, count);
+    for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(results[i], outcome::cancelled);
     for (auto& one : subjects) one->check_untouched();
     while (!subjects.empty()) subjects.pop_back();  // Scopes end in the reverse order of their opening.
   });
