@@ -43,6 +43,14 @@ THRUM_SWITCHES inline worker& worker::switch_plainly(worker& w, after_switch wha
   return here;
 }
 
+[[gnu::always_inline]] inline fiber_control* worker::pick_fiber(worker& w) noexcept {
+  activity* next = w.p->pick_in_order();
+  if (!next || next->is_fiber()) [[likely]]
+    return static_cast<fiber_control*>(next);
+  w.picked_ = next;
+  return nullptr;
+}
+
 THRUM_SWITCHES inline worker& worker::suspend(worker& w, after_switch what) noexcept {
   if (!w.p || w.p->count_dispatch()) [[unlikely]]
     return switch_to_loop(w, what);

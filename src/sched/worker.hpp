@@ -153,13 +153,7 @@ class alignas(64) worker {
 
   void set_current(fiber_control* f) noexcept { current_.store(f, std::memory_order_relaxed); }
   // The next fiber, if it is to be switched to at once. A task runs on the worker's own stack: the loop takes it.
-  static fiber_control* pick_fiber(worker& w) noexcept {
-    activity* next = w.p->pick_in_order();
-    if (!next || next->is_fiber()) [[likely]]
-      return static_cast<fiber_control*>(next);
-    w.picked_ = next;
-    return nullptr;
-  }
+  static fiber_control* pick_fiber(worker& w) noexcept;
   static worker& switch_away(worker& w, after_switch what, fiber_control* next) noexcept;
   static worker& switch_amid_exception(worker& w, after_switch what, fiber_control* next) noexcept;
   static worker& switch_plainly(worker& w, after_switch what, fiber_control* next) noexcept;
