@@ -58,7 +58,16 @@ class channel_awaiter {
  protected:
   struct no_timer {};
 
-  channel_awaiter(channel_core* c, std::int64_t deadline_ns) noexcept : core_(c), deadline_ns_(deadline_ns) {}
+  channel_awaiter(channel_core* c, std::int64_t deadline_ns) noexcept {
+    wait_.core = c;  // Kept alive by the channel that the caller holds meanwhile.
+    if constexpr (Timed) timer_.set_deadline_ns(deadline_ns);
+  }
+  std::int64_t deadline_ns() const noexcept {
+    if constexpr (Timed)
+      return timer_.deadline_ns();
+    else
+      return never;
+  }
   async_timer* timer() noexcept {
     if constexpr (Timed)
       return &timer_;
@@ -66,8 +75,6 @@ class channel_awaiter {
       return nullptr;
   }
 
-  channel_core* core_;  // Kept alive by the channel that the caller holds meanwhile.
-  std::int64_t deadline_ns_;
   channel_wait wait_;
   [[no_unique_address]] std::conditional_t<Timed, async_timer, no_timer> timer_;
 };
@@ -79,7 +86,7 @@ class [[nodiscard]] send_awaiter : public channel_awaiter<Timed> {
   send_awaiter(channel_core* c, T&& v, std::int64_t deadline_ns) noexcept
       : channel_awaiter<Timed>(c, deadline_ns), value_(std::move(v)) {}
   bool await_ready() {
-    return begin_channel_send(this->core_, std::addressof(value_), this->wait_, this->timer(), this->deadline_ns_);
+    return begin_channel_send(this->wait_, std::addressof(value_), this->timer(), this->deadline_ns());
   }
   auto await_resume() {
     const bool sent = was_sent(end_channel(this->wait_, this->timer()));
@@ -95,7 +102,7 @@ class [[nodiscard]] receive_awaiter : public channel_awaiter<Timed> {
  public:
   receive_awaiter(channel_core* c, std::int64_t deadline_ns) noexcept : channel_awaiter<Timed>(c, deadline_ns) {}
   bool await_ready() {
-    return begin_channel_receive(this->core_, element_.address(), this->wait_, this->timer(), this->deadline_ns_);
+    return begin_channel_receive(this->wait_, element_.address(), this->timer(), this->deadline_ns());
   }
   std::optional<T> await_resume() {
     if (end_channel(this->wait_, this->timer()) != channel_result::done) return {};

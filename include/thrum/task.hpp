@@ -55,12 +55,12 @@ void free_frame(void* frame, std::size_t size) noexcept;
 // What to resume to get to `coroutine`: null when the worker will do it, for which the caller returns to it.
 void* transfer(void* coroutine) noexcept;
 // The running task's outermost coroutine has ended.
-void root_ended(const std::exception_ptr& failure) noexcept;
+void root_ended(void* coroutine, const std::exception_ptr& failure) noexcept;
 
 sched::task_control* start_task(void* coroutine, std::source_location where, bool detached);
 void join_task(sched::task_control& t);
 void stop_task(sched::task_control& t) noexcept;
-void drop_task(sched::task_control& t) noexcept;    // Requests stop; nobody will ask how it ended.
+void drop_task(sched::task_control& t, std::coroutine_handle<> root) noexcept;  // Nobody will ask how it ended.
 bool detach_task(sched::task_control& t) noexcept;  // False: it has ended, and its frame belongs to the caller.
 void release_task(sched::task_control& t) noexcept;
 std::uint64_t task_id(const sched::task_control& t) noexcept;
@@ -82,7 +82,7 @@ struct task_promise_base {
     template <class Promise>
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) const noexcept {
       if (void* c = h.promise().continuation) return next_coroutine(c);
-      root_ended(h.promise().failure);
+      root_ended(h.address(), h.promise().failure);
       return std::noop_coroutine();
     }
     void await_resume() const noexcept {}
@@ -228,7 +228,7 @@ class [[nodiscard]] task_handle {
   // Requests stop and, but in a task, waits for the end (shielded); in a task, which cannot wait here, the other goes
   // on to its end alone. Its result, or its exception, is dropped.
   ~task_handle() {
-    if (control_) detail::drop_task(*control_);
+    if (control_) detail::drop_task(*control_, root_);
   }
 
   bool joinable() const noexcept { return control_ != nullptr; }
@@ -342,7 +342,7 @@ namespace detail {
 
 class [[nodiscard]] sleep_awaiter {
  public:
-  explicit sleep_awaiter(std::int64_t deadline_ns) noexcept : deadline_ns_(deadline_ns) {}
+  explicit sleep_awaiter(std::int64_t deadline_ns) noexcept { timer_.set_deadline_ns(deadline_ns); }
   bool await_ready();
   template <class Handle>
   void await_suspend(Handle h) noexcept {
@@ -351,8 +351,6 @@ class [[nodiscard]] sleep_awaiter {
   void await_resume();
 
  private:
-  std::int64_t deadline_ns_;
-  bool waiting_ = false;
   async_timer timer_;
 };
 

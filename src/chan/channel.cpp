@@ -222,7 +222,7 @@ namespace {
 
 bool begin_waiting_for_ever(sched::task_control& self, channel_wait& w, async_timer* timer, std::int64_t deadline_ns) {
   self.open_episode(true);
-  w.wait.at = async_wait::state::waiting;
+  w.waiting = true;
   park_task(self, {&awaited_null}, deadline_ns, timer);
   return false;
 }
@@ -231,7 +231,8 @@ bool begin_waiting_for_ever(sched::task_control& self, channel_wait& w, async_ti
 bool begin_parking(sched::task_control& self, channel_wait& w, wait_list& list, void* element, async_timer* timer,
                    std::int64_t deadline_ns, const sched::wait_kind& kind) {
   channel_core& c = *w.core;
-  enqueue(self, w.wait, list, sched::cancellation::point, element);
+  w.waiting = true;
+  enqueue(self, w.node, list, sched::cancellation::point, element);
   c.lock.unlock();
   park_task(self, {&kind, &c}, deadline_ns, timer);
   return false;
@@ -246,10 +247,10 @@ bool done_at_once(sched::task_control& self, channel_wait& w, channel_result r, 
 
 }  // namespace
 
-bool begin_channel_send(channel_core* c, void* element, channel_wait& w, async_timer* timer, std::int64_t deadline_ns) {
+bool begin_channel_send(channel_wait& w, void* element, async_timer* timer, std::int64_t deadline_ns) {
   auto& self = sched::begin_task_call(sched::cancellation::point);
+  channel_core* c = w.core;
   if (!c) return begin_waiting_for_ever(self, w, timer, deadline_ns);
-  w.core = c;
   w.sending = true;
   claimed_waiter wake;
   c->lock.lock();
@@ -258,10 +259,10 @@ bool begin_channel_send(channel_core* c, void* element, channel_wait& w, async_t
   return begin_parking(self, w, c->senders, element, timer, deadline_ns, awaited_receiver);
 }
 
-bool begin_channel_receive(channel_core* c, void* into, channel_wait& w, async_timer* timer, std::int64_t deadline_ns) {
+bool begin_channel_receive(channel_wait& w, void* into, async_timer* timer, std::int64_t deadline_ns) {
   auto& self = sched::begin_task_call(sched::cancellation::point);
+  channel_core* c = w.core;
   if (!c) return begin_waiting_for_ever(self, w, timer, deadline_ns);
-  w.core = c;
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_receive_here(into, wake);
@@ -270,13 +271,13 @@ bool begin_channel_receive(channel_core* c, void* into, channel_wait& w, async_t
 }
 
 channel_result end_channel(channel_wait& w, async_timer* timer) {
-  if (w.wait.at == async_wait::state::satisfied) return w.result;
+  if (!w.waiting) return w.result;
   const auto code = sched::end_parking(timer);
   if (code == claim_code::first_clause) return channel_result::done;
   if (code == closed_code(claim_code::first_clause)) return channel_result::closed;
   if (channel_core* c = w.core) {
     std::lock_guard held(c->lock);
-    if (auto& node = sched::node_of(w.wait); node.linked) sched::remove(w.sending ? c->senders : c->receivers, node);
+    if (auto& node = sched::node_in(w.node); node.linked) sched::remove(w.sending ? c->senders : c->receivers, node);
   }
   if (code == claim_code::cancelled) throw cancelled{};
   return channel_result::timed_out;

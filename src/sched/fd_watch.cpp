@@ -126,7 +126,7 @@ fd_watch::outcome fd_watch::end_wait(direction d, detail::async_wait& w, detail:
   const auto code = end_parking(&timer);
   if (code == claim_code::first_clause) return outcome::ready;
   if (code == closed_code) return outcome::closed;
-  withdraw(sides_[d].queue, node_of(w));
+  withdraw(sides_[d].queue, node_in(w.node));
   return code == claim_code::cancelled ? outcome::cancelled : outcome::timed_out;
 }
 

@@ -75,9 +75,9 @@ waiter* announce_end(fiber_control& f) noexcept {
   return who;
 }
 
-waiter* announce_end(task_control& t) noexcept {
+waiter* announce_end(task_control& t, const std::exception_ptr* failure) noexcept {
   waiter* who = announce_end(static_cast<activity&>(t));
-  if (t.failure && who == activity::nobody_will_join()) die_of(*t.failure);
+  if (failure && who == activity::nobody_will_join()) die_of(*failure);
   return who;
 }
 

@@ -15,7 +15,7 @@ void run_closure(fiber_control& f);
 // or nobody_will_join(). From then on the joiner stays: it goes on only when the end is published. A joiner that can be
 // switched to directly is claimed instead (lifecycle.hpp). A task's end is announced by its worker.
 waiter* announce_end(fiber_control& f) noexcept;
-waiter* announce_end(task_control& t) noexcept;
+waiter* announce_end(task_control& t, const std::exception_ptr* failure) noexcept;
 waiter* announce_end(activity& a) noexcept;
 // Then whoever runs next on the thread publishes it, from which on the block belongs to the handle, and resumes the
 // joiner. False: nobody will join, and the block is to be freed.

@@ -145,8 +145,7 @@ inline task_control& scheduler::create_task(void* coroutine, std::source_locatio
   task_control* t = take_task_block(p);
   if (!t) [[unlikely]]
     throw_no_block();
-  t->resume_point = t->root = coroutine;
-  t->failure = nullptr;
+  t->resume_point = coroutine;
   identify(p, *t, where);
   return *t;
 }

@@ -4,8 +4,6 @@
 // when the task waits, gives way or ends. So a task costs this block and its frames, and no stack.
 #pragma once
 
-#include <exception>
-
 #include "sched/activity.hpp"
 
 namespace thrum::sched {
@@ -13,10 +11,11 @@ namespace thrum::sched {
 struct task_control : activity {
   task_control() noexcept : activity(waiter_kind::task) {}
 
-  // --- Written by whoever runs it.
-  void* resume_point = nullptr;  // The innermost coroutine: what is resumed next.
-  void* root = nullptr;          // The outermost one: destroyed at the end, by the handle if there is one.
-  const std::exception_ptr* failure = nullptr;  // In the outermost one's promise: how it has ended, unless well.
+  // Written by whoever runs it. The innermost coroutine: what is resumed next. In the end the outermost one, which is
+  // destroyed then, by the handle if there is one.
+  void* resume_point = nullptr;
 };
+
+static_assert(sizeof(task_control) <= 144);  // There are millions of them.
 
 }  // namespace thrum::sched

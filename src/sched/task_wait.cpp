@@ -90,7 +90,7 @@ bool end_wait(async_wait& wait, async_timer* timer) {
   if (wait.at == async_wait::state::satisfied) return true;
   const auto code = sched::end_parking(timer);
   if (code == sched::claim_code::first_clause) return true;
-  withdraw(*wait.queue, sched::node_of(wait));
+  withdraw(*wait.queue, sched::node_in(wait.node));
   if (code == sched::claim_code::cancelled) throw cancelled{};
   return false;
 }

@@ -31,19 +31,23 @@ claim_code end_parking(detail::async_timer* timer) noexcept;
 bool begin_join(activity& a, detail::async_wait& w);
 void end_join(activity& a, const detail::async_wait& w);
 
-inline wait_node& node_of(detail::async_wait& w) noexcept {
-  static_assert(sizeof(w.node) >= sizeof(wait_node) && alignof(wait_node) <= 8);
-  return *std::launder(reinterpret_cast<wait_node*>(w.node));
-}
+using node_room = std::byte[48];
+static_assert(sizeof(node_room) >= sizeof(wait_node) && alignof(wait_node) <= 8);
+inline wait_node& node_in(node_room& room) noexcept { return *std::launder(reinterpret_cast<wait_node*>(room)); }
 
 // With the queue's lock held.
-inline void enqueue(task_control& t, detail::async_wait& w, detail::wait_list& list, cancellation c,
+inline void enqueue(task_control& t, node_room& room, detail::wait_list& list, cancellation c,
                     void* slot = nullptr) noexcept {
-  auto& node = *new (w.node) wait_node(static_cast<waiter&>(t));
+  auto& node = *new (room) wait_node(static_cast<waiter&>(t));
   node.slot = slot;
   t.open_episode(c != cancellation::none);
   push_back(list, node);
+}
+inline void enqueue(task_control& t, detail::async_wait& w, detail::wait_queue& q, cancellation c,
+                    void* slot = nullptr) noexcept {
+  w.queue = &q;
   w.at = detail::async_wait::state::waiting;
+  enqueue(t, w.node, q.waiters, c, slot);
 }
 
 // The whole of `begin` for a primitive that has a queue and a condition, which it tests under the queue's lock.
@@ -53,10 +57,7 @@ bool begin_wait(detail::async_wait& w, detail::async_timer* timer, detail::wait_
   task_control& t = begin_task_call(c);
   {
     std::lock_guard held(q.lock);
-    if (!satisfied()) {
-      w.queue = &q;
-      enqueue(t, w, q.waiters, c);
-    }
+    if (!satisfied()) enqueue(t, w, q, c);
   }
   if (w.at == detail::async_wait::state::satisfied) return go_on(t);
   park_task(t, reason, deadline_ns, timer);

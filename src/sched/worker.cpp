@@ -87,9 +87,10 @@ THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
   leave();
   run_coroutines(t.resume_point);
   if (after_ == after_switch::retire) {
-    joiner_ = announce_end(t);
+    joiner_ = announce_end(t, task_failure_);
     // Its frame may hold the user's objects.
-    if (joiner_ == activity::nobody_will_join() || joiner_ == activity::dropped()) __builtin_coro_destroy(t.root);
+    if (joiner_ == activity::nobody_will_join() || joiner_ == activity::dropped())
+      __builtin_coro_destroy(t.resume_point);
   }
   enter();
   task_.store(nullptr, std::memory_order_relaxed);

@@ -20,6 +20,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 
 #include <pthread.h>
 
@@ -104,6 +105,12 @@ class alignas(64) worker {
 
   // --- Tasks. What is to be done with the running one once its coroutine has been suspended.
   void plan(after_switch what) noexcept { after_ = what; }
+  // It has ended; `failure`, in its outermost coroutine's promise, is null if it has ended well.
+  void plan_end(void* root, const std::exception_ptr* failure) noexcept {
+    task()->resume_point = root;
+    task_failure_ = failure;
+    after_ = after_switch::retire;
+  }
   // From one coroutine of the running task to another. Compilers turn a symmetric transfer into a jump only when they
   // optimise, if at all: so after some transfers the worker takes over, and the stack does not grow.
   static constexpr int transfers_max = 64;
@@ -189,6 +196,7 @@ class alignas(64) worker {
   std::atomic<task_control*> task_{nullptr};
   activity* picked_ = nullptr;  // For the loop: picked by a fiber that could not switch to it.
   void* transfer_to_ = nullptr;
+  const std::exception_ptr* task_failure_ = nullptr;
   int transfers_left_ = 0;
   waiter* joiner_ = nullptr;  // With retire: who is to be told of the end.
   fiber_control* leaving_ = nullptr;

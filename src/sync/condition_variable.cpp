@@ -48,8 +48,7 @@ bool condition_variable::begin_wait(std::unique_lock<mutex>& hold, detail::async
   auto& self = sched::begin_task_call(sched::cancellation::point);
   {
     std::lock_guard held(queue_.lock);
-    w.queue = &queue_;
-    enqueue(self, w, queue_.waiters, sched::cancellation::point);
+    enqueue(self, w, queue_, sched::cancellation::point);
   }
   hold.unlock();
   park_task(self, {&awaited_notification, this}, deadline_ns, timer);

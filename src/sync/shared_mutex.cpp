@@ -94,11 +94,10 @@ bool shared_mutex::begin_wait(detail::async_wait& w, bool writing) {
   {
     std::lock_guard held(queue_.lock);
     if (!take_or_announce(writing))
-      enqueue(self, w, queue_.waiters, sched::cancellation::none, writing ? &writes : &reads);
+      enqueue(self, w, queue_, sched::cancellation::none, writing ? &writes : &reads);
     else if (writing)
       writer_.store(&self, std::memory_order_relaxed);
   }
-  w.queue = &queue_;
   if (w.at == detail::async_wait::state::satisfied) return sched::go_on(self);
   park_task(self, {&awaited_shared_mutex, &writer_}, sched::never, nullptr);
   return false;

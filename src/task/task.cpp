@@ -34,10 +34,8 @@ void* transfer(void* coroutine) noexcept {
   return w->transfer_through_worker(coroutine) ? nullptr : coroutine;
 }
 
-void root_ended(const std::exception_ptr& failure) noexcept {
-  auto& w = *sched::this_worker();
-  if (failure && !is_cancellation(failure)) w.task()->failure = &failure;
-  w.plan(sched::after_switch::retire);
+void root_ended(void* coroutine, const std::exception_ptr& failure) noexcept {
+  sched::this_worker()->plan_end(coroutine, failure && !is_cancellation(failure) ? &failure : nullptr);
 }
 
 sched::task_control* start_task(void* coroutine, std::source_location where, bool detached) {
@@ -58,14 +56,14 @@ void stop_task(sched::task_control& t) noexcept {
   sched::make_runnable(batch);
 }
 
-void drop_task(sched::task_control& t) noexcept {
+void drop_task(sched::task_control& t, std::coroutine_handle<> root) noexcept {
   stop_task(t);
   if (sched::current_task()) {
     if (sched::drop(t)) return;
   } else {
     sched::join(t, sched::never, true);
   }
-  std::coroutine_handle<>::from_address(t.root).destroy();
+  root.destroy();
   release_task(t);
 }
 
@@ -79,17 +77,18 @@ void end_join_task(sched::task_control& t, const async_wait& w) { sched::end_joi
 // ---------------------------------------------------------------------------------------------------------------
 
 bool sleep_awaiter::await_ready() {
-  if (deadline_ns_ <= sched::now_ns()) return yield_awaiter().await_ready();
+  const auto deadline_ns = timer_.deadline_ns();
+  if (deadline_ns <= sched::now_ns()) return yield_awaiter().await_ready();
   auto& self = sched::begin_task_call(sched::cancellation::point);
   self.open_episode(true);
-  waiting_ = true;
+  timer_.waiting = true;
   static constexpr sched::wait_kind kind{"a sleep to end"};
-  sched::park_task(self, {&kind}, deadline_ns_, &timer_);
+  sched::park_task(self, {&kind}, deadline_ns, &timer_);
   return false;
 }
 
 void sleep_awaiter::await_resume() {
-  if (waiting_ && sched::end_parking(&timer_) == sched::claim_code::cancelled) throw cancelled{};
+  if (timer_.waiting && sched::end_parking(&timer_) == sched::claim_code::cancelled) throw cancelled{};
 }
 
 bool yield_awaiter::await_ready() const {

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include <thrum/detail/deadline.hpp>
@@ -29,6 +30,15 @@ struct async_wait {
 struct async_timer {
   alignas(8) std::byte timer[80];
   bool armed = false;
+  bool waiting = false;
+
+  // Until it is armed there is room for its deadline.
+  void set_deadline_ns(std::int64_t t) noexcept { std::memcpy(timer, &t, sizeof t); }
+  std::int64_t deadline_ns() const noexcept {
+    std::int64_t t;
+    std::memcpy(&t, timer, sizeof t);
+    return t;
+  }
 };
 
 // The running task goes on with this coroutine when it is resumed.
@@ -70,11 +80,13 @@ class [[nodiscard]] awaiter {
 template <class Begin>
 class [[nodiscard]] timed_awaiter {
  public:
-  timed_awaiter(std::int64_t deadline_ns, Begin begin) : deadline_ns_(deadline_ns), begin_(std::move(begin)) {}
+  timed_awaiter(std::int64_t deadline_ns, Begin begin) : begin_(std::move(begin)) {
+    timer_.set_deadline_ns(deadline_ns);
+  }
   timed_awaiter(const timed_awaiter&) = delete;
   timed_awaiter& operator=(const timed_awaiter&) = delete;
 
-  bool await_ready() { return begin_(wait_, &timer_, deadline_ns_); }
+  bool await_ready() { return begin_(wait_, &timer_, timer_.deadline_ns()); }
   template <class Handle>
   void await_suspend(Handle h) noexcept {
     suspend_task(h.address());
@@ -82,7 +94,6 @@ class [[nodiscard]] timed_awaiter {
   bool await_resume() { return end_wait(wait_, &timer_); }
 
  private:
-  std::int64_t deadline_ns_;
   Begin begin_;
   async_wait wait_;
   async_timer timer_;

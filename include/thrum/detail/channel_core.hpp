@@ -45,13 +45,14 @@ std::size_t channel_capacity(const channel_core* c) noexcept;
 
 // The same for a task. begin: false when it has to be suspended.
 struct channel_wait {
-  async_wait wait;
+  alignas(8) std::byte node[48];
   channel_core* core = nullptr;
   channel_result result = channel_result::done;
   bool sending = false;
+  bool waiting = false;
 };
-bool begin_channel_send(channel_core* c, void* element, channel_wait& w, async_timer* timer, std::int64_t deadline_ns);
-bool begin_channel_receive(channel_core* c, void* into, channel_wait& w, async_timer* timer, std::int64_t deadline_ns);
+bool begin_channel_send(channel_wait& w, void* element, async_timer* timer, std::int64_t deadline_ns);
+bool begin_channel_receive(channel_wait& w, void* into, async_timer* timer, std::int64_t deadline_ns);
 channel_result end_channel(channel_wait& w, async_timer* timer);
 
 // A clause of a select, as the library sees it.
