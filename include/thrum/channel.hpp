@@ -5,7 +5,12 @@
 //   for (int v : ch) use(v);
 //
 // A channel object is a handle: copies refer to the same channel, which lives as long as one of them. A
-// default-constructed handle is null: sending and receiving on it block for ever, a select never chooses it.
+// default-constructed handle is null: sending and receiving on it block for ever, a select never chooses it. Handles
+// that close the channel when the last sender or receiver is gone are in channel_ends.hpp.
+//
+// channel<T>(thrum::unbounded) takes whatever is sent: send() never waits, and throws std::bad_alloc when there is no
+// memory for the element. Memory is taken in pieces as elements pile up, and given back as they are received. Nothing
+// slows a sender that is faster than its receivers, so prefer a capacity unless something else bounds what is sent.
 //
 // First in, first out. Closing lets receivers drain what is buffered and then tells them the end; sending on a closed
 // channel throws channel_closed, also for senders that are already waiting. A send that fails, for whatever reason,
@@ -17,7 +22,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <iterator>
 #include <optional>
 #include <stdexcept>
 #include <type_traits>
@@ -25,6 +29,7 @@
 
 #include <thrum/detail/channel_core.hpp>
 #include <thrum/detail/deadline.hpp>
+#include <thrum/detail/receive_iterator.hpp>
 #include <thrum/select.hpp>
 
 namespace thrum {
@@ -34,6 +39,15 @@ class channel_closed : public std::logic_error {
  public:
   explicit channel_closed(const char* what) : std::logic_error(what) {}
 };
+
+struct unbounded_t {
+  explicit unbounded_t() = default;
+};
+inline constexpr unbounded_t unbounded{};
+
+namespace detail {
+struct channel_access;
+}
 
 template <class T>
 class channel {
@@ -45,6 +59,7 @@ class channel {
 
   constexpr channel() noexcept = default;  // Null.
   explicit channel(std::size_t capacity) : core_(detail::make_channel(detail::element_type_of<T>, capacity)) {}
+  explicit channel(unbounded_t) : core_(detail::make_unbounded_channel(detail::element_type_of<T>)) {}
   channel(const channel& other) noexcept : core_(other.core_) { detail::retain(core_); }
   channel(channel&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
   channel& operator=(channel other) noexcept {
@@ -100,6 +115,7 @@ class channel {
   }
   bool closed() const noexcept { return detail::channel_closed(core_); }
   std::size_t size() const noexcept { return detail::channel_size(core_); }  // Elements buffered now.
+  // SIZE_MAX when it is unbounded.
   std::size_t capacity() const noexcept { return detail::channel_capacity(core_); }
 
   // Clauses for select(). f gets a std::optional<T>, empty when the channel is closed and drained.
@@ -112,37 +128,13 @@ class channel {
   auto on_send(U&& v, F f) const { return detail::send_clause<T, F>(core_, T(std::forward<U>(v)), std::move(f)); }
 
   // Receives until the channel is closed and drained.
-  class iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = T;
-    using difference_type = std::ptrdiff_t;
-    using pointer = T*;
-    using reference = T&;
-
-    iterator() = default;
-    explicit iterator(channel* from) : from_(from) { ++*this; }
-    T& operator*() { return *current_; }
-    T* operator->() { return &*current_; }
-    iterator& operator++() {
-      current_ = std::nullopt;
-      if (auto v = from_->receive())
-        current_.emplace(std::move(*v));
-      else
-        from_ = nullptr;
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.from_ == b.from_; }
-
-   private:
-    channel* from_ = nullptr;
-    std::optional<T> current_;
-  };
+  using iterator = detail::receive_iterator<channel>;
   iterator begin() { return iterator(this); }
   iterator end() { return {}; }
 
  private:
+  friend detail::channel_access;
+
   bool send_until_ns(T& v, std::int64_t deadline_ns) {
     const auto r = detail::channel_send(core_, std::addressof(v), deadline_ns);
     if (r == detail::channel_result::closed) throw channel_closed("thrum: send on a closed channel");
@@ -159,6 +151,13 @@ class channel {
 };
 
 namespace detail {
+struct channel_access {
+  template <class T>
+  static channel_core* core(const channel<T>& c) noexcept {
+    return c.core_;
+  }
+};
+
 template <class T, class F>
 void send_clause<T, F>::fire(channel_result r) {
   if (r == channel_result::closed) throw thrum::channel_closed("thrum: select: send on a closed channel");

@@ -75,11 +75,29 @@ channel_result wait_for_ever(std::int64_t deadline_ns) {
   return channel_result::timed_out;
 }
 
+// Releases the lock. Others may take the room before us.
+channel_result send_where_room_is_made(channel_core& c, void* element) {
+  claimed_waiter wake;
+  channel_result r;
+  do {
+    c.lock.unlock();
+    c.make_room();
+    c.lock.lock();
+    r = c.try_send(element, wake);
+  } while (r == channel_result::would_block);
+  c.lock.unlock();
+  finish_wake(wake);
+  return r;
+}
+
 }  // namespace
 
 channel_core::~channel_core() {
   THRUM_ASSERT(senders.empty() && receivers.empty());
-  for (std::size_t i = 0; i < count; ++i) destroy(slot(head + i));
+  if (unbounded())
+    segments().destroy_all(type, count);
+  else
+    for (std::size_t i = 0; i < count; ++i) destroy(slot(head + i));
 }
 
 // The sizes of most plain elements are known to the compiler here; others take the general way.
@@ -126,6 +144,8 @@ void channel_core::undo_move(void* from, void* to) const noexcept {
     wake = give(*n, element);
     if (wake.who) return channel_result::done;
   }
+  if (unbounded()) [[unlikely]]
+    return push_unbounded(element);
   if (count == capacity) return channel_result::would_block;
   push(element);
   return channel_result::done;
@@ -141,6 +161,8 @@ void channel_core::undo_move(void* from, void* to) const noexcept {
 }
 
 [[gnu::always_inline]] inline void channel_core::pop(void* into) noexcept {
+  if (unbounded()) [[unlikely]]
+    return pop_unbounded(into);
   void* first = slot(head);
   move(into, first);
   destroy(first);
@@ -185,6 +207,17 @@ void release(channel_core* c) noexcept {
   ::operator delete(c, align);
 }
 
+bool channel_take(channel_core* c, void* into) noexcept {
+  claimed_waiter wake;
+  c->lock.lock();
+  const auto r = c->try_receive(into, wake);
+  const bool drained = c->has_drained();
+  c->lock.unlock();
+  finish_wake(wake);
+  if (drained) c->give_back();
+  return r == channel_result::done;
+}
+
 channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns) {
   static constexpr sched::wait_kind kind{"sending on a channel"};
   if (!c) return wait_for_ever(deadline_ns);
@@ -192,6 +225,7 @@ channel_result channel_send(channel_core* c, void* element, std::int64_t deadlin
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_send_here(element, wake);
+  if (r == channel_result::would_block && c->unbounded()) return send_where_room_is_made(*c, element);
   if (r == channel_result::would_block && deadline_ns != only_try)
     return park(self, *c, c->senders, element, deadline_ns, kind);
   c->lock.unlock();
@@ -208,8 +242,11 @@ channel_result channel_receive(channel_core* c, void* into, std::int64_t deadlin
   const auto r = c->try_receive_here(into, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
     return park(self, *c, c->receivers, into, deadline_ns, kind);
+  const bool drained = c->has_drained();
   c->lock.unlock();
   finish_wake(wake);
+  if (drained) [[unlikely]]
+    c->give_back();
   return r;
 }
 
