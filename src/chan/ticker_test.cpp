@@ -327,10 +327,8 @@ TEST_P(timer_test, bounds_several_selects_together) {
     });
     auto patience = after(5ms);
     std::size_t chosen = 0;
-    int rounds = 0;
     while (chosen == 0) {
       chosen = select(ch.on_receive([](auto) {}), patience.on_receive([](auto due) { EXPECT_TRUE(due); }));
-      ++rounds;
     }
     EXPECT_EQ(chosen, 1u);
     s.join();

@@ -183,21 +183,61 @@ TEST_P(when_test, they_combine_with_then_and_with_each_other) {
   });
 }
 
-// What the losers keep of a when_any would pile up at a future that stays pending.
-TEST_P(when_test, losers_keep_no_trace) {
+TEST_P(when_test, any_of_what_stays_pending_again_and_again) {
   run([] {
     promise<int> slow;
     const auto pending = slow.get_future().share();
-    auto watched = std::make_shared<int>(1);
     for (int i = 0; i < 100; ++i) {
-      promise<std::shared_ptr<int>> p;
+      promise<int> p;
       auto any = when_any(p.get_future(), pending);
-      p.set_value(watched);
-      EXPECT_EQ(any.get().index, 0u);
+      p.set_value(i);
+      auto first = any.get();
+      EXPECT_EQ(first.index, 0u);
+      EXPECT_EQ(std::get<0>(first.futures).get(), i);
     }
-    EXPECT_EQ(watched.use_count(), 1);
+    auto last = when_any(broken().share(), pending);
     slow.set_value(1);
+    EXPECT_EQ(last.get().index, 0u);
   });
+}
+
+// A combination of one result out of all that tells when it is gone.
+class probe final : detail::combination {
+ public:
+  static void start(std::vector<detail::future_core>& cores, std::size_t& delivered, bool& gone) {
+    auto* p = new probe(cores.size(), delivered, gone);
+    for (auto& c : cores) p->watch(c);
+    p->watched_all();
+  }
+
+ private:
+  probe(std::size_t count, std::size_t& delivered, bool& gone)
+      : combination(count, 1), delivered_(delivered), gone_(gone) {}
+  ~probe() override { gone_ = true; }
+  void deliver(std::size_t last) noexcept override { delivered_ = last; }
+
+  std::size_t& delivered_;
+  bool& gone_;
+};
+
+// Otherwise they would pile up at a future that stays pending.
+TEST(combination, the_losers_keep_no_trace) {
+  for (std::size_t winner = 0; winner < 3; ++winner) {
+    std::vector<detail::future_core> cores(3);
+    std::size_t delivered = SIZE_MAX;
+    bool gone = false;
+    probe::start(cores, delivered, gone);
+    EXPECT_FALSE(gone);
+    cores[winner].complete(nullptr);
+    EXPECT_EQ(delivered, winner);
+    EXPECT_TRUE(gone);
+    for (auto& c : cores)
+      if (&c != &cores[winner]) c.complete(nullptr);
+    EXPECT_EQ(delivered, winner);
+    probe::start(cores, delivered, gone = false);
+    EXPECT_TRUE(gone);
+    EXPECT_EQ(delivered, 0u);
+  }
 }
 
 TEST_P(when_test, a_dropped_combination_leaks_nothing) {
