@@ -118,6 +118,17 @@ const scenario inert("inert", [] {
 });
 TEST(deadlock, is_found_beside_a_thread_that_has_declared_itself_inert) { expect_deadlock(run_scenario(inert), {}); }
 
+const scenario unattended_ticker("unattended_ticker", [] {
+  run({.workers = 2}, [] {
+    ticker every(1ms);
+    (void)every.receive();
+    (void)channel<int>(0).receive();
+  });
+});
+TEST(deadlock, is_found_beside_a_ticker_that_nobody_waits_for) {
+  expect_deadlock(run_scenario(unattended_ticker), {" waits for receiving from a channel 0x"});
+}
+
 // The thread is busy while the fibers come to rest, and only then waits, or ends.
 const scenario waits_later("waits_later", [] {
   static channel<int> ch(0);
@@ -180,6 +191,24 @@ const scenario timer_wakes("timer_wakes", [] {
   }));
 });
 TEST(no_deadlock, while_a_timer_runs) { expect_no_deadlock(timer_wakes); }
+
+const scenario ticker_wakes("ticker_wakes",
+                            [] { std::exit(run({.workers = 2}, [] { return ticker(a_while).receive() ? 7 : 1; })); });
+TEST(no_deadlock, while_somebody_waits_for_a_ticker) { expect_no_deadlock(ticker_wakes); }
+
+// The continuation's fiber has not started yet.
+const scenario continuation_waits("continuation_waits", [] {
+  promise<int> p;
+  std::thread t([&] {
+    inert_thread mark;
+    std::this_thread::sleep_for(a_while);
+    p.set_value(6);
+  });
+  const int status = run({.workers = 2}, [&] { return p.get_future().then([](int v) { return v + 1; }).get(); });
+  t.join();
+  std::exit(status);
+});
+TEST(no_deadlock, while_the_fiber_of_a_then_has_not_started) { expect_no_deadlock(continuation_waits); }
 
 const scenario system_call("system_call", [] {
   std::exit(run({.workers = 2}, [] {

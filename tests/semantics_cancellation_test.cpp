@@ -372,6 +372,101 @@ struct waits_for_guarded_data final : subject {
   void settle(bool happened) override { EXPECT_EQ(*data.lock(), happened ? 0 : 1); }
 };
 
+struct receives_from_an_unbounded_one final : subject {
+  channel<std::unique_ptr<int>> ch{unbounded};
+  std::optional<std::unique_ptr<int>> got;
+  void call() override { got = ch.receive(); }
+  task<> async_call() override { got = co_await ch.async_receive(); }
+  void complete(std::chrono::nanoseconds) override { ch.send(std::make_unique<int>(7)); }
+  void check_untouched() override { EXPECT_EQ(ch.size(), 0u); }
+  void settle(bool happened) override {
+    EXPECT_EQ(got.has_value(), happened);
+    EXPECT_EQ(ch.size(), happened ? 0u : 1u);
+  }
+};
+
+struct sends_through_its_end final : subject {
+  std::pair<sender<std::unique_ptr<int>>, receiver<std::unique_ptr<int>>> ends = make_channel<std::unique_ptr<int>>(0);
+  std::unique_ptr<int> v = std::make_unique<int>(7);
+  std::optional<std::unique_ptr<int>> got;
+  void call() override { ends.first.send(std::move(v)); }
+  task<> async_call() override {
+    co_await ends.first.async_send(std::make_unique<int>(7));
+    v = nullptr;
+  }
+  void complete(std::chrono::nanoseconds patience) override { got = ends.second.receive_for(patience); }
+  void check_untouched() override {
+    EXPECT_TRUE(v);
+    EXPECT_EQ(ends.second.try_receive(), std::nullopt);
+  }
+  void settle(bool happened) override {
+    EXPECT_EQ(happened, got.has_value());
+    EXPECT_EQ(happened, !v);
+  }
+};
+
+struct waits_for_a_promise final : subject {
+  promise<std::unique_ptr<int>> p;
+  future<std::unique_ptr<int>> f = p.get_future();
+  std::unique_ptr<int> got;
+  void call() override { got = f.get(); }
+  task<> async_call() override { got = co_await f.async_get(); }
+  void complete(std::chrono::nanoseconds) override { p.set_value(std::make_unique<int>(7)); }
+  void check_untouched() override { EXPECT_TRUE(f.valid() && !f.ready()); }
+  void settle(bool happened) override {
+    EXPECT_EQ(happened, got != nullptr);
+    EXPECT_EQ(happened, !f.valid());
+  }
+};
+
+struct waits_for_both final : subject {
+  promise<int> a, b;
+  shared_future<std::tuple<future<int>, future<int>>> f = when_all(a.get_future(), b.get_future());
+  waits_for_both() { a.set_value(1); }
+  void call() override { f.wait(); }
+  task<> async_call() override { co_await f.async_wait(); }
+  void complete(std::chrono::nanoseconds) override { b.set_value(2); }
+  void check_untouched() override { EXPECT_FALSE(f.ready()); }
+  void settle(bool) override { EXPECT_TRUE(f.ready()); }
+};
+
+struct waits_for_a_timer final : subject {
+  timer t{24h};
+  bool got = false;
+  void call() override { got = t.receive().has_value(); }
+  task<> async_call() override {
+    const auto due = co_await t.async_receive();
+    got = due.has_value();
+  }
+  void complete(std::chrono::nanoseconds) override { t.reset(0s); }
+  void check_untouched() override { EXPECT_EQ(t.try_receive(), std::nullopt); }
+  void settle(bool happened) override {
+    EXPECT_EQ(got, happened);
+    EXPECT_EQ(t.try_receive().has_value(), !happened);
+  }
+};
+
+struct selects_a_timer final : subject {
+  timer t{24h};
+  channel<int> ch{0};
+  bool got = false;
+  void call() override {
+    select(ch.on_receive([](auto) {}), t.on_receive([this](auto due) { got = due.has_value(); }));
+  }
+  task<> async_call() override {
+    co_await async_select(ch.on_receive([](auto) {}), t.on_receive([this](auto due) { got = due.has_value(); }));
+  }
+  void complete(std::chrono::nanoseconds) override { t.reset(0s); }
+  void check_untouched() override {
+    EXPECT_EQ(t.try_receive(), std::nullopt);
+    EXPECT_FALSE(ch.try_send(1));
+  }
+  void settle(bool happened) override {
+    EXPECT_EQ(got, happened);
+    EXPECT_EQ(t.try_receive().has_value(), !happened);
+  }
+};
+
 using maker = std::function<std::unique_ptr<subject>()>;
 struct kind {
   const char* name;
@@ -401,6 +496,12 @@ const std::vector<kind> kinds{
     {"fiber_join", make<joins>()},
     {"task_join", make<joins_a_task>()},
     {"future_wait", make<waits_for_a_future>()},
+    {"promise_wait", make<waits_for_a_promise>()},
+    {"when_all_wait", make<waits_for_both>()},
+    {"unbounded_receive", make<receives_from_an_unbounded_one>()},
+    {"sender_send", make<sends_through_its_end>()},
+    {"receive_of_a_timer", make<waits_for_a_timer>()},
+    {"select_of_a_timer", make<selects_a_timer>()},
     {"sleep_for", make<sleeps>(), false},
     {"tcp_read", make<reads>()},
     {"tcp_wait_readable", make<waits_for_readability>()},

@@ -5,7 +5,12 @@
 //   for (int v : ch) use(v);
 //
 // A channel object is a handle: copies refer to the same channel, which lives as long as one of them. A
-// default-constructed handle is null: sending and receiving on it block for ever, a select never chooses it.
+// default-constructed handle is null: sending and receiving on it block for ever, a select never chooses it. Handles
+// that close the channel when the last sender or receiver is gone are in channel_ends.hpp.
+//
+// channel<T>(thrum::unbounded) takes whatever is sent: send() never waits, and throws std::bad_alloc when there is no
+// memory for the element. Memory is taken in pieces as elements pile up, and given back as they are received. Nothing
+// slows a sender that is faster than its receivers, so prefer a capacity unless something else bounds what is sent.
 //
 // First in, first out. Closing lets receivers drain what is buffered and then tells them the end; sending on a closed
 // channel throws channel_closed, also for senders that are already waiting. A send that fails, for whatever reason,
@@ -17,16 +22,16 @@
 
 #include <chrono>
 #include <cstddef>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
 
-#include <thrum/detail/async.hpp>
+#include <thrum/detail/channel_awaiters.hpp>
 #include <thrum/detail/channel_core.hpp>
 #include <thrum/detail/deadline.hpp>
+#include <thrum/detail/receive_iterator.hpp>
 #include <thrum/select.hpp>
 
 namespace thrum {
@@ -37,83 +42,19 @@ class channel_closed : public std::logic_error {
   explicit channel_closed(const char* what) : std::logic_error(what) {}
 };
 
-namespace detail {
-
-inline bool was_sent(channel_result r) {
+inline bool detail::was_sent(channel_result r) {
   if (r == channel_result::closed) throw thrum::channel_closed("thrum: send on a closed channel");
   return r == channel_result::done;
 }
 
-template <bool Timed>
-class channel_awaiter {
- public:
-  channel_awaiter(const channel_awaiter&) = delete;
-  channel_awaiter& operator=(const channel_awaiter&) = delete;
-
-  template <class Handle>
-  void await_suspend(Handle h) noexcept {
-    suspend_task(h.address());
-  }
-
- protected:
-  struct no_timer {};
-
-  channel_awaiter(channel_core* c, std::int64_t deadline_ns) noexcept {
-    wait_.core = c;  // Kept alive by the channel that the caller holds meanwhile.
-    if constexpr (Timed) timer_.set_deadline_ns(deadline_ns);
-  }
-  std::int64_t deadline_ns() const noexcept {
-    if constexpr (Timed)
-      return timer_.deadline_ns();
-    else
-      return never;
-  }
-  async_timer* timer() noexcept {
-    if constexpr (Timed)
-      return &timer_;
-    else
-      return nullptr;
-  }
-
-  channel_wait wait_;
-  [[no_unique_address]] std::conditional_t<Timed, async_timer, no_timer> timer_;
+struct unbounded_t {
+  explicit unbounded_t() = default;
 };
+inline constexpr unbounded_t unbounded{};
 
-// Gives whether it was sent, when it has a deadline.
-template <class T, bool Timed>
-class [[nodiscard]] send_awaiter : public channel_awaiter<Timed> {
- public:
-  send_awaiter(channel_core* c, T&& v, std::int64_t deadline_ns) noexcept
-      : channel_awaiter<Timed>(c, deadline_ns), value_(std::move(v)) {}
-  bool await_ready() {
-    return begin_channel_send(this->wait_, std::addressof(value_), this->timer(), this->deadline_ns());
-  }
-  auto await_resume() {
-    const bool sent = was_sent(end_channel(this->wait_, this->timer()));
-    if constexpr (Timed) return sent;
-  }
-
- private:
-  T value_;
-};
-
-template <class T, bool Timed>
-class [[nodiscard]] receive_awaiter : public channel_awaiter<Timed> {
- public:
-  receive_awaiter(channel_core* c, std::int64_t deadline_ns) noexcept : channel_awaiter<Timed>(c, deadline_ns) {}
-  bool await_ready() {
-    return begin_channel_receive(this->wait_, element_.address(), this->timer(), this->deadline_ns());
-  }
-  std::optional<T> await_resume() {
-    if (end_channel(this->wait_, this->timer()) != channel_result::done) return {};
-    return element_.take();
-  }
-
- private:
-  element_storage<T> element_;
-};
-
-}  // namespace detail
+namespace detail {
+struct channel_access;
+}
 
 template <class T>
 class channel {
@@ -125,6 +66,7 @@ class channel {
 
   constexpr channel() noexcept = default;  // Null.
   explicit channel(std::size_t capacity) : core_(detail::make_channel(detail::element_type_of<T>, capacity)) {}
+  explicit channel(unbounded_t) : core_(detail::make_unbounded_channel(detail::element_type_of<T>)) {}
   channel(const channel& other) noexcept : core_(other.core_) { detail::retain(core_); }
   channel(channel&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
   channel& operator=(channel other) noexcept {
@@ -200,6 +142,7 @@ class channel {
   }
   bool closed() const noexcept { return detail::channel_closed(core_); }
   std::size_t size() const noexcept { return detail::channel_size(core_); }  // Elements buffered now.
+  // SIZE_MAX when it is unbounded.
   std::size_t capacity() const noexcept { return detail::channel_capacity(core_); }
 
   // Clauses for select(). f gets a std::optional<T>, empty when the channel is closed and drained.
@@ -212,33 +155,7 @@ class channel {
   auto on_send(U&& v, F f) const { return detail::send_clause<T, F>(core_, T(std::forward<U>(v)), std::move(f)); }
 
   // Receives until the channel is closed and drained.
-  class iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = T;
-    using difference_type = std::ptrdiff_t;
-    using pointer = T*;
-    using reference = T&;
-
-    iterator() = default;
-    explicit iterator(channel* from) : from_(from) { ++*this; }
-    T& operator*() { return *current_; }
-    T* operator->() { return &*current_; }
-    iterator& operator++() {
-      current_ = std::nullopt;
-      if (auto v = from_->receive())
-        current_.emplace(std::move(*v));
-      else
-        from_ = nullptr;
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.from_ == b.from_; }
-
-   private:
-    channel* from_ = nullptr;
-    std::optional<T> current_;
-  };
+  using iterator = detail::receive_iterator<channel>;
   iterator begin() { return iterator(this); }
   iterator end() { return {}; }
 
@@ -247,6 +164,8 @@ class channel {
   using send_awaiter = detail::send_awaiter<T, Timed>;
   template <bool Timed>
   using receive_awaiter = detail::receive_awaiter<T, Timed>;
+
+  friend detail::channel_access;
 
   bool send_until_ns(T& v, std::int64_t deadline_ns) {
     return detail::was_sent(detail::channel_send(core_, std::addressof(v), deadline_ns));
@@ -262,6 +181,13 @@ class channel {
 };
 
 namespace detail {
+struct channel_access {
+  template <class T>
+  static channel_core* core(const channel<T>& c) noexcept {
+    return c.core_;
+  }
+};
+
 template <class T, class F>
 void send_clause<T, F>::fire(channel_result r) {
   if (r == channel_result::closed) throw thrum::channel_closed("thrum: select: send on a closed channel");

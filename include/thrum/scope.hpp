@@ -23,7 +23,6 @@
 #include <optional>
 #include <source_location>
 #include <stdexcept>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -123,12 +122,11 @@ struct scope {
   // The same, with a result. A failure also fails the scope.
   template <class F, class... Args>
   auto async(F&& f, Args&&... args) {
+    using bound = detail::bound_call<std::decay_t<F>, std::decay_t<Args>...>;
     using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
     auto state = std::make_shared<detail::future_state<result>>();
-    detail::start_child(
-        *core,
-        call<result, std::decay_t<F>, std::decay_t<Args>...>{state, std::forward<F>(f), {std::forward<Args>(args)...}},
-        std::source_location::current());
+    detail::start_child(*core, call<result, bound>{state, bound{std::forward<F>(f), {std::forward<Args>(args)...}}},
+                        std::source_location::current());
     return future<result>(std::move(state));
   }
 
@@ -163,26 +161,13 @@ struct scope {
     detail::async_wait wait_;
   };
 
-  template <class Result, class F, class... Args>
+  template <class Result, class Bound>
   struct call {
     std::shared_ptr<detail::future_state<Result>> state;
-    F function;
-    std::tuple<Args...> arguments;
+    Bound bound;
 
     void operator()() {
-      std::exception_ptr failure = std::make_exception_ptr(broken_promise());
-      try {
-        if constexpr (std::is_void_v<Result>)
-          std::apply(std::move(function), std::move(arguments));
-        else
-          state->value.emplace(std::apply(std::move(function), std::move(arguments)));
-        state->complete(nullptr);
-      } catch (const thrum::cancelled&) {
-        state->complete(failure);
-      } catch (...) {
-        state->complete(std::current_exception());
-        throw;
-      }
+      if (auto failure = detail::fulfil(*state, bound)) std::rethrow_exception(std::move(failure));
     }
   };
 };

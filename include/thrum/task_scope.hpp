@@ -41,15 +41,14 @@ inline task<> run_child(scope_core& s, task<> body) {
 
 template <class T>
 task<> run_child_for_result(std::shared_ptr<future_state<T>> state, task<T> body) {
-  std::exception_ptr failure = std::make_exception_ptr(broken_promise());
-  std::exception_ptr thrown;
+  std::exception_ptr failure, thrown;
   try {
     if constexpr (std::is_void_v<T>)
       co_await std::move(body);
     else
-      state->value.emplace(co_await std::move(body));
-    failure = nullptr;
+      state->store(co_await std::move(body));
   } catch (const cancelled&) {
+    failure = broken_promise_failure();
     thrown = std::current_exception();
   } catch (...) {
     thrown = failure = std::current_exception();

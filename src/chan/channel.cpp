@@ -79,11 +79,29 @@ channel_result wait_for_ever(std::int64_t deadline_ns) {
   return channel_result::timed_out;
 }
 
+// Releases the lock. Others may take the room before us.
+channel_result send_where_room_is_made(channel_core& c, void* element) {
+  claimed_waiter wake;
+  channel_result r;
+  do {
+    c.lock.unlock();
+    c.make_room();
+    c.lock.lock();
+    r = c.try_send(element, wake);
+  } while (r == channel_result::would_block);
+  c.lock.unlock();
+  finish_wake(wake);
+  return r;
+}
+
 }  // namespace
 
 channel_core::~channel_core() {
   THRUM_ASSERT(senders.empty() && receivers.empty());
-  for (std::size_t i = 0; i < count; ++i) destroy(slot(head + i));
+  if (unbounded())
+    segments().destroy_all(type, count);
+  else
+    for (std::size_t i = 0; i < count; ++i) destroy(slot(head + i));
 }
 
 // The sizes of most plain elements are known to the compiler here; others take the general way.
@@ -130,6 +148,8 @@ void channel_core::undo_move(void* from, void* to) const noexcept {
     wake = give(*n, element);
     if (wake.who) return channel_result::done;
   }
+  if (unbounded()) [[unlikely]]
+    return push_unbounded(element);
   if (count == capacity) return channel_result::would_block;
   push(element);
   return channel_result::done;
@@ -145,6 +165,8 @@ void channel_core::undo_move(void* from, void* to) const noexcept {
 }
 
 [[gnu::always_inline]] inline void channel_core::pop(void* into) noexcept {
+  if (unbounded()) [[unlikely]]
+    return pop_unbounded(into);
   void* first = slot(head);
   move(into, first);
   destroy(first);
@@ -189,12 +211,24 @@ void release(channel_core* c) noexcept {
   ::operator delete(c, align);
 }
 
+bool channel_take(channel_core* c, void* into) noexcept {
+  claimed_waiter wake;
+  c->lock.lock();
+  const auto r = c->try_receive(into, wake);
+  const bool drained = c->has_drained();
+  c->lock.unlock();
+  finish_wake(wake);
+  if (drained) c->give_back();
+  return r == channel_result::done;
+}
+
 channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns) {
   if (!c) return wait_for_ever(deadline_ns);
   sched::waiter* self = begin(deadline_ns);
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_send_here(element, wake);
+  if (r == channel_result::would_block && c->unbounded()) return send_where_room_is_made(*c, element);
   if (r == channel_result::would_block && deadline_ns != only_try)
     return park(self, *c, c->senders, element, deadline_ns, awaited_receiver);
   c->lock.unlock();
@@ -210,8 +244,11 @@ channel_result channel_receive(channel_core* c, void* into, std::int64_t deadlin
   const auto r = c->try_receive_here(into, wake);
   if (r == channel_result::would_block && deadline_ns != only_try)
     return park(self, *c, c->receivers, into, deadline_ns, awaited_sender);
+  const bool drained = c->has_drained();
   c->lock.unlock();
   finish_wake(wake);
+  if (drained) [[unlikely]]
+    c->give_back();
   return r;
 }
 
@@ -238,9 +275,13 @@ bool begin_parking(sched::task_control& self, channel_wait& w, wait_list& list, 
   return false;
 }
 
+// Releases the lock.
 bool done_at_once(sched::task_control& self, channel_wait& w, channel_result r, const claimed_waiter& wake) {
+  const bool drained = w.core->has_drained();
   w.core->lock.unlock();
   finish_wake(wake);
+  if (drained) [[unlikely]]
+    w.core->give_back();
   w.result = r;
   return go_on(self);
 }
@@ -256,6 +297,10 @@ bool begin_channel_send(channel_wait& w, void* element, async_timer* timer, std:
   c->lock.lock();
   const auto r = c->try_send_here(element, wake);
   if (r != channel_result::would_block) return done_at_once(self, w, r, wake);
+  if (c->unbounded()) {
+    w.result = send_where_room_is_made(*c, element);
+    return go_on(self);
+  }
   return begin_parking(self, w, c->senders, element, timer, deadline_ns, awaited_receiver);
 }
 

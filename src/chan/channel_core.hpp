@@ -3,7 +3,8 @@
 // Invariants, under `lock`:
 //   - receivers wait only while the ring is empty and no sender waits, and the channel is open;
 //   - senders wait only while the ring is full, and the channel is open;
-//   - count <= capacity; elements are in slots head, head + 1, … (mod capacity).
+//   - count <= capacity; elements are in slots head, head + 1, … (mod capacity). An unbounded channel has a
+//     chain of segments instead.
 //
 // Handing an element to a waiter: the element is moved first and the waiter claimed second. If the claim fails (the
 // waiter has timed out, was cancelled, or its select chose another clause) the element is moved back. This order
@@ -17,6 +18,7 @@
 #include <thrum/detail/channel_core.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
+#include "chan/segments.hpp"
 #include "sched/wait.hpp"
 
 namespace thrum::detail {
@@ -45,6 +47,15 @@ struct alignas(64) channel_core {
   wait_list senders;
   wait_list receivers;
 
+  // For unbounded channels (unbounded.cpp), whose segments lie in the place of the ring. Without the lock: makes room
+  // for an element, as far as others leave it; frees what was drained. A try_send() that finds no room says
+  // would_block.
+  bool unbounded() const noexcept { return capacity == unbounded_capacity; }
+  segment_chain& segments() noexcept { return *reinterpret_cast<segment_chain*>(ring); }
+  void make_room();
+  void give_back() noexcept;
+  bool has_drained() noexcept { return unbounded() && segments().drained(); }  // Under the lock.
+
   // The same, inlined into the plain operations.
   channel_result try_send_here(void* element, sched::claimed_waiter& wake) noexcept;
   channel_result try_receive_here(void* into, sched::claimed_waiter& wake) noexcept;
@@ -60,6 +71,8 @@ struct alignas(64) channel_core {
   bool take_from_sender(void* into, sched::claimed_waiter& wake) noexcept;
   void push(void* element) noexcept;
   void pop(void* into) noexcept;
+  channel_result push_unbounded(void* element) noexcept;
+  void pop_unbounded(void* into) noexcept;
 };
 
 // A node's code tells success; the next code that the channel was closed.

@@ -76,13 +76,18 @@ class selection {
     if (count_ > small_max) throw std::length_error("thrum: a select has at most 64 clauses");
     find_special_clauses();
     sort_channels();
-    lock_all();
-    sched::claimed_waiter wake;
-    if (auto r = try_all(wake); r.index < count_) {
-      unlock_all();
-      finish_wake(wake);
-      return r;
-    }
+    do {  // Others may take the room that was made, but hardly twice.
+      make_room();
+      lock_all();
+      sched::claimed_waiter wake;
+      if (auto r = try_all(wake); r.index < count_) {
+        unlock_all();
+        finish_wake(wake);
+        give_back(clauses_[r.index]);
+        return r;
+      }
+      if (unbounded_send_) unlock_all();
+    } while (unbounded_send_);
     if (otherwise_ == SIZE_MAX) return {count_, channel_result::would_block};
     unlock_all();
     return {otherwise_, channel_result::done};
@@ -96,6 +101,19 @@ class selection {
         timer_ = i;
       }
     }
+  }
+
+  // What is sent to an unbounded channel must not wait: this is where memory is taken, with no lock held.
+  void make_room() {
+    for (std::size_t i = 0; i < channels_; ++i) {
+      const auto& c = clauses_[order_[i]];
+      if (c.kind != clause_kind::send || !c.channel->unbounded()) continue;
+      unbounded_send_ = true;
+      c.channel->make_room();
+    }
+  }
+  static void give_back(const select_clause& c) noexcept {
+    if (c.kind == clause_kind::receive && c.channel->unbounded()) c.channel->give_back();
   }
 
   bool timer_is_due() const noexcept { return timer_ < count_ && deadline_ <= sched::now_ns(); }
@@ -189,6 +207,7 @@ class selection {
   std::uint16_t* const order_;
   const std::size_t count_;
   std::size_t channels_ = 0;
+  bool unbounded_send_ = false;
   std::size_t otherwise_ = SIZE_MAX;
   std::size_t timer_ = SIZE_MAX;
   std::int64_t deadline_ = sched::never;

@@ -32,8 +32,9 @@ PUBLIC = {
     "runtime": "runtime", "fiber": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
     "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync",
-    "channel": "chan", "select": "chan",
-    "scope": "scope", "future": "scope", "concurrent": "scope",
+    "channel": "chan", "select": "chan", "channel_ends": "chan", "ticker": "chan",
+    "scope": "scope", "future": "scope", "promise": "scope", "async": "scope", "when": "scope", "concurrent": "scope",
+    "detail/future_core": "scope",
     "net": "net",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.

@@ -65,7 +65,7 @@ class [[nodiscard]] awaiter {
   void await_suspend(Handle h) noexcept {
     suspend_task(h.address());
   }
-  auto await_resume() {
+  decltype(auto) await_resume() {
     end_wait(wait_, nullptr);
     return end_();
   }

@@ -31,6 +31,8 @@ struct channel_core;  // Reference counted; see src/chan/channel.cpp.
 
 // Throws std::bad_alloc; std::length_error when the buffer would exceed the address space.
 channel_core* make_channel(const element_type& type, std::size_t capacity);
+channel_core* make_unbounded_channel(const element_type& type);
+inline constexpr std::size_t unbounded_capacity = SIZE_MAX;
 void retain(channel_core* c) noexcept;
 void release(channel_core* c) noexcept;
 
@@ -38,7 +40,8 @@ void release(channel_core* c) noexcept;
 inline constexpr std::int64_t only_try = INT64_MIN;
 channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns);
 channel_result channel_receive(channel_core* c, void* into, std::int64_t deadline_ns);
-bool channel_close(channel_core* c);  // False: it was closed already.
+bool channel_close(channel_core* c);                      // False: it was closed already.
+bool channel_take(channel_core* c, void* into) noexcept;  // Only tries; also in a cancelled scope.
 bool channel_closed(const channel_core* c) noexcept;
 std::size_t channel_size(const channel_core* c) noexcept;
 std::size_t channel_capacity(const channel_core* c) noexcept;
