@@ -7,6 +7,7 @@
 #include "base/assert.hpp"
 #include "base/fork.hpp"
 #include "os/thread.hpp"
+#include "runtime/locals.hpp"
 #include "sched/cancel.hpp"
 #include "sched/fiber_end.hpp"
 #include "sched/lifecycle.hpp"
@@ -37,10 +38,22 @@ unstarted create_fiber(sched::scheduler* home, std::size_t closure_size, std::si
                           .stack_size = options.stack_size,
                           .name = options.name,
                           .where = where});
-  return {&f, f.closure};
+  const unstarted u{&f, f.closure};
+  if (const auto* mine = my_locals()) [[unlikely]]
+    try {
+      inherit_context(*mine, f);
+    } catch (...) {
+      abandon_fiber(u);
+      throw;
+    }
+  return u;
 }
 
-void abandon_fiber(unstarted u) noexcept { u.control->home->abandon(*u.control); }
+void abandon_fiber(unstarted u) noexcept {
+  auto& f = *u.control;
+  if (f.locals) f.locals->end(f.locals);
+  f.home->abandon(f);
+}
 
 void start_fiber(unstarted u, void (*run)(void*), bool detached) noexcept {
   auto& f = *u.control;

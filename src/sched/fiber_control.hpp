@@ -43,6 +43,12 @@ struct exception_state {
   bool any() const noexcept { return (reinterpret_cast<std::uintptr_t>(caught) | uncaught) != 0; }
 };
 
+// What hangs on a fiber beyond what the scheduler knows: the values of fiber_local and context_value
+// (runtime/locals.hpp).
+struct fiber_locals {
+  void (*end)(fiber_locals*& slot) noexcept;  // Destroys it and clears the slot. Runs user code.
+};
+
 enum class fiber_phase : std::uint8_t { free, fresh, started, done };
 
 struct alignas(64) fiber_control : waiter {
@@ -93,6 +99,8 @@ struct alignas(64) fiber_control : waiter {
   std::atomic<waiter*> joiner{nullptr};  // Who waits for the end: one at most, since a handle has one owner.
   std::uint64_t joiner_episode = 0;      // Published by `joiner`.
   std::exception_ptr failure;            // Published by `joiner` when it says ended().
+
+  fiber_locals* locals = nullptr;  // Its own, or its creator's before it has started; null in a free block.
 
   // Marks that stand in `joiner` beside real waiters.
   static waiter* ended() noexcept { return reinterpret_cast<waiter*>(1); }

@@ -108,7 +108,9 @@ void scope_core::failed(std::exception_ptr failure) noexcept {
 
 // The opener may destroy the scope as soon as it is woken: the lock is released before, and nothing is touched after.
 void scope_core::ended() noexcept {
-  sched::detach(sched::current_fiber()->own_scope);
+  auto& f = *sched::current_fiber();
+  if (f.locals) f.locals->end(f.locals);  // They must not outlive the scope either.
+  sched::detach(f.own_scope);
   sched::runnable_batch batch;
   {
     std::lock_guard held(queue.lock);
