@@ -29,11 +29,12 @@ EXCEPTIONS = {
 # include them all.
 PUBLIC = {
     "cancelled": "sched",
-    "runtime": "runtime", "fiber": "runtime",
+    "runtime": "runtime", "fiber": "runtime", "fiber_local": "runtime", "context_value": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
     "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync",
     "channel": "chan", "select": "chan",
-    "scope": "scope", "future": "scope", "concurrent": "scope",
+    "scope": "scope", "future": "scope", "concurrent": "scope", "started": "scope",
+    "worker_pool": "scope", "rate_limiter": "scope", "retry": "scope",
     "net": "net",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.
