@@ -12,6 +12,7 @@
 #include <thrum/fiber_local.hpp>
 #include <thrum/guarded.hpp>
 #include <thrum/latch.hpp>
+#include <thrum/lock.hpp>
 #include <thrum/mutex.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>

@@ -12,6 +12,7 @@
 #include <thrum/fiber_local.hpp>
 
 #include "base/assert.hpp"
+#include "sched/wait.hpp"
 
 namespace thrum::detail {
 namespace {
@@ -50,9 +51,25 @@ sched::fiber_locals*& my_slot() noexcept {
 
 locals_block* my_block() noexcept { return static_cast<locals_block*>(my_slot()); }
 
+// The thread's waiter is asked for first, and so given back last: destructors of values may wait.
+[[gnu::noinline]] void end_with_the_thread() noexcept {
+  sched::this_thread_waiter();
+  struct thread_end {
+    ~thread_end() {
+      auto& slot = slot_of_thread();
+      if (slot) slot->end(slot);
+    }
+  };
+  static thread_local thread_end until_the_thread_ends;
+  (void)&until_the_thread_ends;
+}
+
 locals_block& make_my_block() {
   auto& slot = my_slot();
-  if (!slot) slot = new locals_block{{&end_block}};
+  if (!slot) {
+    if (!sched::current_fiber()) end_with_the_thread();
+    slot = new locals_block{{&end_block}};
+  }
   return static_cast<locals_block&>(*slot);
 }
 
@@ -67,14 +84,8 @@ local_value** link_to(locals_block& block, std::uint64_t key) noexcept {
 
 // Out of line: no fiber asks for it, so that its address is never carried across a switch.
 [[gnu::noinline]] sched::fiber_locals*& slot_of_thread() noexcept {
-  struct until_the_thread_ends {
-    sched::fiber_locals* slot = nullptr;
-    ~until_the_thread_ends() {
-      if (slot) slot->end(slot);
-    }
-  };
-  static thread_local until_the_thread_ends mine;
-  return mine.slot;
+  static thread_local sched::fiber_locals* slot = nullptr;
+  return slot;
 }
 
 std::uint64_t local_key::draw_number() const noexcept {

@@ -31,7 +31,7 @@ PUBLIC = {
     "cancelled": "sched",
     "runtime": "runtime", "fiber": "runtime", "fiber_local": "runtime", "context_value": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
-    "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync",
+    "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync", "lock": "sync",
     "channel": "chan", "select": "chan",
     "scope": "scope", "future": "scope", "concurrent": "scope", "started": "scope",
     "worker_pool": "scope", "rate_limiter": "scope", "retry": "scope",
