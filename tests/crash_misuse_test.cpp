@@ -236,6 +236,19 @@ const scenario join_self("join_self", [] {
 });
 TEST(misuse, a_fiber_that_joins_itself) { EXPECT_ABORTS(join_self, sentence("a fiber joins itself")); }
 
+const scenario destroy_rate_limiter("destroy_rate_limiter", [] {
+  commit([] {
+    auto limit = std::make_unique<rate_limiter>(rate_limiter_options{.per_second = 1e-6});
+    limit->acquire();
+    go([&l = *limit] { l.acquire(); });
+    while (limit->try_acquire(0)) this_fiber::sleep_for(1ms);  // Until it waits.
+    limit.reset();
+  });
+});
+TEST(misuse, destroying_a_rate_limiter_that_somebody_waits_for) {
+  EXPECT_ABORTS(destroy_rate_limiter, sentence("a rate_limiter is destroyed while somebody waits"));
+}
+
 const scenario binding_out_of_order("binding_out_of_order", [] {
   static context_key<int> key;
   commit([] {

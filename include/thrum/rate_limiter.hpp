@@ -29,8 +29,7 @@ struct rate_limiter_options {
 class rate_limiter {
  public:
   explicit rate_limiter(const rate_limiter_options& options);  // Throws std::invalid_argument.
-  // Ends the process when somebody waits.
-  ~rate_limiter() = default;
+  ~rate_limiter();                                             // Ends the process when somebody waits.
   rate_limiter(const rate_limiter&) = delete;
   rate_limiter& operator=(const rate_limiter&) = delete;
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "base/assert.hpp"
 #include "sched/wait.hpp"
 
 namespace thrum {
@@ -25,6 +26,11 @@ rate_limiter::rate_limiter(const rate_limiter_options& options)
       as_of_ns_(detail::now_ns()) {
   if (!(options.per_second > 0) || !std::isfinite(options.per_second) || options.burst == 0)
     throw std::invalid_argument("thrum: a rate_limiter needs a finite rate above zero and a burst of at least one");
+}
+
+rate_limiter::~rate_limiter() {
+  std::lock_guard held(lock_);
+  if (waiting_ != 0) base::panic("a rate_limiter is destroyed while somebody waits");
 }
 
 std::size_t rate_limiter::checked(std::size_t units) const {

@@ -268,6 +268,20 @@ TEST_P(worker_pool_test, belongs_to_no_scope_and_may_end_in_another_fiber) {
   });
 }
 
+TEST_P(worker_pool_test, jobs_see_the_context_of_who_created_the_pool) {
+  run([] {
+    static context_key<int> key;
+    std::optional<worker_pool> pool;
+    {
+      context_value scoped(key, 1);
+      pool.emplace();
+    }
+    context_value other(key, 2);
+    EXPECT_EQ(pool->async([] { return key.get(); }).get(), 1);
+    pool->join();
+  });
+}
+
 TEST_P(worker_pool_test, threads_may_submit) {
   run([] {
     std::atomic<int> ran{0};
