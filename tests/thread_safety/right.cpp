@@ -131,7 +131,7 @@ struct waits {
   {
     table.wait([](const auto& t) { return !t.empty(); })->clear();
   }
-  if (auto t = table.wait_for(1ms, [](const auto& t) { return !t.empty(); })) (*t)->clear();
+  if (auto found = table.wait_for(1ms, [](const auto& t) { return !t.empty(); })) (*found)->clear();
   const int seen = *n.read();
   *n.lock() = seen + *table.with([](auto&) { return std::optional(1); });
 }
