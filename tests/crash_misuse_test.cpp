@@ -236,6 +236,48 @@ const scenario join_self("join_self", [] {
 });
 TEST(misuse, a_fiber_that_joins_itself) { EXPECT_ABORTS(join_self, sentence("a fiber joins itself")); }
 
+const scenario destroy_rate_limiter("destroy_rate_limiter", [] {
+  commit([] {
+    auto limit = std::make_unique<rate_limiter>(rate_limiter_options{.per_second = 1e-6});
+    limit->acquire();
+    go([&l = *limit] { l.acquire(); });
+    while (limit->try_acquire(0)) this_fiber::sleep_for(1ms);  // Until it waits.
+    limit.reset();
+  });
+});
+TEST(misuse, destroying_a_rate_limiter_that_somebody_waits_for) {
+  EXPECT_ABORTS(destroy_rate_limiter, sentence("a rate_limiter is destroyed while somebody waits"));
+}
+
+const scenario binding_out_of_order("binding_out_of_order", [] {
+  static context_key<int> key;
+  commit([] {
+    auto first = std::make_unique<context_value<int>>(key, 1);
+    context_value second(key, 2);
+    first.reset();
+  });
+});
+TEST(misuse, a_context_value_that_ends_out_of_order) {
+  EXPECT_ABORTS(binding_out_of_order, sentence("a context_value ends out of order, or not in the fiber that made it"));
+}
+
+const scenario binding_elsewhere("binding_elsewhere", [] {
+  static context_key<int> key;
+  static std::unique_ptr<context_value<int>> binding;
+  commit([] {
+    fiber maker = spawn([] {
+      binding = std::make_unique<context_value<int>>(key, 1);
+      this_fiber::sleep_for(24h);
+    });
+    while (!binding) this_fiber::sleep_for(1ms);
+    binding.reset();
+  });
+});
+TEST(misuse, a_context_value_that_ends_in_another_fiber) {
+  if (under_tsan) GTEST_SKIP() << "the misuse is a race";
+  EXPECT_ABORTS(binding_elsewhere, sentence("a context_value ends out of order, or not in the fiber that made it"));
+}
+
 const scenario exit_thread("exit_thread", [] { commit([] { ::pthread_exit(nullptr); }); });
 TEST(misuse, pthread_exit_in_a_fiber) {
   if (under_tsan) GTEST_SKIP() << "ThreadSanitizer itself cannot end a thread on another stack";

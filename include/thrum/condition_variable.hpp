@@ -16,6 +16,7 @@
 
 #include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
+#include <thrum/detail/thread_safety.hpp>
 #include <thrum/detail/wait_queue.hpp>
 #include <thrum/mutex.hpp>
 
@@ -37,7 +38,7 @@ class condition_variable {
   void wait(std::unique_lock<mutex>& hold) { wait_until_ns(hold, detail::never); }
 
   template <class Predicate>
-  void wait(std::unique_lock<mutex>& hold, Predicate done) {
+  void wait(std::unique_lock<mutex>& hold, Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS {
     while (!done()) wait(hold);
   }
 
@@ -87,7 +88,8 @@ class condition_variable {
   task<bool> async_wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns);
 
   template <class Predicate>
-  bool wait_until_ns_for(std::unique_lock<mutex>& hold, std::int64_t deadline_ns, Predicate& done) {
+  bool wait_until_ns_for(std::unique_lock<mutex>& hold, std::int64_t deadline_ns,
+                         Predicate& done) THRUM_NO_THREAD_SAFETY_ANALYSIS {
     while (!done())
       if (!wait_until_ns(hold, deadline_ns)) return done();
     return true;
@@ -116,7 +118,7 @@ class condition_variable_any {
     wait_released(hold, [&](auto& inner) { changed_.wait(inner); });
   }
   template <class Lock, class Predicate>
-  void wait(Lock& hold, Predicate done) {
+  void wait(Lock& hold, Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS {
     while (!done()) wait(hold);
   }
   template <class Lock, class Rep, class Period>
@@ -134,7 +136,8 @@ class condition_variable_any {
     return wait_until(hold, std::chrono::steady_clock::now() + d, std::move(done));
   }
   template <class Lock, class Clock, class Duration, class Predicate>
-  bool wait_until(Lock& hold, std::chrono::time_point<Clock, Duration> t, Predicate done) {
+  bool wait_until(Lock& hold, std::chrono::time_point<Clock, Duration> t,
+                  Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS {
     while (!done())
       if (wait_until(hold, t) == std::cv_status::timeout) return done();
     return true;
@@ -143,13 +146,13 @@ class condition_variable_any {
  private:
   // Who notifies takes m_, so nobody can between the release of `hold` and the wait.
   template <class Lock, class Wait>
-  void wait_released(Lock& hold, Wait wait) {
+  void wait_released(Lock& hold, Wait wait) THRUM_NO_THREAD_SAFETY_ANALYSIS {
     std::unique_lock inner(m_);
     hold.unlock();
     struct relock {
       std::unique_lock<mutex>& inner;
       Lock& hold;
-      ~relock() {
+      ~relock() THRUM_NO_THREAD_SAFETY_ANALYSIS {
         inner.unlock();  // Before, not under, the other: that order would be the reverse of a notifier's.
         hold.lock();
       }

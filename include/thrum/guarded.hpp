@@ -10,6 +10,9 @@
 //
 // lock(), read(), with() may suspend and are not cancellation points; wait*() are. Whoever may have changed the data,
 // by ending an exclusive access, has those who wait look again. All from any fiber or thread.
+//
+// Clang's -Wthread-safety finds an access that would wait for another of the same function, as in *g.lock() =
+// *g.lock(). It does not follow an access that is moved, returned or stored: see lock.hpp.
 #pragma once
 
 #include <atomic>
@@ -21,21 +24,22 @@
 #include <utility>
 
 #include <thrum/condition_variable.hpp>
+#include <thrum/detail/thread_safety.hpp>
 #include <thrum/mutex.hpp>
 #include <thrum/shared_mutex.hpp>
 
 namespace thrum {
 
 template <class T, class Mutex = mutex>
-class guarded {
+class THRUM_CAPABILITY("guarded") guarded {
  public:
   // Exclusive access; movable. A moved-from access must not be used.
-  class access {
+  class THRUM_SCOPED_CAPABILITY access {
    public:
     access(access&&) noexcept = default;
     access& operator=(access&&) = delete;
     // Notifies while the lock is held: the next owner may destroy it all.
-    ~access() {
+    ~access() THRUM_RELEASE() {
       if (hold_ && home_->waiting_.load(std::memory_order_relaxed) > 0) home_->changed_.notify_all();
     }
     T& operator*() const noexcept { return home_->data_; }
@@ -43,20 +47,23 @@ class guarded {
 
    private:
     friend class guarded;
-    explicit access(guarded& home) : home_(&home), hold_(home.m_) {}
+    explicit access(guarded& home) THRUM_ACQUIRE(home) : home_(&home), hold_(home.m_) {}
     guarded* home_;
     std::unique_lock<Mutex> hold_;
   };
 
   // Shared access, where the mutex has it.
-  class read_access {
+  class THRUM_SCOPED_CAPABILITY read_access {
    public:
+    read_access(read_access&&) noexcept = default;
+    read_access& operator=(read_access&&) noexcept = default;
+    ~read_access() THRUM_RELEASE_GENERIC() {}
     const T& operator*() const noexcept { return home_->data_; }
     const T* operator->() const noexcept { return &home_->data_; }
 
    private:
     friend class guarded;
-    explicit read_access(const guarded& home) : home_(&home), hold_(home.m_) {}
+    explicit read_access(const guarded& home) THRUM_ACQUIRE_SHARED(home) : home_(&home), hold_(home.m_) {}
     const guarded* home_;
     std::shared_lock<Mutex> hold_;
   };
@@ -66,19 +73,20 @@ class guarded {
   guarded(const guarded&) = delete;
   guarded& operator=(const guarded&) = delete;
 
-  [[nodiscard]] access lock() { return access(*this); }
-  [[nodiscard]] read_access read() const requires requires(Mutex& m) { m.lock_shared(); }
-  { return read_access(*this); }
+  [[nodiscard]] access lock() THRUM_ACQUIRE() { return access(*this); }
+  template <class M = Mutex>
+  requires requires(M& m) { m.lock_shared(); }
+  [[nodiscard]] read_access read() const THRUM_ACQUIRE_SHARED() { return read_access(*this); }
 
   template <class F>
-  decltype(auto) with(F&& f) {
+  decltype(auto) with(F&& f) THRUM_EXCLUDES(this) {
     const access a(*this);
     return std::invoke(std::forward<F>(f), *a);
   }
 
   // Until the predicate holds on the data, which is then locked. The predicate sees a const T, under the lock.
   template <class Predicate>
-  [[nodiscard]] access wait(Predicate holds) {
+  [[nodiscard]] access wait(Predicate holds) THRUM_ACQUIRE() {
     access a(*this);
     wait_with(a, [&](auto& hold) { changed_.wait(hold, [&] { return holds(std::as_const(data_)); }); });
     return a;

@@ -8,7 +8,7 @@
 // handed over, in FIFO order, which is fair. (The scheme is that of Go's sync.Mutex.)
 //
 // Locking is not a cancellation point. Misuse ends the process with one clear sentence: unlocking a mutex that the
-// caller does not hold, locking it twice, destroying it while locked.
+// caller does not hold, locking it twice, destroying it while locked. Clang can find some of it beforehand: lock.hpp.
 #pragma once
 
 #include <atomic>
@@ -19,20 +19,21 @@
 
 #include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
+#include <thrum/detail/thread_safety.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
 namespace thrum {
 
-class mutex {
+class THRUM_CAPABILITY("mutex") mutex {
  public:
   constexpr mutex() noexcept = default;
   ~mutex();
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
 
-  void lock();               // May suspend.
-  bool try_lock() noexcept;  // Never suspends.
-  void unlock() noexcept;    // Never suspends.
+  void lock() THRUM_ACQUIRE();                       // May suspend.
+  bool try_lock() noexcept THRUM_TRY_ACQUIRE(true);  // Never suspends.
+  void unlock() noexcept THRUM_RELEASE();            // Never suspends.
 
   // For tasks: co_await them. A task that has to wait gets the mutex handed over, in FIFO order.
   auto async_lock() { return detail::await_object(*this); }
@@ -64,14 +65,14 @@ class mutex {
 
 // A mutex for which one can wait for a limited time, as std::timed_mutex. The timed calls may suspend, and are no
 // cancellation points either; they return false when the time is up.
-class timed_mutex : public mutex {
+class THRUM_CAPABILITY("mutex") timed_mutex : public mutex {
  public:
   template <class Rep, class Period>
-  bool try_lock_for(std::chrono::duration<Rep, Period> d) {
+  bool try_lock_for(std::chrono::duration<Rep, Period> d) THRUM_TRY_ACQUIRE(true) {
     return lock_until_ns(detail::deadline_after(d));
   }
   template <class Clock, class Duration>
-  bool try_lock_until(std::chrono::time_point<Clock, Duration> t) {
+  bool try_lock_until(std::chrono::time_point<Clock, Duration> t) THRUM_TRY_ACQUIRE(true) {
     return lock_until_ns(detail::deadline_at(t));
   }
 
@@ -87,18 +88,18 @@ class timed_mutex : public mutex {
 };
 
 // A mutex that its owner can lock again, as std::recursive_mutex; unlock() as often as it was locked.
-class recursive_mutex : private mutex {
+class THRUM_CAPABILITY("mutex") recursive_mutex : private mutex {
  public:
-  void lock() {
+  void lock() THRUM_ACQUIRE() {
     if (!is_held_by_caller()) mutex::lock();
     ++depth_;
   }
-  bool try_lock() noexcept {
+  bool try_lock() noexcept THRUM_TRY_ACQUIRE(true) {
     if (!is_held_by_caller() && !mutex::try_lock()) return false;
     ++depth_;
     return true;
   }
-  void unlock() noexcept {
+  void unlock() noexcept THRUM_RELEASE() {
     // Not the owner, or not locked: mutex::unlock() says so and ends the process.
     if (!is_held_by_caller() || --depth_ == 0) mutex::unlock();
   }

@@ -3,6 +3,7 @@
 //   thrum::scope s{.deadline = 2s};
 //   auto a = s.async(fetch, url_a);          // future
 //   s.go([] { background(); });
+//   auto port = s.start<int>(serve);         // waits until serve(ready) has called ready(port)
 //   s.join();                                // waits for all; throws the first failure; timed_out when expired
 //
 // The first failure of a child cancels the others. Cancellation is level-triggered: in a cancelled or expired scope,
@@ -11,7 +12,7 @@
 // scope that was cancelled by cancel() returns normally, once all children have ended.
 //
 // Scopes nest, and end in the reverse order of their opening (they are local variables). A scope belongs to the fiber
-// that opened it; go() and async() may be called by any fiber in it, cancel() by anybody.
+// that opened it; go(), async(), start() may be called by any fiber in it, cancel() by anybody.
 //
 // The idea is that of trio's nurseries and cancel scopes.
 #pragma once
@@ -30,6 +31,7 @@
 #include <thrum/cancelled.hpp>
 #include <thrum/fiber.hpp>
 #include <thrum/future.hpp>
+#include <thrum/started.hpp>
 
 namespace thrum {
 
@@ -130,6 +132,12 @@ struct scope {
     return future<result>(std::move(state));
   }
 
+  // Starts f(ready) as a child, where `ready` is a started<T>&, and waits until f has called ready(value), which it
+  // returns, while f goes on; start<void> for ready(). Suspends; a cancellation point, and then the child is cancelled.
+  // Throws what f throws before it is ready, which does not fail the scope, and broken_promise when f ends before.
+  template <class T, class F>
+  T start(F&& f, std::source_location where = std::source_location::current());
+
   // Waits for all children, also those started meanwhile, and closes the scope. Throws the first failure; timed_out
   // when the deadline has passed; cancelled when an outer scope is cancelled. Waits for cancelled children too.
   void join() { detail::join_scope(*core); }
@@ -171,6 +179,55 @@ struct scope {
     }
   };
 };
+
+namespace detail {
+
+template <class T, class F>
+struct starting_child {
+  std::shared_ptr<start_state<T>> state;
+  F function;
+
+  void operator()() {
+    std::exception_ptr failure = std::make_exception_ptr(broken_promise());
+    try {
+      run();
+    } catch (const cancelled&) {
+    } catch (...) {
+      // Once it was ready, or when nobody listens, its failure is the scope's.
+      if (state->reported || state->given_up()) throw;
+      failure = std::current_exception();
+    }
+    if (!state->reported) state->complete(failure);
+  }
+
+ private:
+  void run() {
+    scope own;
+    struct inside {
+      start_state<T>& state;
+      ~inside() { state.leave(); }
+    } guard{*state};
+    if (!state->enter(*own.core)) return;
+    started<T> ready(*state);
+    std::invoke(function, ready);
+  }
+};
+
+}  // namespace detail
+
+template <class T, class F>
+T scope::start(F&& f, std::source_location where) {
+  auto state = std::make_shared<detail::start_state<T>>();
+  detail::start_child(*core, detail::starting_child<T, std::decay_t<F>>{state, std::forward<F>(f)}, where);
+  try {
+    state->wait_until_ns(detail::never);
+  } catch (const thrum::cancelled&) {
+    state->give_up();
+    throw;
+  }
+  state->rethrow_failure();
+  if constexpr (!std::is_void_v<T>) return std::move(*state->value);
+}
 
 // Runs body(scope&) in a scope, joins it, and absorbs the cancellation that the scope itself caused in the body.
 template <class Body>

@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include <thrum/detail/async.hpp>
+#include <thrum/detail/thread_safety.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
 namespace thrum {
@@ -23,20 +24,20 @@ namespace sched {
 class waiter;
 }
 
-class shared_mutex {
+class THRUM_CAPABILITY("shared_mutex") shared_mutex {
  public:
   constexpr shared_mutex() noexcept = default;
   ~shared_mutex();
   shared_mutex(const shared_mutex&) = delete;
   shared_mutex& operator=(const shared_mutex&) = delete;
 
-  void lock();               // May suspend.
-  bool try_lock() noexcept;  // Never suspends.
-  void unlock() noexcept;    // Never suspends.
+  void lock() THRUM_ACQUIRE();                       // May suspend.
+  bool try_lock() noexcept THRUM_TRY_ACQUIRE(true);  // Never suspends.
+  void unlock() noexcept THRUM_RELEASE();            // Never suspends.
 
-  void lock_shared();               // May suspend.
-  bool try_lock_shared() noexcept;  // Never suspends.
-  void unlock_shared() noexcept;    // Never suspends.
+  void lock_shared() THRUM_ACQUIRE_SHARED();                       // May suspend.
+  bool try_lock_shared() noexcept THRUM_TRY_ACQUIRE_SHARED(true);  // Never suspends.
+  void unlock_shared() noexcept THRUM_RELEASE_SHARED();            // Never suspends.
 
   // For tasks: co_await them.
   auto async_lock() {

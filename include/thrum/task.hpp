@@ -185,7 +185,7 @@ inline task<void> task_promise<void>::get_return_object() noexcept {
 struct task_access {
   // Starts the task as an activity, by starter(coroutine); what has not been started stays the caller's.
   template <class T, class Starter>
-  static sched::task_control* start_with(task<T>& t, Starter starter) {
+  static auto start_with(task<T>& t, Starter starter) {
     if (!t.coroutine_) throw std::invalid_argument("thrum: an empty task cannot be started");
     auto coroutine = std::exchange(t.coroutine_, nullptr);
     try {

@@ -26,7 +26,7 @@ namespace thrum {
 
 namespace detail {
 
-sched::task_control* start_child_task(scope_core& s, void* coroutine, std::source_location where);
+void start_child_task(scope_core& s, void* coroutine, std::source_location where);
 
 inline task<> run_child(scope_core& s, task<> body) {
   try {

@@ -7,6 +7,8 @@
 #include "base/assert.hpp"
 #include "base/fork.hpp"
 #include "os/thread.hpp"
+#include "runtime/locals.hpp"
+#include "runtime/make_task.hpp"
 #include "sched/cancel.hpp"
 #include "sched/fiber_end.hpp"
 #include "sched/lifecycle.hpp"
@@ -25,23 +27,60 @@ unsigned processor_count() noexcept {
   return w ? w->home.processor_count() : 1;
 }
 
+namespace {
+
+sched::scheduler& scheduler_here() {
+  auto* w = sched::this_worker();
+  if (!w) base::refuse_after_fork();
+  if (!w) throw std::logic_error("thrum: go and spawn need a running runtime: call them from a fiber");
+  return w->home;
+}
+
+// It has been created, but not started. Unless it can inherit what its creator has, it is abandoned.
+template <class Abandon>
+void inherit(sched::activity& a, Abandon abandon) {
+  const auto* mine = my_locals();
+  if (!mine) [[likely]]
+    return;
+  try {
+    inherit_context(*mine, a);
+  } catch (...) {
+    abandon();
+    throw;
+  }
+}
+
+}  // namespace
+
 unstarted create_fiber(sched::scheduler* home, std::size_t closure_size, std::size_t closure_align,
                        const fiber_options& options, std::source_location where) {
-  if (!home) {
-    auto* w = sched::this_worker();
-    if (!w) base::refuse_after_fork();
-    if (!w) throw std::logic_error("thrum: go and spawn need a running runtime: call them from a fiber");
-    home = &w->home;
-  }
+  if (!home) home = &scheduler_here();
   auto& f = home->create({.closure_size = closure_size,
                           .closure_align = closure_align,
                           .stack_size = options.stack_size,
                           .name = options.name,
                           .where = where});
-  return {&f, f.closure};
+  const unstarted u{&f, f.closure};
+  inherit(f, [u] { abandon_fiber(u); });
+  return u;
 }
 
-void abandon_fiber(unstarted u) noexcept { u.control->home->abandon(*u.control); }
+void abandon_fiber(unstarted u) noexcept {
+  auto& f = *u.control;
+  if (f.locals) f.locals->end(f.locals);
+  f.home->abandon(f);
+}
+
+sched::task_control& make_task(void* coroutine, std::source_location where) {
+  auto& t = scheduler_here().create_task(coroutine, where);
+  inherit(t, [&] { abandon_task(t); });
+  return t;
+}
+
+void abandon_task(sched::task_control& t) noexcept {
+  if (t.locals) t.locals->end(t.locals);
+  t.home->abandon(t);
+}
 
 void start_fiber(unstarted u, void (*run)(void*), bool detached) noexcept {
   auto& f = *u.control;

@@ -33,7 +33,13 @@ inline constexpr wait_kind waits_for_nothing{"nothing"};
 
 enum class activity_phase : std::uint8_t { free, fresh, started, done };
 
-struct alignas(16) activity : waiter {
+// What hangs on a fiber or task beyond what the scheduler knows: the values of fiber_local and context_value
+// (runtime/locals.hpp).
+struct activity_locals {
+  void (*end)(activity_locals*& slot) noexcept;  // Destroys it and clears the slot. Runs user code.
+};
+
+struct activity : waiter {
   // A fiber's first cache line and third are all that waking and switching touch: with many fibers both are cold.
 
   // --- Written by whoever runs it; read by dumps.
@@ -63,6 +69,8 @@ struct alignas(16) activity : waiter {
   // if nobody will join it, it is freed at the end.
   std::uint32_t joiner_episode = 0;      // Published by `joiner`.
   std::atomic<waiter*> joiner{nullptr};  // Who waits for the end: one at most, since a handle has one owner.
+
+  activity_locals* locals = nullptr;  // Its own, or its creator's before it has started; null in a free block.
 
   // Marks that stand in `joiner` beside real waiters.
   static waiter* ended() noexcept { return reinterpret_cast<waiter*>(1); }

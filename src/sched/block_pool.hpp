@@ -60,7 +60,7 @@ class block_pool {
   }
 
  private:
-  static constexpr std::size_t chunk_blocks = 256;  // Whole pages, for blocks of any multiple of 16 bytes.
+  static constexpr std::size_t chunk_blocks = 512;  // Whole pages, for blocks of any multiple of 8 bytes.
 
   bool grow();
   Block* chunk_at(std::size_t index) const noexcept {

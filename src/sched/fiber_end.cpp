@@ -66,6 +66,8 @@ void run_closure(fiber_control& f) {
     run_alone(f);
   else
     run_for_joiner(f);
+  if (f.locals) [[unlikely]]
+    f.locals->end(f.locals);
 }
 
 waiter* announce_end(fiber_control& f) noexcept {

@@ -12,7 +12,7 @@
 
 namespace thrum::sched {
 
-class alignas(16) thread_waiter : public waiter {  // The alignment leaves room for the mutex's bits.
+class thread_waiter : public waiter {
  public:
   // The calling thread's; its as long as the thread lives.
   static thread_waiter& mine() noexcept;

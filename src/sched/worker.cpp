@@ -87,6 +87,8 @@ THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
   leave();
   run_coroutines(t.resume_point);
   if (after_ == after_switch::retire) {
+    if (t.locals) [[unlikely]]
+      t.locals->end(t.locals);
     joiner_ = announce_end(t, task_failure_);
     // Its frame may hold the user's objects.
     if (joiner_ == activity::nobody_will_join() || joiner_ == activity::dropped())

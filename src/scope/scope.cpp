@@ -6,6 +6,7 @@
 
 #include "base/assert.hpp"
 #include "base/fork.hpp"
+#include "runtime/make_task.hpp"
 #include "sched/cancel.hpp"
 #include "sched/lifecycle.hpp"
 #include "sched/park.hpp"
@@ -120,7 +121,9 @@ void scope_core::failed(std::exception_ptr failure) noexcept {
 
 // The opener may destroy the scope as soon as it is woken: the lock is released before, and nothing is touched after.
 void scope_core::ended() noexcept {
-  sched::detach(sched::current_activity()->own_scope);
+  auto& child = *sched::current_activity();
+  if (child.locals) child.locals->end(child.locals);  // They must not outlive the scope either.
+  sched::detach(child.own_scope);
   sched::runnable_batch batch;
   {
     std::lock_guard held(queue.lock);
@@ -229,20 +232,16 @@ void abandon_child(scope_core& s, unstarted u) noexcept {
   abandon_fiber(u);
 }
 
-sched::task_control* start_child_task(scope_core& s, void* coroutine, std::source_location where) {
-  auto* w = sched::this_worker();
-  if (!w) base::refuse_after_fork();
-  if (!w) throw std::logic_error("thrum: a scope starts children from a fiber or a task");
-  auto& t = w->home.create_task(coroutine, where);
+void start_child_task(scope_core& s, void* coroutine, std::source_location where) {
+  auto& t = make_task(coroutine, where);
   t.joiner.store(sched::activity::nobody_will_join(), std::memory_order_relaxed);
   try {
     s.add_child(t);
   } catch (...) {
-    w->home.abandon(t);
+    abandon_task(t);
     throw;
   }
-  w->home.start(t);
-  return &t;
+  t.home->start(t);
 }
 
 void child_failed(scope_core& s, std::exception_ptr failure) noexcept { s.failed(std::move(failure)); }

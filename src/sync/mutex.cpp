@@ -1,6 +1,6 @@
 // The mutex.
 //
-// The word: the owner's address (waiters are 16-aligned) and three bits:
+// The word: the owner's address (waiters are 8-aligned) and three bits:
 //   has_waiters   the queue is not empty; set under the queue's lock, on a word that shows an owner
 //   woken         a waiter has been woken to compete and has not tried yet: unlocking need not wake another
 //   starving      a woken waiter lost the competition after a millisecond: the next unlock hands the mutex over
@@ -20,7 +20,7 @@ namespace thrum {
 namespace {
 
 constexpr std::uintptr_t has_waiters = 1, woken = 2, starving = 4;
-constexpr std::uintptr_t owner_mask = ~std::uintptr_t{15};
+constexpr std::uintptr_t owner_mask = ~std::uintptr_t{7};
 constexpr std::int64_t starving_after_ns = 1'000'000;
 
 constexpr sched::claim_code compete = sched::clause_code(0);      // Woken: the mutex may be free.

@@ -2,7 +2,7 @@
 #include <thrum/task.hpp>
 
 #include "base/assert.hpp"
-#include "base/fork.hpp"
+#include "runtime/make_task.hpp"
 #include "sched/cancel.hpp"
 #include "sched/fiber_end.hpp"
 #include "sched/frame_pool.hpp"
@@ -39,12 +39,9 @@ void root_ended(void* coroutine, const std::exception_ptr& failure) noexcept {
 }
 
 sched::task_control* start_task(void* coroutine, std::source_location where, bool detached) {
-  auto* w = sched::this_worker();
-  if (!w) base::refuse_after_fork();
-  if (!w) throw std::logic_error("thrum: go and spawn need a running runtime: call them from a fiber");
-  auto& t = w->home.create_task(coroutine, where);
+  auto& t = make_task(coroutine, where);
   if (detached) t.joiner.store(sched::activity::nobody_will_join(), std::memory_order_relaxed);
-  w->home.start(t);
+  t.home->start(t);
   return &t;
 }
 

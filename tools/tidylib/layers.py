@@ -10,7 +10,8 @@ ROWS = [
     ("sched",),
     ("io",),
     ("runtime", "sync", "chan", "scope"),
-    ("blocking", "net", "task", "process"),
+    ("task",),
+    ("blocking", "net", "process"),
     ("actor", "http", "grpc", "cluster"),
     ("hooks", "sim", "obs"),
 ]
@@ -29,12 +30,14 @@ EXCEPTIONS = {
 # include them all.
 PUBLIC = {
     "cancelled": "sched",
-    "runtime": "runtime", "fiber": "runtime",
+    "runtime": "runtime", "fiber": "runtime", "fiber_local": "runtime", "context_value": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
-    "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync",
+    "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync", "lock": "sync",
     "channel": "chan", "select": "chan", "channel_ends": "chan", "ticker": "chan",
     "scope": "scope", "future": "scope", "promise": "scope", "async": "scope", "when": "scope", "concurrent": "scope",
-    "detail/future_core": "scope",
+    "started": "scope", "worker_pool": "scope", "rate_limiter": "scope", "retry": "scope",
+    "detail/future_core": "scope", "detail/channel_awaiters": "chan",
+    "task": "task", "task_scope": "task",
     "net": "net",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.
