@@ -29,6 +29,7 @@ namespace thrum {
 
 namespace sched {
 class scheduler;
+struct activity;
 struct fiber_control;
 }  // namespace sched
 
@@ -42,6 +43,7 @@ class fiber;
 namespace detail {
 
 struct fiber_access;
+struct end_access;
 
 // A fiber that has been created but not started; the closure is built at `storage`.
 struct unstarted {
@@ -140,11 +142,13 @@ class fiber {
 
  private:
   friend struct detail::fiber_access;
+  friend struct detail::end_access;
   explicit fiber(sched::fiber_control* control) noexcept : control_(control) {}
   void end() noexcept;
   bool begin_join(detail::async_wait& w);
   void end_join(const detail::async_wait& w);
   void take_result();
+  sched::activity* activity() const noexcept;
 
   class [[nodiscard]] join_awaiter {
    public:

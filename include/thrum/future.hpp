@@ -28,6 +28,7 @@
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/future_core.hpp>
 #include <thrum/fiber.hpp>
+#include <thrum/select.hpp>
 
 namespace thrum {
 
@@ -72,6 +73,12 @@ class future_base {
   template <class Clock, class Duration>
   bool wait_until(std::chrono::time_point<Clock, Duration> t) const {
     return checked().wait_until_ns(deadline_at(t));
+  }
+
+  // A clause for select(): f() runs once the result is there.
+  template <class F>
+  auto on_ready(F f) const {
+    return condition_clause<F>(checked().describe(), std::move(f));
   }
 
   // For tasks: co_await them.

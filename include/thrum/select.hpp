@@ -21,8 +21,8 @@
 #include <tuple>
 #include <utility>
 
-#include <thrum/detail/channel_core.hpp>
 #include <thrum/detail/deadline.hpp>
+#include <thrum/detail/select_core.hpp>
 
 namespace thrum {
 namespace detail {
@@ -86,6 +86,19 @@ class timer_clause {
   F f_;
 };
 
+// Something that holds or does not, or whose end is waited for.
+template <class F>
+class condition_clause {
+ public:
+  condition_clause(const select_clause& c, F f) : described_(c), f_(std::move(f)) {}
+  select_clause describe() const noexcept { return described_; }
+  void fire(channel_result) { std::invoke(f_); }
+
+ private:
+  select_clause described_;
+  F f_;
+};
+
 template <class F>
 class otherwise_clause {
  public:
@@ -109,6 +122,13 @@ auto at(std::chrono::time_point<Clock, Duration> t, F f) {
   return detail::timer_clause<F>(detail::deadline_at(t), std::move(f));
 }
 
+// The clause that is taken when the scope is, or becomes, cancelled: then the select does not throw. Ahead of all
+// others.
+template <class F>
+auto on_cancel(F f) {
+  return detail::condition_clause<F>({detail::clause_kind::cancelled}, std::move(f));
+}
+
 // The clause that is taken when no other is ready at once. At most one in a select.
 template <class F>
 auto otherwise(F f) {
@@ -129,7 +149,7 @@ class [[nodiscard]] select_awaiter {
     std::apply(
         [this](auto&... c) {
           std::size_t i = 0;
-          ((described_[i++] = c.describe()), ...);
+          ((arrays_.clauses[i++] = c.describe()), ...);
         },
         clauses_);
     return begin_select(wait_, timer_);
@@ -146,13 +166,9 @@ class [[nodiscard]] select_awaiter {
   }
 
  private:
-  static constexpr std::size_t count = sizeof...(Clauses);
-
   std::tuple<Clauses...> clauses_;
-  select_clause described_[count];
-  std::uint16_t order_[count];
-  alignas(8) std::byte nodes_[count * sizeof(async_wait::node)];
-  select_wait wait_{described_, order_, count, nodes_};
+  select_arrays<sizeof...(Clauses)> arrays_;
+  select_wait wait_{arrays_.room()};
   async_timer timer_;
 };
 
@@ -167,12 +183,12 @@ auto async_select(Clauses... clauses) {
 
 template <class... Clauses>
 std::size_t select(Clauses&&... clauses) {
-  constexpr std::size_t count = sizeof...(Clauses);
-  static_assert(count > 0, "a select without clauses would wait for ever");
-  detail::select_clause described[count] = {clauses.describe()...};
-  std::uint16_t order[count];
-  const auto chosen = detail::run_select(described, order, count);
+  static_assert(sizeof...(Clauses) > 0, "a select without clauses would wait for ever");
+  detail::select_arrays<sizeof...(Clauses)> arrays;
   std::size_t i = 0;
+  ((arrays.clauses[i++] = clauses.describe()), ...);
+  const auto chosen = detail::run_select(arrays.room());
+  i = 0;
   ((i++ == chosen.index ? clauses.fire(chosen.result) : void()), ...);
   return chosen.index;
 }

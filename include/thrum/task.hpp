@@ -63,6 +63,7 @@ void stop_task(sched::task_control& t) noexcept;
 void drop_task(sched::task_control& t, std::coroutine_handle<> root) noexcept;  // Nobody will ask how it ended.
 bool detach_task(sched::task_control& t) noexcept;  // False: it has ended, and its frame belongs to the caller.
 void release_task(sched::task_control& t) noexcept;
+sched::activity* activity_of(sched::task_control* t) noexcept;
 std::uint64_t task_id(const sched::task_control& t) noexcept;
 bool begin_join_task(sched::task_control& t, async_wait& w);
 void end_join_task(sched::task_control& t, const async_wait& w);
@@ -263,7 +264,7 @@ class [[nodiscard]] task_handle {
 
  private:
   using root = std::coroutine_handle<detail::task_promise<T>>;
-  friend struct task_start;
+  friend struct detail::end_access;
   template <class U>
   friend task_handle<U> spawn(task<U> t, std::source_location where);
 
@@ -274,6 +275,7 @@ class [[nodiscard]] task_handle {
       throw std::system_error(std::make_error_code(std::errc::invalid_argument), "thrum: task not joinable");
     return *control_;
   }
+  sched::activity* activity() const noexcept { return detail::activity_of(control_); }
   T take() {
     const struct closer {
       sched::task_control* control;

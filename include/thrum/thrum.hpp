@@ -26,6 +26,7 @@
 #include <thrum/runtime.hpp>
 #include <thrum/scope.hpp>
 #include <thrum/select.hpp>
+#include <thrum/select_end.hpp>
 #include <thrum/semaphore.hpp>
 #include <thrum/shared_mutex.hpp>
 #include <thrum/started.hpp>

@@ -1,9 +1,12 @@
-// select over channels and timers.
+// select over channels, conditions, the ends of others, timers and cancellation.
 //
-// With the locks of all its channels held (in the order of their addresses, so that two selects cannot block each
-// other), a select tries the clauses in random order and takes the first that is ready: one instant, uniform choice.
-// When none is, it enqueues a node at every channel, releases the locks and parks; whoever claims it says by the code
-// which clause has happened. It then takes its other nodes out. (This is Go's algorithm, selectgo.)
+// With the locks of all its channels and conditions held (in the order of their addresses, so that two selects cannot
+// block each other), a select tries the clauses in random order and takes the first that is ready: one instant, uniform
+// choice. When none is, it enqueues a node at every one, releases the locks and parks; whoever claims it says by the
+// code which clause has happened. It then takes its other nodes out. (This is Go's algorithm, selectgo.)
+//
+// Whose end is waited for has no queue but a place for one joiner, who is claimed with the first code of all: then the
+// select looks for who has ended.
 #include <algorithm>
 #include <cstdint>
 #include <mutex>
@@ -11,9 +14,11 @@
 #include <utility>
 
 #include <thrum/cancelled.hpp>
+#include <thrum/detail/select_core.hpp>
 
 #include "base/assert.hpp"
 #include "chan/channel_core.hpp"
+#include "sched/fiber_end.hpp"
 #include "sched/task_wait.hpp"
 
 namespace thrum::detail {
@@ -21,61 +26,94 @@ namespace {
 
 using sched::claim_code;
 
+constexpr claim_code somebody_ended = sched::clause_code(0);
 // Two codes a clause: happened, and closed.
-claim_code code_of(std::size_t clause) noexcept { return sched::clause_code(static_cast<std::uint32_t>(2 * clause)); }
-
-wait_list& queue_of(const select_clause& c) noexcept {
-  return c.kind == clause_kind::send ? c.channel->senders : c.channel->receivers;
+claim_code code_of(std::size_t clause) noexcept {
+  return sched::clause_code(static_cast<std::uint32_t>(2 * clause + 1));
 }
+
+constexpr std::size_t none = SIZE_MAX;
+constexpr std::size_t clauses_max = 1 << 15;
 
 constexpr sched::wait_kind awaited_clause{"a select"};
 
 bool on_channel(const select_clause& c) noexcept {
-  return (c.kind == clause_kind::receive || c.kind == clause_kind::send) && c.channel;
+  return c.kind == clause_kind::receive || c.kind == clause_kind::send;
+}
+bool has_queue(const select_clause& c) noexcept {
+  return on_channel(c) ? c.channel != nullptr : c.kind == clause_kind::condition;
+}
+spinlock& lock_of(const select_clause& c) noexcept { return on_channel(c) ? c.channel->lock : c.queue->lock; }
+wait_list& queue_of(const select_clause& c) noexcept {
+  if (c.kind == clause_kind::condition) return c.queue->waiters;
+  return c.kind == clause_kind::send ? c.channel->senders : c.channel->receivers;
 }
 
 class selection {
  public:
-  selection(select_clause* clauses, std::uint16_t* order, std::size_t count) noexcept
-      : clauses_(clauses), order_(order), count_(count) {}
+  explicit selection(const select_room& room)
+      : clauses_(room.clauses),
+        order_(room.order),
+        nodes_(static_cast<sched::wait_node*>(room.nodes)),
+        count_(room.count) {
+    if (count_ > clauses_max) throw std::length_error("thrum: a select has at most 32,768 clauses");
+    find_special_clauses();
+  }
 
   select_result run() {
-    sched::waiting w(sched::cancellation::point);
+    sched::waiting w(sensitivity());
+    if (w.already_cancelled()) return {cancel_, channel_result::done};
     if (auto r = try_at_once(); r.index < count_) return r;
-    return wait(w);
+    enqueue(w.self(), w.open());
+    const auto code = w.park(deadline_, {&awaited_clause});
+    const auto ended = leave(w.self());
+    if (cancel_ == none) w.throw_if_cancelled(code);
+    return result_of(code, ended);
   }
 
   // For a task: a result at once, or the task is enqueued.
-  bool begin(sched::task_control& self, select_wait& w, async_timer& timer) {
-    w.result = try_at_once();
+  bool begin(select_wait& w, async_timer& timer) {
+    auto& self = sched::begin_task_call(sensitivity());
+    if (cancel_ != none && self.cancel_pending.load(std::memory_order_acquire))
+      w.result = {cancel_, channel_result::done};
+    else
+      w.result = try_at_once();
     if (w.result.index < count_) return go_on(self);
-    self.open_episode(true);
-    enqueue(self, static_cast<sched::wait_node*>(w.nodes));
-    w.channels = channels_;
-    w.timer_index = timer_;
+    enqueue(self, self.open_episode(true));
+    w.queued = queued_;
     w.waiting = true;
     park_task(self, {&awaited_clause}, deadline_, &timer);
     return false;
   }
-  static select_result end(select_wait& w, async_timer& timer) {
-    if (!w.waiting) return w.result;
+  select_result end(const select_wait& w, async_timer& timer) {
+    queued_ = w.queued;
     const auto code = sched::end_parking(&timer);
-    selection s(w.clauses, w.order, w.count);
-    s.channels_ = w.channels;
-    s.timer_ = w.timer_index;
-    s.leave_queues(static_cast<sched::wait_node*>(w.nodes));
-    if (code == claim_code::cancelled) throw cancelled{};
-    return s.result_of(code);
+    const auto ended = leave(*sched::current_task());
+    if (cancel_ == none && code == claim_code::cancelled) throw cancelled{};
+    return result_of(code, ended);
   }
 
  private:
-  static constexpr std::size_t small_max = 64;
+  sched::cancellation sensitivity() const noexcept {
+    return cancel_ == none ? sched::cancellation::point : sched::cancellation::reported;
+  }
 
-  // Index count_: nothing is ready, and the channels are locked.
+  void find_special_clauses() noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      const auto& c = clauses_[i];
+      if (c.kind == clause_kind::otherwise) otherwise_ = i;
+      if (c.kind == clause_kind::cancelled) cancel_ = i;
+      if (c.kind == clause_kind::end) has_ends_ = true;
+      if (c.kind == clause_kind::timer && c.deadline_ns < deadline_) {
+        deadline_ = c.deadline_ns;
+        timer_ = i;
+      }
+    }
+  }
+
+  // Index count_: nothing is ready, and all is locked.
   select_result try_at_once() {
-    if (count_ > small_max) throw std::length_error("thrum: a select has at most 64 clauses");
-    find_special_clauses();
-    sort_channels();
+    sort_by_lock();
     do {  // Others may take the room that was made, but hardly twice.
       make_room();
       lock_all();
@@ -88,24 +126,14 @@ class selection {
       }
       if (unbounded_send_) unlock_all();
     } while (unbounded_send_);
-    if (otherwise_ == SIZE_MAX) return {count_, channel_result::would_block};
+    if (otherwise_ == none) return {count_, channel_result::would_block};
     unlock_all();
     return {otherwise_, channel_result::done};
   }
 
-  void find_special_clauses() noexcept {
-    for (std::size_t i = 0; i < count_; ++i) {
-      if (clauses_[i].kind == clause_kind::otherwise) otherwise_ = i;
-      if (clauses_[i].kind == clause_kind::timer && clauses_[i].deadline_ns < deadline_) {
-        deadline_ = clauses_[i].deadline_ns;
-        timer_ = i;
-      }
-    }
-  }
-
-  // What is sent to an unbounded channel must not wait: this is where memory is taken, with no lock held.
+  // A send to an unbounded channel finds room.
   void make_room() {
-    for (std::size_t i = 0; i < channels_; ++i) {
+    for (std::size_t i = 0; i < queued_; ++i) {
       const auto& c = clauses_[order_[i]];
       if (c.kind != clause_kind::send || !c.channel->unbounded()) continue;
       unbounded_send_ = true;
@@ -116,114 +144,119 @@ class selection {
     if (c.kind == clause_kind::receive && c.channel->unbounded()) c.channel->give_back();
   }
 
-  bool timer_is_due() const noexcept { return timer_ < count_ && deadline_ <= sched::now_ns(); }
-
-  // order_[0, channels_) becomes the channel clauses, sorted by channel.
-  void sort_channels() noexcept {
+  // order_[0, queued_) becomes the clauses with a queue, sorted by their locks.
+  void sort_by_lock() noexcept {
     for (std::size_t i = 0; i < count_; ++i)
-      if (on_channel(clauses_[i])) order_[channels_++] = static_cast<std::uint16_t>(i);
-    const auto by_channel = [this](auto a, auto b) { return clauses_[a].channel < clauses_[b].channel; };
-    if (!std::is_sorted(order_, order_ + channels_, by_channel)) std::sort(order_, order_ + channels_, by_channel);
+      if (has_queue(clauses_[i])) order_[queued_++] = static_cast<std::uint16_t>(i);
+    const auto before = [this](auto a, auto b) { return &lock_of(clauses_[a]) < &lock_of(clauses_[b]); };
+    if (!std::is_sorted(order_, order_ + queued_, before)) std::sort(order_, order_ + queued_, before);
   }
 
-  // A channel that stands in several clauses is locked once.
+  // One that stands in several clauses is locked once.
   template <class Visit>
-  void for_each_channel(Visit visit) noexcept {
-    channel_core* before = nullptr;
-    for (std::size_t i = 0; i < channels_; ++i) {
-      channel_core* c = clauses_[order_[i]].channel;
-      if (std::exchange(before, c) != c) visit(*c);
+  void for_each_lock(Visit visit) noexcept {
+    spinlock* before = nullptr;
+    for (std::size_t i = 0; i < queued_; ++i) {
+      spinlock* l = &lock_of(clauses_[order_[i]]);
+      if (std::exchange(before, l) != l) visit(*l);
     }
   }
   void lock_all() noexcept {
-    for_each_channel([](channel_core& c) { c.lock.lock(); });
+    for_each_lock([](spinlock& l) { l.lock(); });
   }
   void unlock_all() noexcept {
-    for_each_channel([](channel_core& c) { c.lock.unlock(); });
+    for_each_lock([](spinlock& l) { l.unlock(); });
   }
 
   select_result try_all(sched::claimed_waiter& wake) noexcept {
     // A random permutation, made as it is consumed (Fisher and Yates).
-    std::uint16_t shuffled[small_max];
-    auto left = static_cast<std::uint32_t>(std::copy(order_, order_ + channels_, shuffled) - shuffled);
-    if (timer_is_due()) shuffled[left++] = static_cast<std::uint16_t>(timer_);
+    auto* shuffled = order_ + count_;
+    auto left = static_cast<std::uint32_t>(std::copy(order_, order_ + queued_, shuffled) - shuffled);
+    if (timer_ != none && deadline_ <= sched::now_ns()) shuffled[left++] = static_cast<std::uint16_t>(timer_);
+    if (has_ends_) left = append_ended(shuffled, left);
     // One draw from the processor's source serves the whole permutation, through a congruential generator (Knuth's).
     std::uint64_t random = left > 1 ? sched::random_below(UINT32_MAX) : 0;
     for (; left > 0; --left) {
       random = random * 6364136223846793005u + 1442695040888963407u;
       std::swap(shuffled[(random >> 32) * left >> 32], shuffled[left - 1]);
       const auto i = shuffled[left - 1];
-      auto& c = clauses_[i];
-      if (c.kind == clause_kind::timer) return {i, channel_result::done};
-      const auto r =
-          c.kind == clause_kind::send ? c.channel->try_send(c.element, wake) : c.channel->try_receive(c.element, wake);
+      const auto r = try_one(clauses_[i], wake);
       if (r != channel_result::would_block) return {i, r};
     }
     return {count_, channel_result::would_block};
   }
-
-  select_result wait(sched::waiting& w) {
-    // On the caller's stack only what it needs: most selects have few clauses.
-    return channels_ <= 8 ? wait_with<8>(w) : wait_with<small_max>(w);
+  std::uint32_t append_ended(std::uint16_t* to, std::uint32_t at) const noexcept {
+    for (std::size_t i = 0; i < count_; ++i)
+      if (clauses_[i].kind == clause_kind::end && sched::has_ended(*clauses_[i].ended))
+        to[at++] = static_cast<std::uint16_t>(i);
+    return at;
+  }
+  static channel_result try_one(const select_clause& c, sched::claimed_waiter& wake) noexcept {
+    if (c.kind == clause_kind::receive) return c.channel->try_receive(c.element, wake);
+    if (c.kind == clause_kind::send) return c.channel->try_send(c.element, wake);
+    if (c.kind == clause_kind::condition && !c.holds(c.element)) return channel_result::would_block;
+    return channel_result::done;
   }
 
-  template <std::size_t N>
-  [[gnu::noinline]] select_result wait_with(sched::waiting& w) {
-    alignas(sched::wait_node) std::byte memory[N * sizeof(sched::wait_node)];
-    auto* nodes = reinterpret_cast<sched::wait_node*>(memory);
-    w.open();
-    enqueue(w.self(), nodes);
-    const auto code = w.park(deadline_, {&awaited_clause});
-    leave_queues(nodes);
-    w.throw_if_cancelled(code);
-    return result_of(code);
-  }
-
-  // The episode is open and the channels are locked; unlocks them.
-  void enqueue(sched::waiter& self, sched::wait_node* nodes) noexcept {
-    for (std::size_t i = 0; i < channels_; ++i) {
+  // The episode is open and all is locked; unlocks it.
+  void enqueue(sched::waiter& self, std::uint64_t episode) noexcept {
+    for (std::size_t i = 0; i < queued_; ++i) {
       auto& c = clauses_[order_[i]];
-      auto& node = *new (&nodes[i]) sched::wait_node(self);
+      auto& node = *new (&nodes_[i]) sched::wait_node(self);
       node.slot = c.element;
       node.code = code_of(order_[i]);
       push_back(queue_of(c), node);
     }
     unlock_all();
+    if (!has_ends_) return;
+    for (std::size_t i = 0; i < count_; ++i)
+      if (clauses_[i].kind == clause_kind::end && !sched::begin_join(*clauses_[i].ended, self, episode))
+        self.claim(somebody_ended);  // It is about to: we shall not park.
   }
-  void leave_queues(sched::wait_node* nodes) noexcept {
-    for (std::size_t i = 0; i < channels_; ++i) {
+
+  // Leaves no trace. Tells who of those whose end was waited for has ended, if anybody.
+  std::size_t leave(sched::waiter& self) noexcept {
+    for (std::size_t i = 0; i < queued_; ++i) {
       auto& c = clauses_[order_[i]];
-      std::lock_guard held(c.channel->lock);
-      if (nodes[i].linked) sched::remove(queue_of(c), nodes[i]);
+      std::lock_guard held(lock_of(c));
+      if (nodes_[i].linked) sched::remove(queue_of(c), nodes_[i]);
     }
+    std::size_t ended = none;
+    for (std::size_t i = 0; has_ends_ && i < count_; ++i)
+      if (clauses_[i].kind == clause_kind::end && sched::end_join(*clauses_[i].ended, self, claim_code::timed_out))
+        ended = i;
+    return ended;
   }
-  select_result result_of(claim_code code) const noexcept {
+
+  select_result result_of(claim_code code, std::size_t ended) const noexcept {
     if (code == claim_code::timed_out) return {timer_, channel_result::done};
-    const auto fired = sched::clause_index(code);
+    if (code == claim_code::cancelled) return {cancel_, channel_result::done};
+    if (code == somebody_ended) return {ended, channel_result::done};
+    const auto fired = sched::clause_index(code) - 1;
     return {fired / 2, fired % 2 ? channel_result::closed : channel_result::done};
   }
 
   select_clause* const clauses_;
   std::uint16_t* const order_;
+  sched::wait_node* const nodes_;
   const std::size_t count_;
-  std::size_t channels_ = 0;
-  bool unbounded_send_ = false;
-  std::size_t otherwise_ = SIZE_MAX;
-  std::size_t timer_ = SIZE_MAX;
+  std::size_t queued_ = 0;
+  std::size_t otherwise_ = none;
+  std::size_t cancel_ = none;
+  std::size_t timer_ = none;
   std::int64_t deadline_ = sched::never;
+  bool has_ends_ = false;
+  bool unbounded_send_ = false;
 };
 
 }  // namespace
 
-select_result run_select(select_clause* clauses, std::uint16_t* order, std::size_t count) {
-  return selection(clauses, order, count).run();
-}
+select_result run_select(const select_room& room) { return selection(room).run(); }
 
-bool begin_select(select_wait& w, async_timer& timer) {
-  auto& self = sched::begin_task_call(sched::cancellation::point);
-  return selection(w.clauses, w.order, w.count).begin(self, w, timer);
-}
+bool begin_select(select_wait& w, async_timer& timer) { return selection(w.room).begin(w, timer); }
 
-select_result end_select(select_wait& w, async_timer& timer) { return selection::end(w, timer); }
+select_result end_select(select_wait& w, async_timer& timer) {
+  return w.waiting ? selection(w.room).end(w, timer) : w.result;
+}
 
 }  // namespace thrum::detail

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <mutex>
+#include <stdexcept>
 
 #include <poll.h>
 #include <unistd.h>
@@ -128,6 +129,21 @@ bool socket::end_wait_ready(readiness& r) {
   if (r.wait.at == detail::async_wait::state::waiting)
     r.outcome = r.watch->end_wait(internal(r.reading), r.wait, r.timer);
   return is_ready(r.outcome, r.error);
+}
+
+// Throws where there is no poller, or none that takes the descriptor.
+detail::select_clause socket::describe(direction d) {
+  std::error_code error;
+  auto* w = sched::this_worker();
+  if (!w) throw std::logic_error("thrum: a select waits for descriptors in fibers and tasks only");
+  if (fd_ < 0) throw std::system_error(std::make_error_code(std::errc::bad_file_descriptor), "thrum: select");
+  auto* watch = watch_for(w->home, error);
+  if (!watch) throw std::system_error(error, "thrum: select");
+  const bool reading = d == direction::reading;
+  return {.kind = detail::clause_kind::condition,
+          .element = watch,
+          .queue = &watch->queue(internal(reading)),
+          .holds = reading ? &fd_watch::readable_or_closed : &fd_watch::writable_or_closed};
 }
 
 std::uint64_t socket::word(direction d) const noexcept {

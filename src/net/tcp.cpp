@@ -219,6 +219,14 @@ void tcp_stream::wait_readable(std::error_code& error) {
   if (begin(error) && !may_have_bytes(error)) wait_ready(direction::reading, error);
 }
 
+detail::select_clause tcp_stream::describe_readable() {
+  auto clause = describe(direction::reading);
+  std::error_code error;
+  (void)may_have_bytes(error);  // Corrects what is marked as ready from before the last read.
+  return clause;
+}
+detail::select_clause tcp_stream::describe_writable() { return describe(direction::writing); }
+
 void tcp_stream::wait_readable() {
   std::error_code error;
   wait_readable(error);

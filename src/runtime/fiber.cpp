@@ -122,6 +122,8 @@ void fiber::take_result() {
   f->home->release(*f);
 }
 
+sched::activity* fiber::activity() const noexcept { return control_; }
+
 bool fiber::begin_join(detail::async_wait& w) {
   require_joinable(control_);
   return sched::begin_join(*control_, w);

@@ -135,7 +135,7 @@ void fd_watch::close() noexcept {
   closed_.store(true, std::memory_order_release);
   for (auto& s : sides_) {
     std::lock_guard held(s.queue.lock);
-    wake_all(s, closed_code, batch);
+    wake_all(s, 1, batch);
   }
   make_runnable(batch);
 }
@@ -157,15 +157,26 @@ void fd_watch::edge_seen(side& s, bool last, runnable_batch& out) noexcept {
   while (
       !s.word.compare_exchange_weak(w, (w + edge) | ready_bit | (last ? latched_bit : 0), std::memory_order_acq_rel)) {
   }
-  wake_all(s, claim_code::first_clause, out);
+  wake_all(s, 0, out);
 }
 
-// Everybody: two readers of one descriptor both look again.
-void fd_watch::wake_all(side& s, claim_code code, runnable_batch& out) noexcept {
+// Everybody: two readers of one descriptor both look again. A node's code tells readiness, the next one that it was
+// closed.
+void fd_watch::wake_all(side& s, std::uint32_t offset, runnable_batch& out) noexcept {
   while (wait_node* n = s.queue.waiters.first) {
     remove(s.queue.waiters, *n);
-    claim_waiter(*n->who, code, out);
+    claim_waiter(*n->who, static_cast<claim_code>(static_cast<std::uint32_t>(n->code) + offset), out);
   }
+}
+
+detail::wait_queue& fd_watch::queue(direction d) noexcept { return sides_[d].queue; }
+bool fd_watch::readable_or_closed(const void* watch) noexcept {
+  outcome o;
+  return static_cast<const fd_watch*>(watch)->has_outcome(reading, o);
+}
+bool fd_watch::writable_or_closed(const void* watch) noexcept {
+  outcome o;
+  return static_cast<const fd_watch*>(watch)->has_outcome(writing, o);
 }
 
 }  // namespace thrum::sched

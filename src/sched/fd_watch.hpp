@@ -52,6 +52,11 @@ class fd_watch {
                   outcome& at_once);
   outcome end_wait(direction d, detail::async_wait& w, detail::async_timer& timer);
 
+  // For select: where to wait, and whether one has to, under that queue's lock.
+  detail::wait_queue& queue(direction d) noexcept;
+  static bool readable_or_closed(const void* watch) noexcept;
+  static bool writable_or_closed(const void* watch) noexcept;
+
   // The descriptor is about to be closed: whoever waits gets outcome::closed.
   void close() noexcept;
 
@@ -74,7 +79,7 @@ class fd_watch {
 
   bool has_outcome(direction d, outcome& o) const noexcept;
   void edge_seen(side& s, bool ended, runnable_batch& out) noexcept;
-  void wake_all(side& s, claim_code code, runnable_batch& out) noexcept;
+  void wake_all(side& s, std::uint32_t offset, runnable_batch& out) noexcept;
 
   side sides_[2];
   std::atomic<std::uint16_t> generation_{0};

@@ -47,6 +47,12 @@ bool future_core::begin_wait(detail::async_wait& w, detail::async_timer* timer, 
   return sched::begin_wait(w, timer, queue_, [this] { return ready_; }, deadline_ns, {&awaited_future, this});
 }
 
+select_clause future_core::describe() noexcept {
+  return {.kind = clause_kind::condition, .element = this, .queue = &queue_, .holds = [](const void* core) noexcept {
+            return static_cast<const future_core*>(core)->ready_;
+          }};
+}
+
 void future_core::rethrow_failure() const {
   if (failure_) std::rethrow_exception(failure_);
 }

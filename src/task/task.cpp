@@ -66,6 +66,7 @@ void drop_task(sched::task_control& t, std::coroutine_handle<> root) noexcept {
 
 bool detach_task(sched::task_control& t) noexcept { return sched::detach(t); }
 void release_task(sched::task_control& t) noexcept { t.home->release(t); }
+sched::activity* activity_of(sched::task_control* t) noexcept { return t; }
 std::uint64_t task_id(const sched::task_control& t) noexcept { return t.id.load(std::memory_order_relaxed); }
 
 bool begin_join_task(sched::task_control& t, async_wait& w) { return sched::begin_join(t, w); }

@@ -58,34 +58,4 @@ bool begin_channel_send(channel_wait& w, void* element, async_timer* timer, std:
 bool begin_channel_receive(channel_wait& w, void* into, async_timer* timer, std::int64_t deadline_ns);
 channel_result end_channel(channel_wait& w, async_timer* timer);
 
-// A clause of a select, as the library sees it.
-enum class clause_kind : std::uint8_t { receive, send, timer, otherwise };
-struct select_clause {
-  clause_kind kind;
-  channel_core* channel = nullptr;
-  void* element = nullptr;       // What to send, or storage for what is received.
-  std::int64_t deadline_ns = 0;  // Of a timer.
-};
-struct select_result {
-  std::size_t index;
-  channel_result result;  // done or closed.
-};
-
-// Waits for one clause; `order` is scratch space for count indices. Throws cancelled.
-select_result run_select(select_clause* clauses, std::uint16_t* order, std::size_t count);
-
-// The same for a task. `nodes`: room for count wait_nodes.
-struct select_wait {
-  select_clause* clauses;
-  std::uint16_t* order;
-  std::size_t count;
-  void* nodes;
-  select_result result{};
-  std::size_t channels = 0;
-  std::size_t timer_index = 0;
-  bool waiting = false;
-};
-bool begin_select(select_wait& w, async_timer& timer);
-select_result end_select(select_wait& w, async_timer& timer);
-
 }  // namespace thrum::detail

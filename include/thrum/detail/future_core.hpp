@@ -13,6 +13,7 @@
 
 #include <thrum/cancelled.hpp>
 #include <thrum/detail/async.hpp>
+#include <thrum/detail/select_core.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
 namespace thrum::detail {
@@ -41,6 +42,7 @@ class future_core {
   bool wait_until_ns(std::int64_t deadline_ns);  // False: timed out. Throws cancelled.
   bool begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns);
   void rethrow_failure() const;  // Once it is ready.
+  select_clause describe() noexcept;
 
   // Runs c once the result is there, which may be now.
   void when_ready(continuation& c) noexcept;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <thrum/detail/deadline.hpp>
+#include <thrum/detail/select_core.hpp>
 #include <thrum/detail/spinlock.hpp>
 
 namespace thrum {
@@ -70,6 +71,7 @@ class socket {
   bool async_begin(std::error_code& error);
   struct readiness;
   bool begin_wait_ready(readiness& r);
+  detail::select_clause describe(direction d);
   bool end_wait_ready(readiness& r);
   sched::fd_watch* watch_for(sched::scheduler& home, std::error_code& error);
   std::int64_t wait_deadline_ns() const noexcept;

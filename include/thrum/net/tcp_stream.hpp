@@ -18,6 +18,7 @@
 #include <system_error>
 
 #include <thrum/net/socket.hpp>
+#include <thrum/select.hpp>
 
 namespace thrum::net {
 
@@ -65,6 +66,17 @@ class tcp_stream : public socket {
   task<void> async_write_all(std::span<const std::byte> data);
   task<void> async_wait_readable();
 
+  // Clauses for select(), in fibers and tasks: f() runs when the stream has something to read, or can be written to, or
+  // has ended or failed: what read_some() or write_some() then do at once.
+  template <class F>
+  auto on_readable(F f) {
+    return detail::condition_clause<F>(describe_readable(), std::move(f));
+  }
+  template <class F>
+  auto on_writable(F f) {
+    return detail::condition_clause<F>(describe_writable(), std::move(f));
+  }
+
   // Ends our side; the peer reads the end of the stream. Does not suspend.
   void shutdown_write();
   void shutdown_write(std::error_code& error) noexcept;
@@ -77,6 +89,8 @@ class tcp_stream : public socket {
   explicit tcp_stream(int fd) noexcept : socket(fd) {}
   void wait_for_connection(std::error_code& error);
   struct receive_call;
+  detail::select_clause describe_readable();
+  detail::select_clause describe_writable();
   bool connection_settled(std::error_code& error);
   bool may_have_bytes(std::error_code& error);
   task<std::size_t> async_read(std::span<std::byte> buffer, std::error_code& error);
