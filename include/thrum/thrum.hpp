@@ -27,6 +27,7 @@
 #include <thrum/scope.hpp>
 #include <thrum/select.hpp>
 #include <thrum/select_end.hpp>
+#include <thrum/select_list.hpp>
 #include <thrum/semaphore.hpp>
 #include <thrum/shared_mutex.hpp>
 #include <thrum/started.hpp>
