@@ -354,6 +354,9 @@ struct waits_until_it_was_done_once final : subject {
   void call() override {
     call_once(flag, [] { ADD_FAILURE() << "done twice"; });
   }
+  task<> async_call() override {
+    return async_call_once(flag, [] { ADD_FAILURE() << "done twice"; });
+  }
   void complete(std::chrono::nanoseconds) override { let_end.set(); }
   void check_untouched() override {
     let_end.set();
@@ -366,6 +369,10 @@ struct waits_for_guarded_data final : subject {
   guarded<int> data{0};
   void call() override {
     --*data.wait([](int v) { return v > 0; });
+  }
+  task<> async_call() override {
+    auto a = co_await async_wait(data, [](int v) { return v > 0; });
+    --*a;
   }
   void complete(std::chrono::nanoseconds) override { ++*data.lock(); }
   void check_untouched() override { EXPECT_EQ(*data.lock(), 0); }
@@ -467,12 +474,22 @@ struct selects_a_timer final : subject {
   }
 };
 
+struct waits_on_an_address final : subject {
+  std::atomic<int> value{0};
+  void call() override { wait_on_address(value, 0); }
+  task<> async_call() override { co_await async_wait_on_address(value, 0); }
+  void complete(std::chrono::nanoseconds) override {
+    value = 1;
+    wake_by_address_one(value);
+  }
+  void check_untouched() override { EXPECT_FALSE(wait_on_address_for(value, 0, 0s)); }
+};
+
 using maker = std::function<std::unique_ptr<subject>()>;
 struct kind {
   const char* name;
   maker make;
   bool completes = true;  // There is something to complete it with.
-  bool has_twin = true;
 };
 template <class S>
 maker make() {
@@ -491,8 +508,9 @@ const std::vector<kind> kinds{
     {"latch_wait", make<waits_for_a_latch>()},
     {"event_wait", make<waits_for_an_event>()},
     {"barrier_wait", make<waits_at_a_barrier>()},
-    {"call_once", make<waits_until_it_was_done_once>(), true, false},
-    {"guarded_wait", make<waits_for_guarded_data>(), true, false},
+    {"call_once", make<waits_until_it_was_done_once>()},
+    {"guarded_wait", make<waits_for_guarded_data>()},
+    {"wait_on_address", make<waits_on_an_address>()},
     {"fiber_join", make<joins>()},
     {"task_join", make<joins_a_task>()},
     {"future_wait", make<waits_for_a_future>()},
@@ -520,8 +538,7 @@ std::vector<combination> combinations() {
   std::vector<combination> all;
   for (const unsigned workers : {1u, 2u, 4u})
     for (const auto& k : kinds)
-      for (const auto by : {caller::fiber, caller::task})
-        if (by == caller::fiber || k.has_twin) all.push_back({workers, k, by});
+      for (const auto by : {caller::fiber, caller::task}) all.push_back({workers, k, by});
   return all;
 }
 

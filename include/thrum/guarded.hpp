@@ -30,6 +30,10 @@
 
 namespace thrum {
 
+namespace detail {
+struct guarded_access;
+}
+
 template <class T, class Mutex = mutex>
 class THRUM_CAPABILITY("guarded") guarded {
  public:
@@ -47,7 +51,9 @@ class THRUM_CAPABILITY("guarded") guarded {
 
    private:
     friend class guarded;
+    friend struct detail::guarded_access;
     explicit access(guarded& home) THRUM_ACQUIRE(home) : home_(&home), hold_(home.m_) {}
+    access(guarded& home, std::adopt_lock_t held) THRUM_REQUIRES(home) : home_(&home), hold_(home.m_, held) {}
     guarded* home_;
     std::unique_lock<Mutex> hold_;
   };
@@ -64,6 +70,8 @@ class THRUM_CAPABILITY("guarded") guarded {
    private:
     friend class guarded;
     explicit read_access(const guarded& home) THRUM_ACQUIRE_SHARED(home) : home_(&home), hold_(home.m_) {}
+    read_access(const guarded& home, std::adopt_lock_t held) THRUM_REQUIRES_SHARED(home)
+        : home_(&home), hold_(home.m_, held) {}
     const guarded* home_;
     std::shared_lock<Mutex> hold_;
   };
@@ -77,6 +85,17 @@ class THRUM_CAPABILITY("guarded") guarded {
   template <class M = Mutex>
   requires requires(M& m) { m.lock_shared(); }
   [[nodiscard]] read_access read() const THRUM_ACQUIRE_SHARED() { return read_access(*this); }
+
+  // For tasks: co_await them. Clang's analysis does not follow them.
+  auto async_lock() {
+    return detail::awaiter_then([this] { return m_.async_lock(); }, [this] { return access(*this, std::adopt_lock); });
+  }
+  template <class M = Mutex>
+  requires requires(M& m) { m.lock_shared(); }
+  auto async_read() const {
+    return detail::awaiter_then([this] { return m_.async_lock_shared(); },
+                                [this] { return read_access(*this, std::adopt_lock); });
+  }
 
   template <class F>
   decltype(auto) with(F&& f) THRUM_EXCLUDES(this) {
@@ -106,6 +125,7 @@ class THRUM_CAPABILITY("guarded") guarded {
   }
 
  private:
+  friend struct detail::guarded_access;
   using condition = std::conditional_t<std::is_same_v<Mutex, mutex>, condition_variable, condition_variable_any>;
 
   template <class Wait>

@@ -13,9 +13,14 @@
 #include <functional>
 #include <utility>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
 namespace thrum {
+
+namespace detail {
+struct once_access;
+}
 
 class once_flag {
  public:
@@ -30,7 +35,12 @@ class once_flag {
 
   static constexpr std::uintptr_t nobody = 0, done = 1;
 
+  friend struct detail::once_access;
+
+  bool settled(std::uintptr_t self, bool& runs) noexcept;
   bool begin();  // Waits. True: the caller is to run the function and to call end().
+  bool begin_wait(detail::async_wait& w);
+  bool end_wait(detail::async_wait& w);
   void end(bool succeeded) noexcept;
 
   std::atomic<std::uintptr_t> state_{nobody};  // Or who runs the function. Changes under queue_.lock.

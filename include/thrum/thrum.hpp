@@ -33,7 +33,9 @@
 #include <thrum/started.hpp>
 #include <thrum/task.hpp>
 #include <thrum/task_scope.hpp>
+#include <thrum/task_sync.hpp>
 #include <thrum/ticker.hpp>
 #include <thrum/wait_group.hpp>
+#include <thrum/wait_on_address.hpp>
 #include <thrum/when.hpp>
 #include <thrum/worker_pool.hpp>

@@ -53,11 +53,12 @@ inline void enqueue(task_control& t, detail::async_wait& w, detail::wait_queue& 
 // The whole of `begin` for a primitive that has a queue and a condition, which it tests under the queue's lock.
 template <class Satisfied>
 bool begin_wait(detail::async_wait& w, detail::async_timer* timer, detail::wait_queue& q, Satisfied satisfied,
-                std::int64_t deadline_ns, const wait_reason& reason, cancellation c = cancellation::point) {
+                std::int64_t deadline_ns, const wait_reason& reason, cancellation c = cancellation::point,
+                void* slot = nullptr) {
   task_control& t = begin_task_call(c);
   {
     std::lock_guard held(q.lock);
-    if (!satisfied()) enqueue(t, w, q, c);
+    if (!satisfied()) enqueue(t, w, q, c, slot);
   }
   if (w.at == detail::async_wait::state::satisfied) return go_on(t);
   park_task(t, reason, deadline_ns, timer);
@@ -67,9 +68,9 @@ bool begin_wait(detail::async_wait& w, detail::async_timer* timer, detail::wait_
 // What a fiber or thread does for such a primitive: false when the deadline has passed. Throws cancelled.
 template <class Satisfied>
 THRUM_SWITCHES inline bool wait_until(detail::wait_queue& q, Satisfied satisfied, std::int64_t deadline_ns,
-                                      const wait_reason& reason) {
+                                      const wait_reason& reason, void* slot = nullptr) {
   waiting w(cancellation::point);
-  wait_node node(w);
+  wait_node node(w, slot);
   {
     std::lock_guard held(q.lock);
     if (satisfied()) return true;

@@ -3,8 +3,10 @@
 
 #include <mutex>
 
+#include <thrum/cancelled.hpp>
+
 #include "base/assert.hpp"
-#include "sched/wait.hpp"
+#include "sched/task_wait.hpp"
 
 namespace thrum {
 namespace {
@@ -17,6 +19,10 @@ const sched::waiter* runner_of(const void* state) noexcept {
   return s > 1 ? reinterpret_cast<const sched::waiter*>(s) : nullptr;  // Neither nobody nor done.
 }
 
+constexpr sched::wait_kind awaited_once{"call_once", &runner_of};
+
+std::uintptr_t as_runner(const sched::waiter& w) noexcept { return reinterpret_cast<std::uintptr_t>(&w); }
+
 }  // namespace
 
 once_flag::~once_flag() {
@@ -24,29 +30,54 @@ once_flag::~once_flag() {
   if (!queue_.waiters.empty()) base::panic("a once_flag is destroyed while somebody waits");
 }
 
+// Under the queue's lock: must the caller, whose identity this is, wait? If not, `runs` tells what is to be done.
+bool once_flag::settled(std::uintptr_t self, bool& runs) noexcept {
+  const auto state = state_.load(std::memory_order_acquire);
+  if (state == self) base::panic("call_once is called by its own function");
+  runs = state == nobody;
+  if (runs) state_.store(self, std::memory_order_relaxed);
+  return runs || state == done;
+}
+
 bool once_flag::begin() {
   sched::waiting w(sched::cancellation::point);
-  const auto self = reinterpret_cast<std::uintptr_t>(&w.self());
   sched::wait_node node(w);
   {
     std::lock_guard held(queue_.lock);
-    const auto state = state_.load(std::memory_order_acquire);
-    if (state == done) return false;
-    if (state == self) base::panic("call_once is called by its own function");
-    if (state == nobody) {
-      state_.store(self, std::memory_order_relaxed);
-      return true;
-    }
+    if (bool runs; settled(as_runner(w.self()), runs)) return runs;
     w.open();
     push_back(queue_.waiters, node);
   }
-  static constexpr sched::wait_kind kind{"call_once", &runner_of};
-  const auto code = w.park(sched::never, {&kind, &state_});
+  const auto code = w.park(sched::never, {&awaited_once, &state_});
   if (code == is_done) return false;
   if (code == try_yourself) return true;
   withdraw(queue_, node);
   w.throw_if_cancelled(code);
   return false;
+}
+
+// Where the task need not wait, the node's room keeps what settled() said.
+bool once_flag::begin_wait(detail::async_wait& w) {
+  auto& self = sched::begin_task_call(sched::cancellation::point);
+  {
+    std::lock_guard held(queue_.lock);
+    bool runs;
+    if (settled(as_runner(self), runs)) {
+      w.node[0] = std::byte{runs};
+      return true;
+    }
+    enqueue(self, w, queue_, sched::cancellation::point);
+  }
+  park_task(self, {&awaited_once, &state_}, sched::never, nullptr);
+  return false;
+}
+
+bool once_flag::end_wait(detail::async_wait& w) {
+  if (w.at == detail::async_wait::state::satisfied) return w.node[0] != std::byte{0};
+  const auto code = sched::end_parking(nullptr);
+  if (code == is_done || code == try_yourself) return code == try_yourself;
+  withdraw(queue_, sched::node_in(w.node));
+  throw cancelled{};
 }
 
 // After a failure the first who waits becomes the runner; a claim that beats its cancellation is delivered, so somebody

@@ -33,12 +33,13 @@ PUBLIC = {
     "runtime": "runtime", "fiber": "runtime", "fiber_local": "runtime", "context_value": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
     "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync", "lock": "sync",
+    "wait_on_address": "sync",
     "channel": "chan", "select": "chan", "select_list": "chan", "channel_ends": "chan", "ticker": "chan",
     "detail/select_core": "chan",
     "scope": "scope", "future": "scope", "promise": "scope", "async": "scope", "when": "scope", "concurrent": "scope",
     "started": "scope", "select_end": "scope", "worker_pool": "scope", "rate_limiter": "scope", "retry": "scope",
     "detail/future_core": "scope", "detail/channel_awaiters": "chan",
-    "task": "task", "task_scope": "task",
+    "task": "task", "task_scope": "task", "task_sync": "task",
     "net": "net",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.

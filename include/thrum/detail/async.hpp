@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include <thrum/detail/deadline.hpp>
@@ -97,6 +98,29 @@ class [[nodiscard]] timed_awaiter {
   Begin begin_;
   async_wait wait_;
   async_timer timer_;
+};
+
+// Another awaiter, whose result goes through `then`. Made by make(), since awaiters do not move.
+template <class Make, class Then>
+class [[nodiscard]] awaiter_then {
+ public:
+  awaiter_then(Make make, Then then) : inner_(make()), then_(std::move(then)) {}
+  awaiter_then(const awaiter_then&) = delete;
+  awaiter_then& operator=(const awaiter_then&) = delete;
+
+  bool await_ready() { return inner_.await_ready(); }
+  template <class Handle>
+  void await_suspend(Handle h) noexcept {
+    inner_.await_suspend(h);
+  }
+  decltype(auto) await_resume() {
+    inner_.await_resume();
+    return then_();
+  }
+
+ private:
+  std::invoke_result_t<Make&> inner_;
+  Then then_;
 };
 
 // For objects that have begin_wait(async_wait&, async_timer*, deadline_ns).

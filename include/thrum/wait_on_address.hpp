@@ -1,0 +1,99 @@
+// Waiting for an atomic to change, as std::atomic::wait, for fibers, tasks and plain threads: what own primitives are
+// made of.
+//
+//   thrum::wait_on_address(state, busy);                          // Returns once state is not `busy`.
+//   state.store(idle); thrum::wake_by_address_all(state);
+//
+// Waiting suspends unless the atomic has another value, and is a cancellation point. It returns when somebody wakes by
+// the address or, false, when the time is up; the value may be the old one again by then. Waking never suspends. All
+// from any fiber, task or thread. Nothing has to be created or destroyed; the atomic may go once nobody waits.
+//
+// The idea is that of futex(2); the names are those of Windows' WaitOnAddress.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <type_traits>
+
+#include <thrum/detail/async.hpp>
+#include <thrum/detail/deadline.hpp>
+
+namespace thrum {
+
+namespace detail {
+
+// Whether the atomic at `address` has another value than `old`.
+using differs = bool (*)(const void* address, std::uint64_t old) noexcept;
+
+struct address_wait {
+  const void* address;
+  differs changed;
+  std::uint64_t old;
+
+  bool wait_until_ns(std::int64_t deadline_ns) const;
+  bool begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns) const;
+};
+void wake_by_address(const void* address, bool all) noexcept;
+
+template <class T>
+std::uint64_t bits_of(T v) noexcept {
+  std::uint64_t b = 0;
+  __builtin_memcpy(&b, &v, sizeof v);
+  return b;
+}
+template <class T>
+address_wait waits_for(const std::atomic<T>& a, T old) noexcept {
+  static_assert(std::atomic<T>::is_always_lock_free && sizeof(T) <= sizeof(std::uint64_t));
+  return {&a,
+          [](const void* address, std::uint64_t expected) noexcept {
+            return bits_of(static_cast<const std::atomic<T>*>(address)->load(std::memory_order_acquire)) != expected;
+          },
+          bits_of(old)};
+}
+
+}  // namespace detail
+
+template <class T>
+void wait_on_address(const std::atomic<T>& a, std::type_identity_t<T> old) {
+  detail::waits_for<T>(a, old).wait_until_ns(detail::never);
+}
+// False when the time is up.
+template <class T, class Rep, class Period>
+bool wait_on_address_for(const std::atomic<T>& a, std::type_identity_t<T> old, std::chrono::duration<Rep, Period> d) {
+  return detail::waits_for<T>(a, old).wait_until_ns(detail::deadline_after(d));
+}
+template <class T, class Clock, class Duration>
+bool wait_on_address_until(const std::atomic<T>& a, std::type_identity_t<T> old,
+                           std::chrono::time_point<Clock, Duration> t) {
+  return detail::waits_for<T>(a, old).wait_until_ns(detail::deadline_at(t));
+}
+
+// For tasks: co_await them.
+template <class T>
+auto async_wait_on_address(const std::atomic<T>& a, std::type_identity_t<T> old) {
+  return detail::awaiter([wait = detail::waits_for<T>(a, old)](detail::async_wait& w, detail::async_timer* t) {
+    return wait.begin_wait(w, t, detail::never);
+  });
+}
+template <class T, class Rep, class Period>
+auto async_wait_on_address_for(const std::atomic<T>& a, std::type_identity_t<T> old,
+                               std::chrono::duration<Rep, Period> d) {
+  return detail::timed_awaiter(
+      detail::deadline_after(d),
+      [wait = detail::waits_for<T>(a, old)](detail::async_wait& w, detail::async_timer* t, std::int64_t deadline_ns) {
+        return wait.begin_wait(w, t, deadline_ns);
+      });
+}
+
+// After the atomic has been changed.
+template <class T>
+void wake_by_address_one(const std::atomic<T>& a) noexcept {
+  detail::wake_by_address(&a, false);
+}
+template <class T>
+void wake_by_address_all(const std::atomic<T>& a) noexcept {
+  detail::wake_by_address(&a, true);
+}
+
+}  // namespace thrum
