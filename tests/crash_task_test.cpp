@@ -71,7 +71,7 @@ const scenario scope_with_children("scope_with_children", [] { commit(leave_a_sc
 TEST(task_misuse, leaving_a_scope_that_has_children) {
   EXPECT_ABORTS(scope_with_children,
                 sentence("a scope ends in a task while it has children: co_await its async_join\\(\\) "
-                         "before, or use with_scope"));
+                         "before, or use async_with_scope"));
 }
 
 task<> wait_for_something_else() { co_await std::suspend_always{}; }

@@ -361,7 +361,7 @@ TEST_P(task_storm, scopes_of_tasks_end_whole) {
       auto t = spawn([&]() -> task<bool> {
         bool thrown = false;
         try {
-          co_await with_scope([&](scope& s) -> task<> {
+          co_await async_with_scope([&](scope& s) -> task<> {
             for (int i = 0; i < 20; ++i) go_in(s, child(i));
             co_return;
           });

@@ -141,7 +141,7 @@ struct scope {
   // Waits for all children, also those started meanwhile, and closes the scope. Throws the first failure; timed_out
   // when the deadline has passed; cancelled when an outer scope is cancelled. Waits for cancelled children too.
   void join() { detail::join_scope(*core); }
-  // The same for tasks: co_await it, before the scope ends. with_scope() in task_scope.hpp does so by itself.
+  // The same for tasks: co_await it, before the scope ends. async_with_scope() in task_scope.hpp does so by itself.
   auto async_join() { return join_awaiter(*core); }
 
   void cancel() noexcept { detail::cancel_scope(*core); }

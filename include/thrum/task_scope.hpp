@@ -2,7 +2,7 @@
 //
 //   thrum::task<int> total(std::vector<std::string> urls) {
 //     int sum = 0;
-//     co_await thrum::with_scope([&](thrum::scope& s) -> thrum::task<> {
+//     co_await thrum::async_with_scope([&](thrum::scope& s) -> thrum::task<> {
 //       for (auto& u : urls) thrum::go_in(s, add_size(u, sum));
 //       co_return;
 //     });                                          // all children have ended here
@@ -10,9 +10,10 @@
 //   }
 //
 // A task cannot wait in a destructor. So a scope in a task must have been joined, by co_await s.async_join(), before it
-// ends, also when an exception leaves its block; with_scope() sees to that.
+// ends, also when an exception leaves its block; async_with_scope() sees to that.
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -78,11 +79,11 @@ template <class T>
   return future<T>(std::move(state));
 }
 
-// For tasks: runs body(scope&), which makes a task, in a scope of its own; ends when all children have ended, as
-// scope::join() does. An exception of the body counts as a child's: it cancels the others.
+// For tasks: runs body(scope&), which makes a task, in a scope of its own, with a deadline from now; ends when all
+// children have ended, as scope::join() does. An exception of the body counts as a child's: it cancels the others.
 template <class F>
-task<> with_scope(F body) {
-  scope s;
+task<> async_with_scope(std::chrono::nanoseconds deadline, F body) {
+  scope s{.deadline = deadline};
   try {
     co_await std::invoke(body, s);
   } catch (const cancelled&) {
@@ -91,6 +92,11 @@ task<> with_scope(F body) {
     detail::child_failed(*s.core, std::current_exception());
   }
   co_await s.async_join();
+}
+
+template <class F>
+task<> async_with_scope(F body) {
+  return async_with_scope(std::chrono::nanoseconds::max(), std::move(body));
 }
 
 }  // namespace thrum
