@@ -193,7 +193,8 @@ std::vector<std::exception_ptr> scope_core::failures() const {
 void scope_closer::operator()(scope_core* s) const noexcept {
   s->cancel(cancel_node::cancelled);
   if (s->ends_in_a_task_with_children())
-    base::panic("a scope ends in a task while it has children: co_await its async_join() before, or use async_with_scope");
+    base::panic(
+        "a scope ends in a task while it has children: co_await its async_join() before, or use async_with_scope");
   if (!sched::current_task()) s->wait_for_children();
   delete s;
 }
