@@ -29,16 +29,16 @@ const std::vector<plot> plots = {
     {plot::kind::bars, "rss_bytes_each", "Memory of each, in its own address space", unit::bytes, true},
     {plot::kind::bars, "cpu_us_each", "CPU time to create, run and end one", unit::microseconds, true}};
 
-std::int64_t tasks_possible(const million_options& o) {
-  std::int64_t possible = std::min(o.count, room_for_tasks().tasks);
-  return o.tasks_max > 0 ? std::min(possible, o.tasks_max) : possible;
+std::int64_t kernel_tasks_possible(const million_options& o) {
+  std::int64_t possible = std::min(o.count, room_for_kernel_tasks().tasks);
+  return o.kernel_tasks_max > 0 ? std::min(possible, o.kernel_tasks_max) : possible;
 }
 
 // How long all must sleep so that the last starts before the first wakes: a generous guess of the time to
 // make one.
 double guess_sleep(const std::string& model, const million_options& o) {
   if (model == "fiber") return 1 + 12e-6 * static_cast<double>(o.count);
-  return 1 + (model == "thread" ? 60e-6 : 300e-6) * static_cast<double>(tasks_possible(o));
+  return 1 + (model == "thread" ? 60e-6 : 300e-6) * static_cast<double>(kernel_tasks_possible(o));
 }
 
 // Without a given sleep, a model whose first sleeper woke too early is tried again with twice the time.
@@ -48,7 +48,8 @@ json run_model(const std::string& model, const million_options& o, progress& sho
   for (int i = 1;; ++i, sleep_s *= 2) {
     bool last = o.sleep_s || i == attempts;
     shown.begin(fmt::format("million: {}, asleep for {}", model, show(sleep_s, unit::seconds)));
-    json order = {{"count", o.count}, {"sleep_s", sleep_s}, {"must_overlap", !last}, {"tasks_max", o.tasks_max}};
+    json order = {
+        {"count", o.count}, {"sleep_s", sleep_s}, {"must_overlap", !last}, {"kernel_tasks_max", o.kernel_tasks_max}};
     json row = result_of("million/" + model, order, sleep_s + 120, shown);
     if (last || (!row.contains("too_short") && row["alive_max"] == row["activities"])) return row;
   }
