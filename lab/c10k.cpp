@@ -13,8 +13,8 @@
 
 namespace thrum::lab {
 
-const std::vector<std::string> c10k_options::all_models = {"process",    "thread", "pool",
-                                                           "event-loop", "fiber",  "fiber-borrow"};
+const std::vector<std::string> c10k_options::all_models = {"process", "thread",       "pool", "event-loop",
+                                                           "fiber",   "fiber-borrow", "task"};
 
 namespace {
 

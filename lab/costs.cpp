@@ -6,7 +6,7 @@
 
 namespace thrum::lab {
 
-const std::vector<std::string> costs_options::all_models = {"process", "thread", "fiber"};
+const std::vector<std::string> costs_options::all_models = {"process", "thread", "fiber", "task"};
 
 namespace {
 
@@ -24,7 +24,7 @@ const std::vector<plot> plots = {
 
 // Memory at rest is what a few sleepers of `million` take, each.
 double rest_bytes(const std::string& model, progress& shown) {
-  int count = model == "fiber" ? 10'000 : 300;
+  int count = model == "task" ? 100'000 : model == "fiber" ? 10'000 : 300;
   json row = result_of("million/" + model, {{"count", count}, {"sleep_s", 1.0}}, 60, shown);
   return number(row, "rss_bytes_each");
 }

@@ -9,7 +9,7 @@
 
 namespace thrum::lab {
 
-const std::vector<std::string> hog_options::all_models = {"process", "thread", "event-loop", "fiber"};
+const std::vector<std::string> hog_options::all_models = {"process", "thread", "event-loop", "fiber", "task"};
 
 namespace {
 

@@ -9,7 +9,7 @@
 
 namespace thrum::lab {
 
-const std::vector<std::string> million_options::all_models = {"process", "thread", "fiber"};
+const std::vector<std::string> million_options::all_models = {"process", "thread", "fiber", "task"};
 
 namespace {
 
@@ -37,6 +37,7 @@ std::int64_t kernel_tasks_possible(const million_options& o) {
 // How long all must sleep so that the last starts before the first wakes: a generous guess of the time to
 // make one.
 double guess_sleep(const std::string& model, const million_options& o) {
+  if (model == "task") return 1 + 3e-6 * static_cast<double>(o.count);
   if (model == "fiber") return 1 + 12e-6 * static_cast<double>(o.count);
   return 1 + (model == "thread" ? 60e-6 : 300e-6) * static_cast<double>(kernel_tasks_possible(o));
 }
