@@ -1,4 +1,4 @@
-// `thrum lab million`: N sleepers, all alive at once, as fibers, OS threads and processes.
+// `thrum lab million`: N sleepers, all alive at once, as tasks, fibers, OS threads and processes.
 
 #include <fmt/format.h>
 
@@ -72,6 +72,12 @@ void add_lessons(experiment& e) {
                   "and the kernel does not know of it.",
                   show(*fiber, "alive_max", unit::count), show(*fiber, "rss_peak_bytes", unit::bytes),
                   show(*fiber, "rss_bytes_each", unit::bytes)));
+  if (const json* task = find_row(e, "task"))
+    e.lessons.push_back(
+        fmt::format("A task took {}, {:.1f}% of a fiber's memory, and {:.2f} times its CPU time: it has no stack.",
+                    show(*task, "rss_bytes_each", unit::bytes),
+                    number(*task, "rss_bytes_each") / number(*fiber, "rss_bytes_each") * 100,
+                    number(*task, "cpu_us_each") / number(*fiber, "cpu_us_each")));
   for (const char* model : {"thread", "process"}) {
     const json* other = find_row(e, model);
     if (other == nullptr) continue;
