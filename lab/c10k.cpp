@@ -9,12 +9,13 @@
 #include "lab/experiments.hpp"
 #include "lab/failure.hpp"
 #include "lab/limits.hpp"
+#include "lab/service.hpp"
 #include "lab/usage.hpp"
 
 namespace thrum::lab {
 
-const std::vector<std::string> c10k_options::all_models = {"process",    "thread", "pool",
-                                                           "event-loop", "fiber",  "fiber-borrow"};
+const std::vector<std::string> c10k_options::all_models = {"process", "thread",       "pool", "event-loop",
+                                                           "fiber",   "fiber-borrow", "task"};
 
 namespace {
 
@@ -188,6 +189,13 @@ void add_lessons(experiment& e, const c10k_options& o) {
     e.lessons.push_back(fmt::format("A connection took {} of the fiber server's memory and {} of the thread server's.",
                                     show(*fiber, "rss_bytes_each", unit::bytes),
                                     show(*thread, "rss_bytes_each", unit::bytes)));
+  const json* task = find_row(e, "task");
+  if (fiber && task)
+    e.lessons.push_back(
+        fmt::format("A connection took {} of the task server's memory, {} of it the buffer that every server has; its "
+                    "CPU time per request was {:.2f} times the fiber server's.",
+                    show(*task, "rss_bytes_each", unit::bytes), show(static_cast<double>(buffer_bytes), unit::bytes),
+                    number(*task, "cpu_us_op") / number(*fiber, "cpu_us_op")));
 }
 
 }  // namespace

@@ -110,7 +110,7 @@ child::child(const std::string& model, const json& order, int processors) : mode
   close_quietly(up[1]);
   if (pid_ < 0) {
     end();
-    throw failure(fmt::format("cannot start a process for {}: {}", model_, explain_tasks(error)));
+    throw failure(fmt::format("cannot start a process for {}: {}", model_, explain_kernel_tasks(error)));
   }
   setpgid(pid_, pid_);  // Here too, as either side may run first.
 }

@@ -48,8 +48,8 @@ crowd::crowd(const nlohmann::json& order, made_of kind)
   void* shared = mmap(nullptr, sizeof(counters), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) throw failure("no shared memory for the counters");
   counts_ = new (shared) counters;
-  if (kind == made_of::tasks) room_ = room_for_tasks();
-  if (std::int64_t most = order.value("tasks_max", std::int64_t{0}); room_ && most > 0 && most < room_->tasks)
+  if (kind == made_of::kernel_tasks) room_ = room_for_kernel_tasks();
+  if (std::int64_t most = order.value("kernel_tasks_max", std::int64_t{0}); room_ && most > 0 && most < room_->tasks)
     room_ = {most, "the tour's own limit, to be short"};
   cpu_times before = cpu_of_self_and_children();
   user_before_ = before.user;

@@ -19,7 +19,7 @@ namespace thrum::lab {
 
 class crowd {
  public:
-  enum class made_of { fibers, tasks };  // A thread or process is a task of the kernel and needs a process id.
+  enum class made_of { fibers_or_tasks, kernel_tasks };  // A thread or process is a task of the kernel: it needs an id.
 
   crowd(const nlohmann::json& order, made_of kind);
   ~crowd();
@@ -60,7 +60,7 @@ class crowd {
   std::int64_t made_ = 0;
   std::chrono::nanoseconds nap_;
   bool must_overlap_;
-  std::optional<task_room> room_;
+  std::optional<kernel_task_room> room_;
   std::string limit_;
   std::chrono::steady_clock::time_point start_;
   std::chrono::steady_clock::time_point told_;

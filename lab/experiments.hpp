@@ -18,8 +18,8 @@ struct million_options {
   static const std::vector<std::string> all_models;
   static constexpr std::int64_t count_max = 100'000'000;
   std::int64_t count = 1'000'000;
-  std::optional<double> sleep_s;  // By default long enough for all to be alive at once.
-  std::int64_t tasks_max = 0;     // The tour makes no more processes or threads than this; 0: no such limit.
+  std::optional<double> sleep_s;      // By default long enough for all to be alive at once.
+  std::int64_t kernel_tasks_max = 0;  // The tour makes no more processes or threads than this; 0: no such limit.
   std::vector<std::string> models = all_models;
 };
 

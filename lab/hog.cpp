@@ -9,7 +9,7 @@
 
 namespace thrum::lab {
 
-const std::vector<std::string> hog_options::all_models = {"process", "thread", "event-loop", "fiber"};
+const std::vector<std::string> hog_options::all_models = {"process", "thread", "event-loop", "fiber", "task"};
 
 namespace {
 
@@ -51,6 +51,11 @@ void add_lessons(experiment& e, int hogs) {
       fmt::format("Beside {}, the fiber woke up {} times and the OS thread {} times: the monitor hands the "
                   "processor of a stuck worker to another OS thread.",
                   most, show(*fiber, "ticks", unit::count), show(*thread, "ticks", unit::count)));
+  if (const json* task = find_row(e, "task", most))
+    e.lessons.push_back(
+        fmt::format("The task beside hogs that are tasks woke up {} times: the hog keeps the thread and its stack, the "
+                    "others go on elsewhere.",
+                    show(*task, "ticks", unit::count)));
 }
 
 }  // namespace

@@ -14,11 +14,11 @@ constexpr const char* style = R"css(
 :root { color-scheme: light dark; --back: #fcfcfb; --card: #ffffff; --text: #1c1c1a; --soft: #5c5b57;
   --line: #e3e2dd;
   --process: #8a8880; --thread: #2a78d6; --pool: #4a3aa7; --event-loop: #eb6834; --fiber: #008300;
-  --fiber-borrow: #1baf7a; }
+  --fiber-borrow: #1baf7a; --task: #a3195b; }
 @media (prefers-color-scheme: dark) {
   :root { --back: #161615; --card: #1f1f1d; --text: #f2f1ed; --soft: #b0aea6; --line: #383835;
     --process: #9c9a92; --thread: #5598e7; --pool: #9085e9; --event-loop: #ee7d4f; --fiber: #2fae2f;
-    --fiber-borrow: #3fcf9a; } }
+    --fiber-borrow: #3fcf9a; --task: #d6336c; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1180px; padding: 2rem 1.25rem 4rem; background: var(--back); color: var(--text);
   font: 16px/1.55 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
@@ -45,7 +45,7 @@ ul { padding-left: 1.2rem; }
 
 std::string model_styles() {
   std::string out;
-  for (const char* m : {"process", "thread", "pool", "event-loop", "fiber", "fiber-borrow"})
+  for (const char* m : {"process", "thread", "pool", "event-loop", "fiber", "fiber-borrow", "task"})
     out +=
         fmt::format(".m-{0} {{ fill: var(--{0}); color: var(--{0}); }} .m-{0} .curve {{ stroke: var(--{0}); }}\n", m);
   return out;

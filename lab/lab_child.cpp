@@ -14,12 +14,27 @@ namespace thrum::lab {
 namespace {
 
 const std::map<std::string, model_function*> models = {
-    {"million/process", million_process}, {"million/thread", million_thread}, {"million/fiber", million_fiber},
-    {"c10k/process", c10k_process},       {"c10k/thread", c10k_thread},       {"c10k/pool", c10k_pool},
-    {"c10k/event-loop", c10k_event_loop}, {"c10k/fiber", c10k_fiber},         {"c10k/fiber-borrow", c10k_fiber_borrow},
-    {"c10k/client", measure_c10k},        {"costs/process", costs_process},   {"costs/thread", costs_thread},
-    {"costs/fiber", costs_fiber},         {"hog/process", hog_process},       {"hog/thread", hog_thread},
-    {"hog/event-loop", hog_event_loop},   {"hog/fiber", hog_fiber},
+    {"million/process", million_process},
+    {"million/thread", million_thread},
+    {"million/fiber", million_fiber},
+    {"million/task", million_task},
+    {"c10k/process", c10k_process},
+    {"c10k/thread", c10k_thread},
+    {"c10k/pool", c10k_pool},
+    {"c10k/event-loop", c10k_event_loop},
+    {"c10k/fiber", c10k_fiber},
+    {"c10k/fiber-borrow", c10k_fiber_borrow},
+    {"c10k/task", c10k_task},
+    {"c10k/client", measure_c10k},
+    {"costs/process", costs_process},
+    {"costs/thread", costs_thread},
+    {"costs/fiber", costs_fiber},
+    {"costs/task", costs_task},
+    {"hog/process", hog_process},
+    {"hog/thread", hog_thread},
+    {"hog/event-loop", hog_event_loop},
+    {"hog/fiber", hog_fiber},
+    {"hog/task", hog_task},
 };
 
 }  // namespace

@@ -170,10 +170,10 @@ void add_hog(CLI::App* lab) {
 }  // namespace
 
 void add_lab_command(CLI::App& program) {
-  CLI::App* lab =
-      program.add_subcommand("lab", "the laboratory: fibers measured beside processes, threads and event loops");
+  CLI::App* lab = program.add_subcommand(
+      "lab", "the laboratory: fibers and tasks measured beside processes, threads and event loops");
   lab->description(
-      "The laboratory measures thrum's fibers beside every older way to do many things at once:\n"
+      "The laboratory measures thrum's fibers and stackless tasks beside every older way to do many things at once:\n"
       "processes, OS threads, a pool of threads, an event loop with callbacks.\n"
       "New here? Run `thrum lab tour`: all four experiments, explained, in under two minutes.");
   lab->footer(

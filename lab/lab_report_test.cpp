@@ -65,6 +65,17 @@ TEST(lab_report, the_page_is_self_contained_and_escapes_text) {
   EXPECT_EQ(page.find("nan"), std::string::npos);
 }
 
+TEST(lab_report, every_model_has_a_colour_on_light_and_on_dark) {
+  std::string page = to_html(report{describe_machine(), {sample()}});
+  for (std::string model : {"process", "thread", "pool", "event-loop", "fiber", "fiber-borrow", "task"}) {
+    SCOPED_TRACE(model);
+    EXPECT_NE(page.find(".m-" + model + " {"), std::string::npos);
+    std::size_t light = page.find("--" + model + ": #");
+    ASSERT_NE(light, std::string::npos);
+    EXPECT_NE(page.find("--" + model + ": #", light + 1), std::string::npos);
+  }
+}
+
 TEST(lab_report, a_page_without_numbers_is_still_a_page) {
   experiment e = sample();
   e.rows = {{{"model", "thread"}, {"wall_s", 0.0}, {"curve", json::array()}}};

@@ -216,7 +216,7 @@ TEST_F(lab, million_runs_every_model_with_all_alive_at_once) {
   outcome o = run({"lab", "million", "-n", "200", "--json", file, "--html", page});
   EXPECT_EQ(o.status, 0) << o.err;
   json rows = results(file)["experiments"][0]["rows"];
-  ASSERT_EQ(rows.size(), 3u);
+  ASSERT_EQ(rows.size(), 4u);
   for (const json& row : rows) {
     EXPECT_EQ(row["activities"], 200) << row;
     EXPECT_EQ(row["alive_max"], 200) << row;
@@ -295,7 +295,7 @@ TEST_F(lab, c10k_serves_every_connection_in_every_model) {
   outcome o = run({"lab", "c10k", "-n", "60", "--seconds", "0.5", "--wait-ms", "20", "--json", file});
   EXPECT_EQ(o.status, 0) << o.err;
   json rows = results(file)["experiments"][0]["rows"];
-  ASSERT_EQ(rows.size(), 6u);
+  ASSERT_EQ(rows.size(), 7u);
   for (const json& row : rows) {
     EXPECT_EQ(row["connections"], 60) << row;
     EXPECT_EQ(row["corrupt"], 0) << row;
@@ -341,7 +341,7 @@ class busy_port {
 
 TEST_F(lab, a_busy_port_is_named_by_every_server) {
   busy_port busy;
-  for (const char* model : {"process", "thread", "pool", "event-loop", "fiber", "fiber-borrow"}) {
+  for (const char* model : {"process", "thread", "pool", "event-loop", "fiber", "fiber-borrow", "task"}) {
     SCOPED_TRACE(model);
     expect_sentence(run({"lab", "c10k", "-n", "10", "--models", model, "--port", busy.number()}), 1,
                     "port " + busy.number() + " on 127.0.0.1 is already in use");
@@ -352,7 +352,9 @@ TEST_F(lab, costs_measures_everything) {
   std::string file = temporary_file("costs.json");
   outcome o = run({"lab", "costs", "--scale", "1", "--json", file});
   EXPECT_EQ(o.status, 0) << o.err;
-  for (const json& row : results(file)["experiments"][0]["rows"])
+  json rows = results(file)["experiments"][0]["rows"];
+  ASSERT_EQ(rows.size(), 4u);
+  for (const json& row : rows)
     for (const char* key : {"create_join_ns", "switch_ns", "round_trip_ns", "rest_bytes"})
       EXPECT_GT(row[key], 0) << row;
 }
@@ -361,7 +363,9 @@ TEST_F(lab, hog_shows_who_is_protected) {
   std::string file = temporary_file("hog.json");
   outcome o = run({"lab", "hog", "--seconds", "0.5", "--json", file});
   EXPECT_EQ(o.status, 0) << o.err;
-  for (const json& row : results(file)["experiments"][0]["rows"]) {
+  json rows = results(file)["experiments"][0]["rows"];
+  ASSERT_GE(rows.size(), 5u * 2);  // Five models, beside no hog and at least one.
+  for (const json& row : rows) {
     if (row["model"] == "event-loop" && row["hogs"] > 0)
       EXPECT_LE(row["ticks"], 3) << row;
     else

@@ -77,7 +77,8 @@ bool exempt_from_nproc() {
   return false;
 }
 
-void consider(task_room& least, std::int64_t limit, std::int64_t used, std::int64_t reserve, const std::string& name) {
+void consider(kernel_task_room& least, std::int64_t limit, std::int64_t used, std::int64_t reserve,
+              const std::string& name) {
   if (limit == unlimited || limit - used - reserve >= least.tasks) return;
   least.tasks = std::max<std::int64_t>(limit - used - reserve, 0);
   least.limit = fmt::format("{} is {}", name, counted(limit));
@@ -86,8 +87,8 @@ void consider(task_room& least, std::int64_t limit, std::int64_t used, std::int6
 
 std::int64_t reserve_of(std::int64_t limit) { return std::max<std::int64_t>(limit / 16, 256); }
 
-task_room least_room(bool with_reserve) {
-  task_room least{unlimited, "no known limit"};
+kernel_task_room least_room(bool with_reserve) {
+  kernel_task_room least{unlimited, "no known limit"};
   auto reserve = [&](std::int64_t limit) { return with_reserve && limit != unlimited ? reserve_of(limit) : 0; };
   std::int64_t now = tasks_now();
   for (const char* name : {"pid_max", "threads-max"}) {
@@ -128,7 +129,7 @@ memory_state memory_now() {
 
 }  // namespace
 
-task_room room_for_tasks() { return least_room(true); }
+kernel_task_room room_for_kernel_tasks() { return least_room(true); }
 
 bool enough_memory() {
   memory_state m = memory_now();
@@ -140,11 +141,11 @@ std::string memory_guard_phrase() {
                      show(memory_now().total, unit::bytes));
 }
 
-std::string explain_tasks(int error) {
+std::string explain_kernel_tasks(int error) {
   std::int64_t maps_max = read_number("/proc/sys/vm/max_map_count");
   if (std::int64_t maps = mappings_now(); maps_max != unlimited && maps + 8 >= maps_max)
     return fmt::format("vm.max_map_count is {}", counted(maps_max));
-  task_room room = least_room(false);
+  kernel_task_room room = least_room(false);
   if (room.tasks < 64) return room.limit;
   return fmt::format("the kernel refused it ({})", std::generic_category().message(error));
 }

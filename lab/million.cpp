@@ -1,4 +1,4 @@
-// `thrum lab million`: N sleepers, all alive at once, as fibers, OS threads and processes.
+// `thrum lab million`: N sleepers, all alive at once, as tasks, fibers, OS threads and processes.
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 
 namespace thrum::lab {
 
-const std::vector<std::string> million_options::all_models = {"process", "thread", "fiber"};
+const std::vector<std::string> million_options::all_models = {"process", "thread", "fiber", "task"};
 
 namespace {
 
@@ -29,16 +29,17 @@ const std::vector<plot> plots = {
     {plot::kind::bars, "rss_bytes_each", "Memory of each, in its own address space", unit::bytes, true},
     {plot::kind::bars, "cpu_us_each", "CPU time to create, run and end one", unit::microseconds, true}};
 
-std::int64_t tasks_possible(const million_options& o) {
-  std::int64_t possible = std::min(o.count, room_for_tasks().tasks);
-  return o.tasks_max > 0 ? std::min(possible, o.tasks_max) : possible;
+std::int64_t kernel_tasks_possible(const million_options& o) {
+  std::int64_t possible = std::min(o.count, room_for_kernel_tasks().tasks);
+  return o.kernel_tasks_max > 0 ? std::min(possible, o.kernel_tasks_max) : possible;
 }
 
 // How long all must sleep so that the last starts before the first wakes: a generous guess of the time to
 // make one.
 double guess_sleep(const std::string& model, const million_options& o) {
+  if (model == "task") return 1 + 3e-6 * static_cast<double>(o.count);
   if (model == "fiber") return 1 + 12e-6 * static_cast<double>(o.count);
-  return 1 + (model == "thread" ? 60e-6 : 300e-6) * static_cast<double>(tasks_possible(o));
+  return 1 + (model == "thread" ? 60e-6 : 300e-6) * static_cast<double>(kernel_tasks_possible(o));
 }
 
 // Without a given sleep, a model whose first sleeper woke too early is tried again with twice the time.
@@ -48,7 +49,8 @@ json run_model(const std::string& model, const million_options& o, progress& sho
   for (int i = 1;; ++i, sleep_s *= 2) {
     bool last = o.sleep_s || i == attempts;
     shown.begin(fmt::format("million: {}, asleep for {}", model, show(sleep_s, unit::seconds)));
-    json order = {{"count", o.count}, {"sleep_s", sleep_s}, {"must_overlap", !last}, {"tasks_max", o.tasks_max}};
+    json order = {
+        {"count", o.count}, {"sleep_s", sleep_s}, {"must_overlap", !last}, {"kernel_tasks_max", o.kernel_tasks_max}};
     json row = result_of("million/" + model, order, sleep_s + 120, shown);
     if (last || (!row.contains("too_short") && row["alive_max"] == row["activities"])) return row;
   }
@@ -70,6 +72,12 @@ void add_lessons(experiment& e) {
                   "and the kernel does not know of it.",
                   show(*fiber, "alive_max", unit::count), show(*fiber, "rss_peak_bytes", unit::bytes),
                   show(*fiber, "rss_bytes_each", unit::bytes)));
+  if (const json* task = find_row(e, "task"))
+    e.lessons.push_back(
+        fmt::format("A task took {}, {:.1f}% of a fiber's memory, and {:.2f} times its CPU time: it has no stack.",
+                    show(*task, "rss_bytes_each", unit::bytes),
+                    number(*task, "rss_bytes_each") / number(*fiber, "rss_bytes_each") * 100,
+                    number(*task, "cpu_us_each") / number(*fiber, "cpu_us_each")));
   for (const char* model : {"thread", "process"}) {
     const json* other = find_row(e, model);
     if (other == nullptr) continue;

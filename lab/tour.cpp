@@ -34,7 +34,7 @@ std::vector<experiment> run_tour(progress& shown) {
   std::vector<experiment> seen;
   introduce("1. Many activities at once. Each starts, sleeps, and ends; all are alive at the same time.");
   million_options million;
-  million.tasks_max = 5'000;
+  million.kernel_tasks_max = 5'000;
   seen.push_back(shown_after_run(run_million(million, shown)));
 
   introduce("2. A server with many connections. Each request asks a \"database\" that takes 100 ms.");

@@ -5,8 +5,8 @@
 #include <thrum/thrum.hpp>
 
 #include "lab/failure.hpp"
-#include "lab/models/fiber_listener.hpp"
 #include "lab/models/models.hpp"
+#include "lab/models/thrum_listener.hpp"
 #include "lab/service.hpp"
 
 namespace thrum::lab {

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "lab/models/fiber_listener.hpp"
 #include "lab/models/models.hpp"
+#include "lab/models/thrum_listener.hpp"
 #include "lab/service.hpp"
 
 namespace thrum::lab {

@@ -90,7 +90,7 @@ void start_pool(ready_queue& ready, int poller, const service& s) {
     try {
       std::thread(serve_for_ever, std::ref(ready), poller, s.wait).detach();
     } catch (const std::system_error& e) {
-      report_limit(explain_tasks(e.code().value()));
+      report_limit(explain_kernel_tasks(e.code().value()));
       return;
     }
   }

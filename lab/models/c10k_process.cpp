@@ -28,7 +28,7 @@ void serve(int connection, std::chrono::milliseconds wait) {
 
 void c10k_process(const nlohmann::json& order) {
   service s(order);
-  task_room room = room_for_tasks();
+  kernel_task_room room = room_for_kernel_tasks();
   pid_t parent = getpid();
   int listener = listen_and_announce(s);
   for (std::int64_t alive = 0;;) {
@@ -48,7 +48,7 @@ void c10k_process(const nlohmann::json& order) {
     if (pid > 0)
       ++alive;
     else
-      report_limit(alive < room.tasks ? explain_tasks(errno) : room.limit);
+      report_limit(alive < room.tasks ? explain_kernel_tasks(errno) : room.limit);
     close(connection);  // The child has its own copy; without a child the client sees the end at once.
   }
 }

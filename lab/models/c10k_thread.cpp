@@ -28,7 +28,7 @@ void serve(int connection, std::chrono::milliseconds wait) {
   --alive;
 }
 
-void start_thread(int connection, std::chrono::milliseconds wait, const task_room& room) {
+void start_thread(int connection, std::chrono::milliseconds wait, const kernel_task_room& room) {
   if (alive >= room.tasks) {
     report_limit(room.limit);
     close(connection);
@@ -38,7 +38,7 @@ void start_thread(int connection, std::chrono::milliseconds wait, const task_roo
     std::thread(serve, connection, wait).detach();
     ++alive;
   } catch (const std::system_error& e) {
-    report_limit(explain_tasks(e.code().value()));
+    report_limit(explain_kernel_tasks(e.code().value()));
     close(connection);
   }
 }
@@ -47,7 +47,7 @@ void start_thread(int connection, std::chrono::milliseconds wait, const task_roo
 
 void c10k_thread(const nlohmann::json& order) {
   service s(order);
-  task_room room = room_for_tasks();
+  kernel_task_room room = room_for_kernel_tasks();
   int listener = listen_and_announce(s);
   for (;;) {
     int connection = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);

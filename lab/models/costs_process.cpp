@@ -22,7 +22,7 @@ template <class F>
 pid_t start(F&& f) {
   pid_t parent = getpid();
   pid_t pid = fork();
-  if (pid < 0) throw failure("cannot start a process: " + explain_tasks(errno));
+  if (pid < 0) throw failure("cannot start a process: " + explain_kernel_tasks(errno));
   if (pid > 0) return pid;
   die_with_parent(parent);
   f();

@@ -18,7 +18,7 @@ void hog_process(const nlohmann::json& order) {
   pid_t parent = getpid();
   for (int i = 0; i < order.at("hogs").get<int>(); ++i) {
     pid_t pid = fork();
-    if (pid < 0) throw failure("cannot start a hog: " + explain_tasks(errno));
+    if (pid < 0) throw failure("cannot start a hog: " + explain_kernel_tasks(errno));
     if (pid > 0) continue;
     die_with_parent(parent);
     never_yield(t.end());

@@ -33,7 +33,7 @@ void sleep_together(crowd& all) {
 }  // namespace
 
 void million_fiber(const nlohmann::json& order) {
-  crowd all(order, crowd::made_of::fibers);
+  crowd all(order, crowd::made_of::fibers_or_tasks);
   thrum::run([&] { sleep_together(all); });
   all.finish();
 }

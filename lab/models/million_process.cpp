@@ -16,13 +16,13 @@
 namespace thrum::lab {
 
 void million_process(const nlohmann::json& order) {
-  crowd all(order, crowd::made_of::tasks);
+  crowd all(order, crowd::made_of::kernel_tasks);
   std::vector<pid_t> processes;
   pid_t parent = getpid();
   while (all.wants_another()) {
     pid_t pid = fork();
     if (pid < 0) {
-      all.stop(explain_tasks(errno));
+      all.stop(explain_kernel_tasks(errno));
       break;
     }
     if (pid == 0) {

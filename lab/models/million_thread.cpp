@@ -11,7 +11,7 @@
 namespace thrum::lab {
 
 void million_thread(const nlohmann::json& order) {
-  crowd all(order, crowd::made_of::tasks);
+  crowd all(order, crowd::made_of::kernel_tasks);
   std::vector<std::thread> threads;
   while (all.wants_another()) {
     try {
@@ -21,7 +21,7 @@ void million_thread(const nlohmann::json& order) {
         all.leave();
       });
     } catch (const std::system_error& e) {
-      all.stop(explain_tasks(e.code().value()));
+      all.stop(explain_kernel_tasks(e.code().value()));
     }
   }
   all.weigh([] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });

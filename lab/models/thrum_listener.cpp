@@ -1,6 +1,6 @@
-// Accepts connections and starts a fiber for each; a connection for which no fiber can be made is closed.
+// Listens; accepts connections for the fiber servers.
 
-#include "lab/models/fiber_listener.hpp"
+#include "lab/models/thrum_listener.hpp"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,6 @@
 #include "lab/failure.hpp"
 
 namespace thrum::lab {
-namespace {
 
 thrum::net::tcp_listener bind_and_announce(const service& s) {
   try {
@@ -22,8 +21,6 @@ thrum::net::tcp_listener bind_and_announce(const service& s) {
     throw failure(explain_port(s.port, e.code().value()));
   }
 }
-
-}  // namespace
 
 void accept_for_ever(const service& s, serve_function* serve) {
   auto listener = bind_and_announce(s);
