@@ -215,7 +215,7 @@ auto call_task(F f) -> std::invoke_result_t<F&> {
 }  // namespace detail
 
 // A handle to a task that runs as an activity of its own. Owned by one thread, fiber or task at a time.
-template <class T>
+template <class T = void>
 class [[nodiscard]] task_handle {
  public:
   task_handle() noexcept = default;

@@ -140,8 +140,10 @@ void mutex::unlock_slow() noexcept {
     const bool starved = word_.load(std::memory_order_relaxed) & starving;
     bool hand_over = false;
     while (sched::wait_node* head = queue_.waiters.first) {
-      hand_over = starved || head->who->kind() == sched::waiter_kind::task;
-      head->code = hand_over ? handed_over : compete;
+      const bool is_task = head->who->kind() == sched::waiter_kind::task;
+      hand_over = starved || is_task;
+      if (!is_task)
+        head->code = hand_over ? handed_over : compete;  // A task knows one code only: that it is the owner.
       next = sched::claim_first(queue_.waiters);
       if (next.who) break;
     }
