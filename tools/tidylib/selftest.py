@@ -3,7 +3,7 @@ import json
 import pathlib
 import tempfile
 
-from . import banned, dead, functions, layers, text
+from . import banned, dead, functions, layers, text, waits
 
 HEAD = "// A sample.\n"
 
@@ -57,6 +57,10 @@ SAMPLES = [
     (banned.check, "lab/a.cpp", "out << std::endl;\n", r"use '\n'"),
     (banned.check, "lab/a.cpp", "using namespace std;\n", "use qualified names"),
     (banned.check, "tests/a_test.cpp", "#define private public\n", "an interface that tests can use"),
+    (waits.check, "include/thrum/loom.hpp", "  void wait();\n", "loom.wait may wait, and no test cancels it"),
+    (waits.check, "include/thrum/loom.hpp", "  auto async_receive_for(int d) {\n", "loom.receive may wait"),
+    (waits.check, "include/thrum/loom.hpp", "  void go() { return wait(); }  // wait()\n", None),
+    (waits.check, "include/thrum/event.hpp", "  bool wait_for(int d);\n", None),
     (text.check, "src/sched/a.cpp", HEAD + "// " + "x" * 118 + "\n", "121 columns"),
     (text.check, "src/sched/a.cpp", HEAD + "// " + "x" * 107 + "\n", None),
     (text.check, "src/sched/a.cpp", HEAD + "int x; \n", "blanks at the end"),
