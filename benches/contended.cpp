@@ -8,6 +8,6 @@ int main(int argc, char** argv) {
     auto join = [](auto& all) { bench::join(all); };
     bench::contention<thrum::latch, thrum::mutex, thrum::shared_mutex, thrum::counting_semaphore<>, decltype(start),
                       decltype(join)>(o, start, join)
-        .measure(o.scaled(4000000));
+        .measure(o.scaled(10000000));
   });
 }

@@ -42,7 +42,7 @@ def parse(words):
     names = [b.name for b in BENCHES]
     parser = Parser(prog="./bench", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
                     description="Measures thrum beside other runtimes and prints ratios beside their goals.\n"
-                    "Everything takes about an hour, with --quick about eight minutes.",
+                    "Everything takes about an hour, with --quick about seven minutes.",
                     epilog="benches:\n" + "\n".join(f"  {b.name:17} {b.question}" for b in BENCHES) +
                     f"\n\npeers: {', '.join(PEERS)}")
     parser.add_argument("names", metavar="NAME", nargs="*", help="benches to run (all of them without a name)")

@@ -86,11 +86,11 @@ def print_bench(bench, samples):
     if not samples:
         print("  nothing was measured: no program for it has been built")
         return
-    print(f"  {'variant':19} {'metric':18} {'who':13} {'median':>12} {'unit':6} {'spread':>6} {'runs':>4}  "
+    print(f"  {'variant':20} {'metric':18} {'who':13} {'median':>12} {'unit':6} {'spread':>6} {'runs':>4}  "
           f"{'ours/peer':>10} {'quartiles':>11}  goal")
     for (variant, metric), by_who in sorted(samples.items()):
         for name, values, ratio, range_, goal in lines(bench, variant, metric, by_who):
             middle = number(statistics.median(values)) if values else ""
-            print(f"  {variant:19} {metric:18} {name:13} {middle:>12} {by_who['unit'] if values else '':6} "
+            print(f"  {variant:20} {metric:18} {name:13} {middle:>12} {by_who['unit'] if values else '':6} "
                   f"{spread(values):>6} {len(values) or '':>4}  {ratio:>10} {range_:>11}  {goal}".rstrip())
     print(end="", flush=True)

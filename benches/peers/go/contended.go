@@ -13,19 +13,19 @@ import (
 var contendedSemaphore func(contenders, each, permits int) time.Duration
 
 func contended(o options) {
+	n := o.scaled(10000000)
 	for _, contenders := range []int{8, 64, 1000} {
-		contend(o, "mutex", contenders, contendedMutex)
-		contend(o, "rwlock", contenders, contendedRwlock)
+		contend(n, "mutex", contenders, contendedMutex)
+		contend(n, "rwlock", contenders, contendedRwlock)
 		if contendedSemaphore != nil {
-			contend(o, "semaphore", contenders, func(contenders, each int) time.Duration {
+			contend(n/10, "semaphore", contenders, func(contenders, each int) time.Duration { // a microsecond each
 				return contendedSemaphore(contenders, each, 2*o.workers)
 			})
 		}
 	}
 }
 
-func contend(o options, kind string, contenders int, ask func(contenders, each int) time.Duration) {
-	n := o.scaled(4000000)
+func contend(n int, kind string, contenders int, ask func(contenders, each int) time.Duration) {
 	ask(contenders, n/10/contenders)
 	each := n / contenders
 	took := ask(contenders, each)

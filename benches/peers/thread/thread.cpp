@@ -162,7 +162,7 @@ void contended(const options& o) {
   using joiner = decltype(&join);
   bench::contention<std::latch, std::mutex, std::shared_mutex, std::counting_semaphore<>, starter, joiner>(o, &start,
                                                                                                            &join)
-      .measure(o.scaled(4000000));
+      .measure(o.scaled(10000000));
 }
 
 void ring(const options& o) {
