@@ -8,7 +8,6 @@
 #include "../../bench.hpp"
 #include "../../vectors.hpp"
 
-namespace tbb = oneapi::tbb;
 using range = tbb::blocked_range<long>;
 
 namespace {
