@@ -7,8 +7,9 @@ a peer, plain limits.
 
 from dataclasses import dataclass, field
 
-PEERS = ["go", "boost-fiber", "tokio", "thread", "erlang", "epoll-c"]
-EVERY_PEER_BUT_LOOP = PEERS[:-1]
+OWN = ["thrum", "thrum-task"]  # fibers; stackless tasks, which are one program with all their benches
+PEERS = ["go", "boost-fiber", "tokio", "thread", "erlang", "epoll-c", "onetbb"]
+FIBER_LIKE = ["go", "boost-fiber", "tokio", "thread", "erlang"]  # what starts many activities that wait
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Bench:
     name: str
     question: str
     peers: list
+    own: tuple = ("thrum",)
     variants: tuple = ("w1", "wall")
     # One program run each; the second element is for --quick.
     argument_sets: tuple = ((),)
@@ -33,24 +35,37 @@ def hogs(seconds, kinds):
 HOG_CASES = (("spin", "1"), ("spin", "4"), ("syscall", "1"), ("syscall", "4"), ("call", "1"), ("call", "4"))
 HOG_CASES_QUICK = (("spin", "1"), ("spin", "4"), ("syscall", "1"), ("call", "1"))
 
+BOTH = tuple(OWN)
+
 BENCHES = [
-    Bench("yield", "8 fibers yield in a loop: one yield", EVERY_PEER_BUT_LOOP),
-    Bench("spawn_join", "start one, wait for its end; batch: start 1,000, wait for all", EVERY_PEER_BUT_LOOP),
-    Bench("chan_pingpong", "a round trip over two unbuffered channels", EVERY_PEER_BUT_LOOP),
-    Bench("chan_throughput", "a message through a channel of 128, 1 or 4 at each end", EVERY_PEER_BUT_LOOP),
+    Bench("yield", "8 fibers yield in a loop: one yield", FIBER_LIKE, own=BOTH),
+    Bench("spawn_join", "start one, wait for its end; batch: start 1,000, wait for all", FIBER_LIKE, own=BOTH),
+    Bench("chan_pingpong", "a round trip over two unbuffered channels", FIBER_LIKE, own=BOTH),
+    Bench("chan_throughput", "a message through a channel of 128, 1 or 4 at each end", FIBER_LIKE),
     Bench("select", "a message chosen among 4 unbuffered channels", ["go", "tokio", "erlang"]),
     Bench("mutex", "8 contenders: lock, increment, unlock", ["go", "boost-fiber", "tokio", "thread"]),
     Bench("skynet", "a tree with a million leaves, sums over unbuffered channels: one leaf",
-          ["go", "boost-fiber", "tokio", "erlang"]),
-    Bench("ring", "1,000 in a ring of unbuffered channels pass a token on: one hop", EVERY_PEER_BUT_LOOP),
+          ["go", "boost-fiber", "tokio", "erlang"], own=BOTH),
+    Bench("ring", "1,000 in a ring of unbuffered channels pass a token on: one hop", FIBER_LIKE),
     Bench("timers", "a wait with a limit of 1 h that data cut short, 1,000 at once; scope: a deadline set and "
-          "cancelled", EVERY_PEER_BUT_LOOP),
-    Bench("parked_memory", "sleepers, all alive at once",  EVERY_PEER_BUT_LOOP,
+          "cancelled", FIBER_LIKE),
+    Bench("uncontended", "one takes and gives back what nobody else wants: mutex, shared_mutex, semaphore, channel",
+          ["thread"], variants=("w1",)),
+    Bench("contended", "8, 64, 1,000 contenders: mutex; rwlock, 95% readers; semaphore, 2 permits per worker",
+          ["go", "thread"], variants=("wall",)),
+    Bench("cancel", "a scope with 100,000 that wait: from cancel() to the end of join(), per child", []),
+    Bench("for_each", "a million empty items, 64 at a time: one item, times the number of workers", []),
+    Bench("parallel", "y = a * x + y, and the sum of y, over 100 million doubles: one element", ["onetbb"],
+          variants=("wall",)),
+    Bench("parked_memory", "sleepers, all alive at once", FIBER_LIKE, own=BOTH,
           argument_sets=(("--count", "1000000", "--seconds", "14"), ("--count", "100000", "--seconds", "5")),
           quick_argument_sets=(("--count", "100000", "--seconds", "5"),),
-          rounds_max={"*": 3, "boost-fiber": 1, "tokio": 1, "thread": 1, "erlang": 1}),
+          rounds_max={"*": 3, "boost-fiber": 1, "thread": 1, "erlang": 1}),
+    Bench("parked_on_channel", "those who wait on a channel, all alive at once", ["go"], own=("thrum-task",),
+          argument_sets=(("--count", "1000000"),), quick_argument_sets=(("--count", "100000"),),
+          rounds_max={"*": 3}),
     Bench("hog_fairness", "a 1 ms ticker beside hogs that spin, block in system calls, or call without waiting",
-          EVERY_PEER_BUT_LOOP,
+          FIBER_LIKE,
           argument_sets=hogs("3", HOG_CASES), quick_argument_sets=hogs("1", HOG_CASES_QUICK),
           rounds_max={"go": 1, "boost-fiber": 1, "tokio": 1, "erlang": 1}),
     Bench("echo", "TCP, 64 bytes, server on one core, load on another",
@@ -87,21 +102,28 @@ class Goal:
     relation: str  # "<=" or ">="
     limit: float
     peer: str = None  # None: a plain limit
+    who: str = "thrum"
 
     def near_parity(self):
         return self.peer is not None and 0.9 <= self.limit <= 1.1
 
 
-def at_most(bench, variants, metric, **limits):
-    return [Goal(bench, v, metric, "<=", limit, peer.replace("_", "-"))
+def at_most(bench, variants, metric, who="thrum", **limits):
+    return [Goal(bench, v, metric, "<=", limit, peer.replace("_", "-"), who)
             for v in variants for peer, limit in limits.items()]
 
 
-def at_least(bench, variants, metric, **limits):
-    return [Goal(bench, v, metric, ">=", limit, peer.replace("_", "-"))
+def at_least(bench, variants, metric, who="thrum", **limits):
+    return [Goal(bench, v, metric, ">=", limit, peer.replace("_", "-"), who)
             for v in variants for peer, limit in limits.items()]
 
 
+def limited(bench, variants, metric, limit, who="thrum"):
+    return [Goal(bench, v, metric, "<=", limit, who=who) for v in variants]
+
+
+UNCONTENDED = [f"w1-{what}" for what in ("mutex", "shared_mutex", "shared_mutex-read", "semaphore", "channel")]
+CONTENDED = [f"wall-{what}-{n}" for what in ("mutex", "rwlock", "semaphore") for n in (8, 64, 1000)]
 HOGGED = [f"{v}-{kind}-{n}x" for v in ("w1", "wall") for kind, n in HOG_CASES]
 
 GOALS = [
@@ -115,10 +137,15 @@ GOALS = [
     *at_most("ring", ["w1"], "ns_op", go=0.4),
     *at_most("skynet", ["wall"], "ns_op", go=0.3),
     *at_most("timers", ["w1", "w1-scope"], "ns_op", go=0.35),
-    Goal("parked_memory", "w1-1m", "rss_bytes_each", "<=", 4.6 * KIB),
-    Goal("parked_memory", "w1-1m", "rss_pte_bytes_each", "<=", 5.2 * KIB),
+    *at_most("uncontended", UNCONTENDED, "ns_op", thread=1.3),
+    *at_most("contended", CONTENDED, "ns_op", thread=1.0, go=0.7),
+    *limited("cancel", ["w1", "wall"], "times_throw", 2),
+    *limited("for_each", ["w1", "wall"], "ns_op", 20),
+    *at_most("parallel", ["wall-for", "wall-reduce"], "ns_op", onetbb=1.1),
+    *limited("parked_memory", ["w1-1m"], "rss_bytes_each", 4.6 * KIB),
+    *limited("parked_memory", ["w1-1m"], "rss_pte_bytes_each", 5.2 * KIB),
     *at_most("parked_memory", ["w1-1m"], "cpu_s", go=1.4),
-    Goal("parked_memory", "w1-100k", "idle_cpu_ms_s", "<=", 1.0),
+    *limited("parked_memory", ["w1-100k"], "idle_cpu_ms_s", 1.0),
     *at_least("hog_fairness", HOGGED, "ticks", thread=0.95),
     *at_most("hog_fairness", HOGGED, "p50_us", thread=1.1),
     *at_most("hog_fairness", HOGGED, "p99_us", thread=2.0),
@@ -127,14 +154,21 @@ GOALS = [
     *at_least("c10k", ["w1"], "ops_s", epoll_c=0.97),
     *at_most("c10k", ["w1"], "cpu_us_op", epoll_c=1.25, go=0.6),
     *at_most("c10k", ["w1"], "rss_bytes", thread=0.6),
-    Goal("c10k", "w1-borrow", "rss_bytes_each", "<=", 5.0 * KIB),
+    *limited("c10k", ["w1-borrow"], "rss_bytes_each", 5.0 * KIB),
+
+    *at_most("spawn_join", ["w1"], "ns_op", who="thrum-task", go=0.25),
+    *at_most("skynet", ["wall"], "ns_op", who="thrum-task", go=0.1),
+    *limited("parked_memory", ["w1-1m"], "rss_bytes_each", 320, who="thrum-task"),
+    *at_most("parked_memory", ["w1-1m"], "rss_bytes_each", who="thrum-task", go=0.125),
+    *at_most("parked_memory", ["w1-1m"], "cpu_s", who="thrum-task", go=0.25, tokio=0.8),
+    *limited("parked_on_channel", ["w1-1m"], "rss_bytes_each", 320, who="thrum-task"),
+    *at_most("parked_on_channel", ["w1-1m"], "rss_bytes_each", who="thrum-task", go=0.125),
 ]
 
 
 def rounds(bench, who, quick):
     """How many times a program runs: more where a goal is so near to parity that noise would decide it."""
-    parity = {g.peer for g in GOALS if g.bench == bench.name and g.near_parity()}
-    close = who in parity or (who == "thrum" and parity)
+    close = any(who in (g.who, g.peer) for g in GOALS if g.bench == bench.name and g.near_parity())
     n = (3 if close else 1) if quick else (11 if close else 5)
     if close:
         return n

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 
-from catalogue import BENCHES, INSTEAD, LEFT_OUT, PEERS, rounds
+from catalogue import BENCHES, INSTEAD, LEFT_OUT, OWN, PEERS, rounds
 from report import print_bench, rows
 
 TIMEOUT_S = 180
@@ -42,8 +42,8 @@ def parse(words):
     names = [b.name for b in BENCHES]
     parser = Parser(prog="./bench", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
                     description="Measures thrum beside other runtimes and prints ratios beside their goals.\n"
-                    "Everything takes about 40 minutes, with --quick about five.",
-                    epilog="benches:\n" + "\n".join(f"  {b.name:16} {b.question}" for b in BENCHES) +
+                    "Everything takes about an hour, with --quick about seven minutes.",
+                    epilog="benches:\n" + "\n".join(f"  {b.name:17} {b.question}" for b in BENCHES) +
                     f"\n\npeers: {', '.join(PEERS)}")
     parser.add_argument("names", metavar="NAME", nargs="*", help="benches to run (all of them without a name)")
     parser.add_argument("--peers", metavar="LIST", help="peers to compare with, separated by commas, or none")
@@ -99,6 +99,8 @@ class Programs:
     def command(self, who, bench):
         if who == "thrum":
             return [str(self.root / "thrum" / bench)]
+        if who in OWN:
+            return [str(self.root / "thrum" / who), bench]
         return [str(self.root / "peers" / who), bench]
 
     def missing(self, who, bench):
@@ -171,7 +173,7 @@ class Runner:
 
     def left_out(self, bench, who, arguments, load):
         words = [*arguments, load[0] if load else ""]
-        return who != "thrum" and any((bench.name, w, word) in LEFT_OUT for word in words for w in (who, "*"))
+        return who not in OWN and any((bench.name, w, word) in LEFT_OUT for word in words for w in (who, "*"))
 
     def run_once(self, bench, who, case):
         """One program run; returns {(variant, metric): (value, unit)}."""
@@ -203,7 +205,7 @@ class Runner:
 
     def run_bench(self, bench):
         """All rounds of a bench; returns {(variant, metric): {who: [value, …], "unit": unit}}."""
-        everyone = ["thrum"] + [p for p in self.options.peers if p in bench.peers]
+        everyone = [*bench.own] + [p for p in self.options.peers if p in bench.peers]
         present = [w for w in everyone if not self.programs.missing(w, bench.name)]
         samples = {}
         for case in self.cases(bench):

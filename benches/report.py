@@ -2,9 +2,9 @@
 
 import statistics
 
-from catalogue import GOALS, PEERS
+from catalogue import GOALS, OWN, PEERS
 
-WHO = ["thrum"] + PEERS
+WHO = OWN + PEERS
 
 
 def quartiles(values):
@@ -20,9 +20,9 @@ def rows(bench, samples):
             for (variant, metric), by_who in samples.items() for who in WHO if who in by_who]
 
 
-def ratios(by_who, peer):
-    """thrum's value divided by the peer's in the same round; rounds that only one of them has do not count."""
-    pairs = zip(by_who.get("thrum", []), by_who.get(peer, []))
+def ratios(by_who, who, peer):
+    """Our value divided by the peer's in the same round; rounds that only one of them has do not count."""
+    pairs = zip(by_who.get(who, []), by_who.get(peer, []))
     return [mine / theirs for mine, theirs in pairs if theirs]
 
 
@@ -34,9 +34,9 @@ def ratio_text(value):
     return f"{value:.2f}" if value >= 0.095 else f"{value:.1g}"
 
 
-def goal_for(bench, variant, metric, peer):
+def goal_for(bench, variant, metric, who, peer=None):
     for g in GOALS:
-        if (g.bench, g.variant, g.metric, g.peer) == (bench.name, variant, metric, peer):
+        if (g.bench, g.variant, g.metric, g.who, g.peer) == (bench.name, variant, metric, who, peer):
             return g
     return None
 
@@ -50,23 +50,35 @@ def verdict(goal, value):
 
 
 def spread(values):
+    if len(values) < 2:
+        return ""
     low, high = quartiles(values)
     middle = statistics.median(values)
-    return f"{100 * (high - low) / middle:.0f}%" if middle and len(values) > 1 else ""
+    return f"{100 * (high - low) / middle:.0f}%" if middle else ""
 
 
-def ratio_columns(bench, variant, metric, who, by_who):
-    """The ratio to a peer with its quartiles, and the goal; for thrum itself a plain limit if there is one."""
-    if who == "thrum":
-        limit = goal_for(bench, variant, metric, None)
-        return "", "", verdict(limit, statistics.median(by_who[who]))
-    each = ratios(by_who, who)
+def ratio_columns(bench, variant, metric, who, peer, by_who):
+    """The ratio to a peer, its quartiles and the goal; nothing when there are no rounds of both."""
+    each = ratios(by_who, who, peer)
     if not each:
         return "", "", ""
     middle, (low, high) = statistics.median(each), quartiles(each)
-    goal = goal_for(bench, variant, metric, who)
     between = f"{ratio_text(low)}–{ratio_text(high)}" if len(each) > 1 else ""
-    return f"{ratio_text(middle)}x", between, verdict(goal, middle)
+    return f"{ratio_text(middle)}x", between, verdict(goal_for(bench, variant, metric, who, peer), middle)
+
+
+def lines(bench, variant, metric, by_who):
+    """What is printed for a metric, as (name, values, ratio, quartiles, goal): the first of ours and the peers with the
+    ratios to them, then whoever else of ours there is, with a line of ratios to each peer."""
+    ours, peers = [w for w in OWN if w in by_who], [p for p in PEERS if p in by_who]
+    for who in ours or [None]:
+        first = who in (None, *ours[:1])
+        if who:
+            limit = goal_for(bench, variant, metric, who)
+            yield who, by_who[who], "", "", verdict(limit, statistics.median(by_who[who]))
+        for peer in peers:
+            columns = ratio_columns(bench, variant, metric, who, peer, by_who)
+            yield (peer, by_who[peer], *columns) if first else (f"  / {peer}", [], *columns)
 
 
 def print_bench(bench, samples):
@@ -74,12 +86,11 @@ def print_bench(bench, samples):
     if not samples:
         print("  nothing was measured: no program for it has been built")
         return
-    print(f"  {'variant':16} {'metric':18} {'who':12} {'median':>12} {'unit':6} {'spread':>6} {'runs':>4}  "
-          f"{'thrum/peer':>10} {'quartiles':>11}  goal")
+    print(f"  {'variant':20} {'metric':18} {'who':13} {'median':>12} {'unit':6} {'spread':>6} {'runs':>4}  "
+          f"{'ours/peer':>10} {'quartiles':>11}  goal")
     for (variant, metric), by_who in sorted(samples.items()):
-        for who in [w for w in WHO if w in by_who]:
-            values = by_who[who]
-            ratio, range_, goal = ratio_columns(bench, variant, metric, who, by_who)
-            print(f"  {variant:16} {metric:18} {who:12} {number(statistics.median(values)):>12} "
-                  f"{by_who['unit']:6} {spread(values):>6} {len(values):>4}  {ratio:>10} {range_:>11}  {goal}".rstrip())
+        for name, values, ratio, range_, goal in lines(bench, variant, metric, by_who):
+            middle = number(statistics.median(values)) if values else ""
+            print(f"  {variant:20} {metric:18} {name:13} {middle:>12} {by_who['unit'] if values else '':6} "
+                  f"{spread(values):>6} {len(values) or '':>4}  {ratio:>10} {range_:>11}  {goal}".rstrip())
     print(end="", flush=True)

@@ -117,13 +117,14 @@ class index_pieces {
     return std::min<std::size_t>(processor_count(), count_ / piece_ + (count_ % piece_ != 0));
   }
 
+  // Calls use(from, to) for one piece after the other. What runs over a piece has no calls in between that would keep
+  // the compiler from holding it in registers.
   template <class Use>
   void drain(Use&& use) {
     while (!this_fiber::stop_requested()) {
       const auto from = next_.fetch_add(piece_, std::memory_order_relaxed);
       if (from >= count_) return;
-      const auto to = from + std::min(piece_, count_ - from);
-      for (auto i = from; i < to; ++i) use(i);
+      use(from, from + std::min(piece_, count_ - from));
     }
   }
 
@@ -231,7 +232,11 @@ std::tuple<detail::not_void<Ts>...> join_all(future<Ts>&... futures) {
 template <std::integral I, class F>
 void parallel_for(I first, std::type_identity_t<I> last, F f, std::size_t grain = 0) {
   detail::index_pieces pieces(first < last ? static_cast<std::size_t>(last - first) : 0, grain);
-  auto work = [&] { pieces.drain([&](std::size_t i) { f(static_cast<I>(first + static_cast<I>(i))); }); };
+  auto work = [&] {
+    pieces.drain([&](std::size_t from, std::size_t to) {
+      for (auto i = from; i < to; ++i) f(static_cast<I>(first + static_cast<I>(i)));
+    });
+  };
   detail::run_in_fibers(pieces.useful_fibers(), work);
 }
 
@@ -244,7 +249,11 @@ T parallel_reduce(I first, std::type_identity_t<I> last, T init, Combine combine
   T total = init;
   auto work = [&] {
     T mine = init;
-    pieces.drain([&](std::size_t i) { mine = combine(std::move(mine), f(static_cast<I>(first + static_cast<I>(i)))); });
+    pieces.drain([&](std::size_t from, std::size_t to) {
+      T part = init;
+      for (auto i = from; i < to; ++i) part = combine(std::move(part), f(static_cast<I>(first + static_cast<I>(i))));
+      mine = combine(std::move(mine), std::move(part));
+    });
     std::lock_guard hold(m);
     total = combine(std::move(total), std::move(mine));
   };

@@ -3,7 +3,8 @@
 //	go-peer BENCH --workers N [--quick] [--count N] [--kind WORD] [--hogs N] [--seconds S]
 //	        [--port N] [--delay-ms N] [--borrow]
 //
-// Only the standard library. --workers is GOMAXPROCS. Each result is one JSON line, as in bench.hpp.
+// Only the standard library, but for the semaphore in semaphore.go. --workers is GOMAXPROCS. Each result is one
+// JSON line, as in bench.hpp.
 package main
 
 import (
@@ -28,8 +29,9 @@ type options struct {
 
 var benches = map[string]func(options){
 	"yield": yield, "spawn_join": spawnJoin, "chan_pingpong": pingPong, "chan_throughput": throughput,
-	"select": selectFour, "mutex": mutex, "skynet": skynet, "ring": ring, "timers": timers,
-	"parked_memory": parkedMemory, "hog_fairness": hogFairness, "echo": echo, "c10k": c10k,
+	"select": selectFour, "mutex": mutex, "contended": contended, "skynet": skynet, "ring": ring,
+	"timers": timers, "parked_memory": parkedMemory, "parked_on_channel": parkedOnChannel,
+	"hog_fairness": hogFairness, "echo": echo, "c10k": c10k,
 }
 
 func fail(status int, sentence string) {

@@ -1,6 +1,6 @@
 package main
 
-// Benches of many or of greedy goroutines: parked_memory, hog_fairness.
+// Benches of many or of greedy goroutines: parked_memory, parked_on_channel, hog_fairness.
 
 import (
 	"bufio"
@@ -87,6 +87,35 @@ func parkedMemory(o options) {
 	report(name, "rss_pte_bytes_each", (rss-rss0+tables-tables0)/float64(n), "bytes")
 	report(name, "idle_cpu_ms_s", idle, "ms/s")
 	report(name, "cpu_s", cpuSeconds()-cpu0, "s")
+}
+
+// N goroutines wait on one channel; memory is read while all of them do.
+func parkedOnChannel(o options) {
+	n := o.scaled(1000000)
+	rss0, _ := memory()
+	words := make(chan int)
+	var started, ended int64
+	var all sync.WaitGroup
+	all.Add(n)
+	for i := 0; i < n; i++ {
+		go func() {
+			atomic.AddInt64(&started, 1)
+			<-words
+			atomic.AddInt64(&ended, 1)
+			all.Done()
+		}()
+	}
+	for atomic.LoadInt64(&started) < int64(n) {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(500 * time.Millisecond)
+	rss, _ := memory()
+	if atomic.LoadInt64(&ended) != 0 {
+		fail(1, "Some goroutines ended before all had been measured.")
+	}
+	close(words)
+	all.Wait()
+	report(sizeName(n), "rss_bytes_each", (rss-rss0)/float64(n), "bytes")
 }
 
 // Greedy goroutines keep all workers busy; a ticker sleeps 1 ms in a loop. How late does it wake?

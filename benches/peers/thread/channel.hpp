@@ -93,3 +93,31 @@ class buffered {
   std::deque<T> queue_;
   bool closed_ = false;
 };
+
+// A queue under a mutex that nobody waits at, so it has no condition variables: the least that try_push and try_pop
+// between threads cost.
+template <class T>
+class guarded_queue {
+ public:
+  explicit guarded_queue(std::size_t capacity) : capacity_(capacity) {}
+
+  bool try_push(T value) {
+    std::lock_guard lock(mutex_);
+    if (queue_.size() >= capacity_) return false;
+    queue_.push_back(value);
+    return true;
+  }
+
+  std::optional<T> try_pop() {
+    std::lock_guard lock(mutex_);
+    if (queue_.empty()) return std::nullopt;
+    T value = queue_.front();
+    queue_.pop_front();
+    return value;
+  }
+
+ private:
+  const std::size_t capacity_;
+  std::mutex mutex_;
+  std::deque<T> queue_;
+};

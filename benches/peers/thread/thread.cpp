@@ -3,19 +3,24 @@
 // With --workers 1 the process keeps to one core, except in hog_fairness, parked_memory and the servers:
 // there the question is what threads do on the whole machine (or where the driver has put them).
 #include <sched.h>
+#include <semaphore.h>
 #include <sys/prctl.h>
 
 #include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <future>
+#include <latch>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <semaphore>
+#include <shared_mutex>
 #include <system_error>
 #include <thread>
 
 #include "../../bench.hpp"
+#include "../../contention.hpp"
 #include "../../server.hpp"
 #include "../hog.hpp"
 #include "channel.hpp"
@@ -112,6 +117,70 @@ void contended_mutex(const options& o) {
     join(all);
     if (counter != n / 8 * 8) bench::fail("The mutex lost an increment.", 1);
   });
+}
+
+template <class Lock, class Mutex>
+void lock_and_unlock(Mutex& m, long n) {
+  long counter = 0;
+  for (long i = 0; i < n; ++i) {
+    Lock hold(m);
+    ++counter;
+  }
+  if (counter != n) bench::fail("The lock lost an increment.", 1);
+}
+
+void acquire_and_release(long n) {
+  std::counting_semaphore<> permits(2);
+  for (long i = 0; i < n; ++i) {
+    permits.acquire();
+    permits.release();
+  }
+  if (!permits.try_acquire() || !permits.try_acquire() || permits.try_acquire())
+    bench::fail("The semaphore lost a permit.", 1);
+}
+
+void push_and_pop(long n) {
+  guarded_queue<long> queue(128);
+  for (long i = 0; i < n; ++i)
+    if (!queue.try_push(i) || queue.try_pop() != i) bench::fail("The queue lost a message.", 1);
+}
+
+// In a second thread: the C library's mutexes do without atomic instructions while a process has one thread only.
+void uncontended(const options& o) {
+  std::thread([n = o.scaled(20000000)] {
+    std::mutex m;
+    std::shared_mutex s;
+    bench::measure("mutex", n, [&](long k) { lock_and_unlock<std::lock_guard<std::mutex>>(m, k); });
+    bench::measure("shared_mutex", n, [&](long k) { lock_and_unlock<std::lock_guard<std::shared_mutex>>(s, k); });
+    bench::measure("shared_mutex-read", n, [&](long k) { lock_and_unlock<std::shared_lock<std::shared_mutex>>(s, k); });
+    bench::measure("semaphore", n, acquire_and_release);
+    bench::measure("channel", n, push_and_pop);
+  }).join();
+}
+
+// POSIX's. std::counting_semaphore of GCC 12's library loses wake-ups where several release while several wait (GCC bug
+// 104928): contended hung in it once in some dozens of runs.
+class posix_semaphore {
+ public:
+  explicit posix_semaphore(long permits) { sem_init(&sem_, 0, unsigned(permits)); }
+  ~posix_semaphore() { sem_destroy(&sem_); }
+  posix_semaphore(const posix_semaphore&) = delete;
+  posix_semaphore& operator=(const posix_semaphore&) = delete;
+  void acquire() {
+    while (sem_wait(&sem_) != 0) {  // Interrupted by a signal.
+    }
+  }
+  void release() { sem_post(&sem_); }
+
+ private:
+  sem_t sem_;
+};
+
+void contended(const options& o) {
+  using starter = decltype(&start);
+  using joiner = decltype(&join);
+  bench::contention<std::latch, std::mutex, std::shared_mutex, posix_semaphore, starter, joiner>(o, &start, &join)
+      .measure(o.scaled(10000000));
 }
 
 void ring(const options& o) {
@@ -235,6 +304,8 @@ const std::map<std::string, void (*)(const options&)> benches = {
     {"chan_pingpong", ping_pong},
     {"chan_throughput", throughput},
     {"mutex", contended_mutex},
+    {"uncontended", uncontended},
+    {"contended", contended},
     {"ring", ring},
     {"timers", timers},
     {"parked_memory", parked_memory},
