@@ -150,7 +150,8 @@ class [[nodiscard]] task {
 
   explicit operator bool() const noexcept { return coroutine_ != nullptr; }
 
-  // Runs it, as part of the awaiting task, and gives its result or throws its exception. Once.
+  // Runs it, as part of the awaiting task, and gives its result or throws its exception. Once: throws std::logic_error
+  // when the task is empty or has been awaited.
   auto operator co_await() && noexcept { return call{coroutine_}; }
 
  private:
@@ -161,7 +162,10 @@ class [[nodiscard]] task {
   struct call {
     std::coroutine_handle<promise_type> callee;
 
-    bool await_ready() const noexcept { return false; }
+    bool await_ready() const {
+      if (!callee || callee.done()) throw std::logic_error("thrum: a task is awaited once, and must not be empty");
+      return false;
+    }
     template <class Handle>
     std::coroutine_handle<> await_suspend(Handle caller) const noexcept {
       callee.promise().continuation = caller.address();

@@ -88,6 +88,17 @@ TEST_P(task_test, does_not_run_before_it_is_awaited_or_started) {
   });
 }
 
+TEST_P(task_test, is_awaited_once) {
+  run([] {
+    const auto awaits = [](task<int>& t) -> task<int> { co_return co_await std::move(t); };
+    auto once = give(1);
+    EXPECT_EQ(spawn(awaits(once)).join(), 1);
+    EXPECT_THROW(spawn(awaits(once)).join(), std::logic_error);
+    task<int> empty;
+    EXPECT_THROW(spawn(awaits(empty)).join(), std::logic_error);
+  });
+}
+
 TEST(task_outside, needs_a_runtime) {
   EXPECT_THROW(go(nothing()), std::logic_error);
   EXPECT_THROW((void)spawn(give(1)), std::logic_error);
