@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -53,7 +54,11 @@ std::string read_all(int fd, pid_t child) {
 
 }  // namespace
 
-scenario::scenario(const char* name, void (*body)()) : name_(name) { scenarios()[name] = body; }
+scenario::scenario(const char* name, void (*body)()) : name_(name) {
+  if (scenarios().try_emplace(name, body).second) return;
+  std::fprintf(stderr, "two scenarios are called %s\n", name);
+  std::abort();
+}
 
 death run_scenario(const scenario& s) {
   int ends[2];

@@ -111,7 +111,7 @@ TEST(task_report, an_exception_that_leaves_a_task_ends_the_process) {
   EXPECT_ABORTS(uncaught, "^thrum: fatal: uncaught exception in " + task_pattern + ": nobody will ask\n");
 }
 
-const scenario uncaught_detached("uncaught_detached", [] {
+const scenario uncaught_detached("uncaught_detached_task", [] {
   run({.workers = 2}, [] {
     auto t = spawn(throw_it());
     t.detach();
