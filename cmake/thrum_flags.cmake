@@ -23,7 +23,7 @@ if(THRUM_SANITIZE STREQUAL "address")
   set(thrum_test_environment "ASAN_OPTIONS=abort_on_error=0:detect_stack_use_after_return=0"
                              "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1")
 elseif(THRUM_SANITIZE STREQUAL "thread")
-  set(thrum_test_environment "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:history_size=4")
+  set(thrum_test_environment "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:history_size=4:atexit_sleep_ms=10")
 endif()
 
 # thrum_warnings(target...): what our own sources must pass without a word from either compiler.

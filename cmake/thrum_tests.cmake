@@ -9,17 +9,10 @@ else()
   find_package(GTest REQUIRED)
 endif()
 
-# Helpers that several test executables share: tests/support/*.cpp and *.hpp.
-file(GLOB thrum_support_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/*.cpp)
+# Helpers that several test executables share are headers in tests/.
 add_library(thrum_test_support INTERFACE)
 target_include_directories(thrum_test_support INTERFACE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/src)
 target_link_libraries(thrum_test_support INTERFACE thrum::thrum GTest::gtest_main)
-if(thrum_support_sources)
-  add_library(thrum_test_support_objects STATIC ${thrum_support_sources})
-  target_link_libraries(thrum_test_support_objects PRIVATE thrum_test_support)
-  thrum_program_flags(thrum_test_support_objects)
-  target_link_libraries(thrum_test_support INTERFACE thrum_test_support_objects)
-endif()
 
 # Limits in seconds stop a hang; nothing passes or fails by its speed, so they are generous.
 set(thrum_timeout_unit 60)
@@ -74,12 +67,36 @@ function(thrum_test_executable target label)
                ENVIRONMENT "${thrum_test_environment}")
 endfunction()
 
+# What a simulation has not: threads of the program's own and several of the runtime's, the kernel's sockets, real time.
+set(thrum_not_simulated
+    *threads* pin_test.* tcp_test.adopts_* ticker_test.*ticks* ticker_test.reset_*
+    timer_test.*tick* timer_test.its_time_* ticker_test.serves_plain_* future_test.an_exception_arrives_*
+    scope_test.anybody_may_cancel promise_test.*thread then_test.a_plain_thread_* when_test.they_combine_with_then_*
+    task_test.*thread task_test.a_task_that_computes_*)
+list(TRANSFORM thrum_not_simulated PREPEND "workers/")
+list(TRANSFORM thrum_not_simulated APPEND "/1")
+list(JOIN thrum_not_simulated ":" thrum_not_simulated)
+set(thrum_simulated_modules runtime sync chan scope task net)
+set(thrum_simulation_seeds 1 2 3 4 5 6 7 8)
+
+# thrum_module_simulations(module): a module's tests once more, in simulations, each time all in one process.
+function(thrum_module_simulations module)
+  foreach(seed IN LISTS thrum_simulation_seeds)
+    set(name ${THRUM_TEST_PREFIX}simulated.${module}/seed_${seed})
+    add_test(NAME ${name} COMMAND test_${module} --gtest_brief=1 --gtest_filter=workers/*/1:-${thrum_not_simulated})
+    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT THRUM_TEST_SIM=${seed})
+  endforeach()
+endfunction()
+
 # thrum_module_tests(module...): src/<module>/*_test.cpp, labelled unit.
 function(thrum_module_tests)
   foreach(module IN LISTS ARGN)
     file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${module}/*_test.cpp)
     if(sources AND (NOT THRUM_TEST_ONLY OR module IN_LIST THRUM_TEST_ONLY))
       thrum_test_executable(test_${module} unit ${sources})
+      if(THRUM_TEST_HOUSE AND module IN_LIST thrum_simulated_modules)
+        thrum_module_simulations(${module})
+      endif()
     endif()
   endforeach()
 endfunction()

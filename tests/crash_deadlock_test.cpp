@@ -47,7 +47,7 @@ const scenario everything("everything", [] {
       m.lock();
       (void)none.receive();
     });
-    settle();
+    until_the_others_wait();
     go({.name = "locker"}, [&] { wait_for_the_lock(m); });
     go({.name = "sender"}, [&] { ch.send(2); });
     go({.name = "chooser"}, [&] { select(none.on_receive([](auto) {}), ch.on_send(1, [] {})); });
@@ -74,6 +74,29 @@ TEST(deadlock, lists_each_fiber_with_what_it_waits_for_who_holds_it_and_its_stac
        fiber_pattern("listener") + " waits for a condition variable 0x[0-9a-f]+\n" + stack_pattern,
        fiber_pattern("joiner") + " waits for the end of a fiber 0x[0-9a-f]+, held by fiber [0-9]+ \"inner\"\n",
        fiber_pattern() + " waits for a wait group 0x[0-9a-f]+\n" + stack_pattern});
+}
+
+const scenario crossed("crossed", [] {
+  run({.workers = 2}, [] {
+    static mutex a, b;
+    latch both(2);
+    const auto lock = [&](mutex& first, mutex& second) {
+      std::lock_guard hold(first);
+      both.arrive_and_wait();
+      std::lock_guard hold_too(second);
+    };
+    fiber left = spawn({.name = "left"}, [&] { lock(a, b); });
+    fiber right = spawn({.name = "right"}, [&] { lock(b, a); });
+    left.join();
+    right.join();
+  });
+});
+TEST(deadlock, shows_the_cycle_first) {
+  expect_deadlock(
+      run_scenario(crossed),
+      {std::string(headline).substr(1) +
+       "deadlock: each of them waits for the next, and the last for the first\n  fiber [^\n]* waits for a mutex "
+       "0x[0-9a-f]+\n  fiber [^\n]* waits for a mutex 0x[0-9a-f]+\n  and behind them fiber "});
 }
 
 const scenario one_worker("one_worker", [] { run({.workers = 1}, [] { channel<int>(0).send(1); }); });

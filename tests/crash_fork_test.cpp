@@ -2,7 +2,10 @@
 // does the parent.
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include <pthread.h>
@@ -20,10 +23,29 @@ constexpr const char* sentence =
     "^thrum: fatal: a thrum call after fork\\(\\) without exec: the child has none of the runtime's "
     "threads\n";
 
+// Whether all threads but this one are asleep in the kernel.
+bool the_other_threads_sleep() {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream stat(task.path() / "stat");
+    std::string words;
+    std::getline(stat, words);
+    const bool asleep = words.find(") S ") != std::string::npos;
+    if (!asleep && task.path().filename() != std::to_string(::gettid())) return false;
+  }
+  return true;
+}
+
+// Forks while no other thread is in the middle of something: the child of a sanitizer's build that needs memory would
+// wait for ever for the allocator's lock, were another thread to hold it at that moment.
+pid_t fork_in_peace() {
+  EXPECT_TRUE(eventually(the_other_threads_sleep));
+  return ::fork();
+}
+
 // Forks; the child runs the body and, if it survives, exits with 3. Returns how it ended, as how() tells it.
 template <class F>
 int forked(F body) {
-  const pid_t child = ::fork();
+  const pid_t child = fork_in_peace();
   if (child == 0) {
     body();
     ::_exit(3);
@@ -79,7 +101,7 @@ THRUM_REFUSED_AFTER_FORK(a_thread_of_the_child, {
 const scenario fork_return("fork_return", [] {
   run({.workers = 2}, [] {
     fiber f = spawn([] {
-      const pid_t child = ::fork();
+      const pid_t child = fork_in_peace();
       if (child == 0) return;  // The child goes on into the runtime.
       int status = 0;
       ::waitpid(child, &status, 0);

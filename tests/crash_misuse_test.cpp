@@ -111,13 +111,8 @@ template <class T, auto Wait, auto... Args>
 void destroy_under_a_waiter() {
   commit([] {
     auto t = std::make_unique<T>(Args...);
-    std::atomic<bool> waits{false};
-    fiber f = spawn([&waits, &object = *t] {
-      waits = true;
-      Wait(object);
-    });
-    eventually([&] { return waits.load(); });
-    settle();
+    fiber f = spawn([&object = *t] { Wait(object); });
+    until_the_others_wait();
     t.reset();
   });
 }
@@ -241,7 +236,7 @@ const scenario destroy_rate_limiter("destroy_rate_limiter", [] {
     auto limit = std::make_unique<rate_limiter>(rate_limiter_options{.per_second = 1e-6});
     limit->acquire();
     go([&l = *limit] { l.acquire(); });
-    while (limit->try_acquire(0)) this_fiber::sleep_for(1ms);  // Until it waits.
+    until_the_others_wait();
     limit.reset();
   });
 });
@@ -265,16 +260,17 @@ const scenario binding_elsewhere("binding_elsewhere", [] {
   static context_key<int> key;
   static std::unique_ptr<context_value<int>> binding;
   commit([] {
-    fiber maker = spawn([] {
+    event made;
+    fiber maker = spawn([&] {
       binding = std::make_unique<context_value<int>>(key, 1);
+      made.set();
       this_fiber::sleep_for(24h);
     });
-    while (!binding) this_fiber::sleep_for(1ms);
+    made.wait();
     binding.reset();
   });
 });
 TEST(misuse, a_context_value_that_ends_in_another_fiber) {
-  if (under_tsan) GTEST_SKIP() << "the misuse is a race";
   EXPECT_ABORTS(binding_elsewhere, sentence("a context_value ends out of order, or not in the fiber that made it"));
 }
 
@@ -291,7 +287,7 @@ const scenario survivors("survivors", [] {
       scope shielded{.shield = true};
       this_fiber::sleep_for(24h);
     });
-    settle();
+    until_the_others_wait();
   });
 });
 TEST(misuse, fibers_that_outlive_the_grace_period_are_named) {

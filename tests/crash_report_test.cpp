@@ -1,6 +1,7 @@
 // Overflows, exceptions that nobody receives, and dumps: the exact words, in child processes.
 #include <atomic>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -82,7 +83,7 @@ const scenario overflow_in_malloc("overflow_in_malloc", [] {
 });
 TEST(report, an_overflow_is_reported_without_memory) {
 #if defined(THRUM_ASAN) || defined(THRUM_TSAN)
-  GTEST_SKIP() << "sanitizers bring an allocator of their own";
+  GTEST_SKIP() << "sanitizers bring an allocator of their own: ours, which tells of its use, is not linked";
 #endif
   EXPECT_ABORTS(overflow_in_malloc, "^thrum: fatal: stack overflow: " + fiber_pattern() +
                                         " has used up its stack of 256 KiB\n    #0 [^\n]*recurse_for_ever");
@@ -93,14 +94,10 @@ class unguarded_seams final : public sched::seams, sched::clock_source {
  public:
   sched::clock_source& clock() override { return *this; }
   std::int64_t now_ns() noexcept override { return os::now_ns(); }
-  std::unique_ptr<sched::random_source> make_random(unsigned) override { return std::make_unique<source>(); }
+  std::unique_ptr<sched::random_source> make_random(unsigned) override {
+    return std::make_unique<sched::seeded_source>(base::rng());
+  }
   std::unique_ptr<sched::poller> make_poller() override { return io::make_epoll_poller(); }
-
- private:
-  struct source final : sched::random_source {
-    std::uint64_t next() noexcept override { return rng.next(); }
-    base::rng rng;
-  };
 };
 
 const scenario overflow_unguarded("overflow_unguarded", [] {
@@ -116,7 +113,7 @@ const scenario overflow_unguarded("overflow_unguarded", [] {
 });
 TEST(report, an_overflow_without_a_guard_page_is_found_at_the_next_switch) {
 #if defined(THRUM_ASAN)
-  GTEST_SKIP() << "AddressSanitizer finds it first";
+  GTEST_SKIP() << "AddressSanitizer reports the overflow where it happens";
 #endif
   EXPECT_ABORTS(overflow_unguarded,
                 "thrum: fatal: stack overflow: " + fiber_pattern("deep") + " has used up its stack of 16 KiB\n");
@@ -168,9 +165,9 @@ void park_some() {
     m.lock();
     this_fiber::sleep_for(24h);
   });
-  settle();
+  until_the_others_wait();
   go({.name = "locker"}, [] { m.lock(); });
-  this_fiber::sleep_for(20ms);
+  until_the_others_wait();
 }
 
 void expect_dump(const death& d) {
@@ -213,6 +210,36 @@ const scenario dump("dump", [] {
   });
 });
 TEST(report, dump_lists_the_same) { expect_dump(run_scenario(dump)); }
+
+const scenario dump_labels("dump_labels", [] {
+  runtime rt({.workers = 2});
+  rt.run([&] {
+    static channel<int> ch(0);
+    const label request("request", "4711");
+    go({.name = "labelled"}, [] {
+      const label tenant("tenant", "acme");
+      const this_fiber::pin stay;
+      wait_in_vain(ch);
+    });
+    go([]() -> task<> { co_await ch.async_receive(); });
+    until_the_others_wait();
+    rt.dump();
+    go({.name = "thrower"}, [] { throw_boom(); });
+    this_fiber::sleep_for(24h);
+  });
+});
+TEST(report, labels_and_pins_are_shown) {
+  const auto d = run_scenario(dump_labels);
+  EXPECT_EQ(how(d), -SIGABRT) << d.errors;
+  EXPECT_TRUE(
+      says(d,
+           "fiber [0-9]+ \"labelled\" \\{tenant=acme, request=4711\\} \\(spawned at [^\n]*\\), pinned to thread "
+           "[0-9]+, waits for receiving from a channel"))
+      << d.errors;
+  EXPECT_TRUE(says(d, "task [0-9]+ \\{request=4711\\} \\(spawned at [^\n]*\\) waits for receiving from a channel"))
+      << d.errors;
+  EXPECT_TRUE(says(d, "uncaught exception in fiber [0-9]+ \"thrower\" \\{request=4711\\} \\(spawned")) << d.errors;
+}
 
 const scenario dump_under_load("dump_under_load", [] {
   runtime rt({.workers = 2});
@@ -264,33 +291,24 @@ const scenario quit_afterwards("quit_afterwards", [] {
 });
 TEST(report, handlers_are_removed_with_the_last_runtime) { EXPECT_EQ(how(run_scenario(quit_afterwards)), -SIGQUIT); }
 
+void write_to_nowhere() {
+  std::uintptr_t nowhere = 64;  // Not null, which UndefinedBehaviorSanitizer would report first.
+  asm volatile("" : "+r"(nowhere));
+  *reinterpret_cast<volatile int*>(nowhere) = 1;
+}
+
 const scenario own_segv("own_segv", [] {
   struct sigaction mine {};
   mine.sa_handler = [](int) { ::_exit(9); };
   ::sigaction(SIGSEGV, &mine, nullptr);
-  run({.workers = 1}, [] {
-    volatile int* nowhere = nullptr;
-    asm volatile("" : "+r"(nowhere));
-    *nowhere = 1;
-  });
+  run({.workers = 1}, [] { write_to_nowhere(); });
 });
-TEST(report, faults_that_are_no_overflow_reach_the_handler_before_ours) {
-#if defined(THRUM_ASAN)
-  GTEST_SKIP() << "UndefinedBehaviorSanitizer reports the null pointer first";
-#endif
-  EXPECT_EQ(how(run_scenario(own_segv)), 9);
-}
+TEST(report, faults_that_are_no_overflow_reach_the_handler_before_ours) { EXPECT_EQ(how(run_scenario(own_segv)), 9); }
 
-const scenario plain_segv("plain_segv", [] {
-  run({.workers = 1}, [] {
-    volatile int* nowhere = nullptr;
-    asm volatile("" : "+r"(nowhere));
-    *nowhere = 1;
-  });
-});
+const scenario plain_segv("plain_segv", [] { run({.workers = 1}, [] { write_to_nowhere(); }); });
 TEST(report, faults_that_are_no_overflow_end_the_process_as_usual) {
 #if defined(THRUM_ASAN) || defined(THRUM_TSAN)
-  GTEST_SKIP() << "sanitizers report it their way";
+  GTEST_SKIP() << "sanitizers handle the signal themselves, with a report of their own";
 #endif
   const auto d = run_scenario(plain_segv);
   EXPECT_EQ(how(d), -SIGSEGV);

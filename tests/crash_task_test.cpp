@@ -135,7 +135,7 @@ const scenario tasks_deadlock("tasks_deadlock", [] {
     static mutex m;
     channel<int> never(0);
     auto a = spawn(hold_and_wait(m, never));
-    settle();
+    until_the_others_wait();
     auto b = spawn(wait_for_lock(m));
     fiber f = spawn({.name = "locker"}, [&] { m.lock(); });
     b.join();
@@ -172,7 +172,7 @@ const scenario survivors("task_survivors", [] {
       scope shielded{.shield = true};
       co_await async_sleep_for(24h);
     });
-    settle();
+    until_the_others_wait();
   });
 });
 TEST(task_report, a_task_that_outlives_the_grace_is_named) {

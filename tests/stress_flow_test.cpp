@@ -486,31 +486,31 @@ TEST_P(lock_storm, a_semaphore_keeps_its_permits_among_timeouts_and_cancellation
 // ---------------------------------------------------------------------------------------------------------------
 // A pick policy from outside, as a simulation brings one.
 
-// Takes all that are queued, lets `choose` name one of so many, and puts the others back in order.
+// Lets `choose` name one of so many.
 class choosing_policy final : public sched::pick_policy {
  public:
   explicit choosing_policy(std::function<std::size_t(std::size_t)> choose) : choose_(std::move(choose)) {}
 
-  sched::activity* pick(sched::processor& p) noexcept override {
-    std::vector<sched::activity*> all;
-    while (auto* f = p.pick_in_order()) all.push_back(f);
-    if (all.empty()) return nullptr;
-    const std::size_t i = choose_(all.size());
-    auto* chosen = all[i];
-    all.erase(all.begin() + static_cast<std::ptrdiff_t>(i));
-    for (auto* f : all) p.queue.push(f);
-    return chosen;
+  sched::activity* pick(const sched::runnable_batch& found) noexcept override {
+    for (auto* a = found.first; a; a = a->next) all_.push_back(a);
+    if (all_.empty()) return nullptr;
+    const auto chosen = all_.begin() + static_cast<std::ptrdiff_t>(choose_(all_.size()));
+    auto* const a = *chosen;
+    all_.erase(chosen);
+    return a;
   }
+  bool preempts(sched::activity&) noexcept override { return false; }
 
  private:
+  std::vector<sched::activity*> all_;
   const std::function<std::size_t(std::size_t)> choose_;
 };
 
 TEST(pick_policy, decides_who_runs_next) {
-  choosing_policy last([](std::size_t n) { return n - 1; });  // The processor's own order, reversed.
+  choosing_policy first([](std::size_t) { return std::size_t{0}; });  // Not the newest one.
   std::vector<int> order;
   {
-    bare_runtime rt({.processors = 1}, &last);
+    bare_runtime rt({.processors = 1}, &first);
     rt.run([&] {
       wait_group all(10);
       for (int i = 0; i < 10; ++i)

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -98,6 +99,52 @@ class dice {
 };
 
 // ---------------------------------------------------------------------------------------------------------------
+// Crowds of fibers, tasks and threads.
+
+// One of the three kinds of waiters, which runs either form of the same work.
+template <class Plain, class Async>
+class somebody {
+ public:
+  somebody(unsigned kind, Plain plain, Async async) {
+    if (kind % 3 == 0)
+      fiber_ = spawn(plain);
+    else if (kind % 3 == 1)
+      task_ = spawn(async);
+    else
+      thread_ = std::thread(plain);
+  }
+  somebody(somebody&&) noexcept = default;
+  void join() {
+    if (fiber_.joinable()) fiber_.join();
+    if (task_.joinable()) task_.join();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  fiber fiber_;
+  task_handle<void> task_;
+  std::thread thread_;
+};
+
+// Calls plain() in fibers and threads, and async(), which makes a task, in tasks; with their number if they take it.
+template <class Plain, class Async>
+void crowd(unsigned count, Plain plain, Async async) {
+  const auto numbered = [](auto& f, unsigned i) {
+    if constexpr (std::is_invocable_v<decltype(f), unsigned>)
+      return f(i);
+    else
+      return f();
+  };
+  const auto one = [&](unsigned i) {
+    return somebody(
+        i, [&numbered, &plain, i] { numbered(plain, i); }, [&numbered, &async, i] { return numbered(async, i); });
+  };
+  std::vector<decltype(one(0))> all;
+  for (unsigned i = 0; i < count; ++i) all.push_back(one(i));
+  for (auto& each : all) each.join();
+}
+
+// ---------------------------------------------------------------------------------------------------------------
 // What fibers do behind the runtime's back.
 
 inline void spin(std::chrono::nanoseconds d) {
@@ -121,22 +168,13 @@ class plain_clock final : public sched::clock_source {
   std::int64_t now_ns() noexcept override { return os::now_ns(); }
 };
 
-class plain_random final : public sched::random_source {
- public:
-  explicit plain_random(std::uint64_t seed) noexcept : rng_(seed) {}
-  std::uint64_t next() noexcept override { return rng_.next(); }
-
- private:
-  base::rng rng_;
-};
-
 class plain_seams final : public sched::seams {
  public:
   explicit plain_seams(sched::pick_policy* policy = nullptr) : policy_(policy) {}
   sched::pick_policy* policy() override { return policy_; }
   sched::clock_source& clock() override { return clock_; }
   std::unique_ptr<sched::random_source> make_random(unsigned index) override {
-    return std::make_unique<plain_random>(static_cast<std::uint64_t>(os::now_ns()) + index);
+    return std::make_unique<sched::seeded_source>(base::rng(static_cast<std::uint64_t>(os::now_ns()) + index));
   }
   std::unique_ptr<sched::poller> make_poller() override { return io::make_epoll_poller(); }
 

@@ -44,38 +44,6 @@ TEST_P(task_storm, joining_a_tree_of_tasks_sees_what_each_has_written) {
   run([] { repeat([] { EXPECT_EQ(spawn(sum_of_tree(slow_build ? 7 : 10)).join(), slow_build ? 128 : 1024); }); });
 }
 
-// One of the three kinds of waiters, which runs either form of the same work.
-template <class Plain, class Async>
-class somebody {
- public:
-  somebody(unsigned kind, Plain plain, Async async) {
-    if (kind % 3 == 0)
-      fiber_ = spawn(plain);
-    else if (kind % 3 == 1)
-      task_ = spawn(async);
-    else
-      thread_ = std::thread(plain);
-  }
-  somebody(somebody&&) noexcept = default;
-  void join() {
-    if (fiber_.joinable()) fiber_.join();
-    if (task_.joinable()) task_.join();
-    if (thread_.joinable()) thread_.join();
-  }
-
- private:
-  fiber fiber_;
-  task_handle<void> task_;
-  std::thread thread_;
-};
-
-template <class Plain, class Async>
-void crowd(unsigned count, Plain plain, Async async) {
-  std::vector<somebody<Plain, Async>> all;
-  for (unsigned i = 0; i < count; ++i) all.emplace_back(i, plain, async);
-  for (auto& one : all) one.join();
-}
-
 TEST_P(task_storm, a_channel_loses_and_doubles_nothing_between_fibers_tasks_and_threads) {
   run([] {
     repeat([] {

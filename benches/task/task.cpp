@@ -1,9 +1,9 @@
 // thrum's tasks, asked the same questions as fibers are by the programs beside this directory: one program, which is
 // told the bench by name, as the peers are.
-#include <atomic>
 #include <map>
 #include <string_view>
 
+#include "../parked.hpp"
 #include "../thrum_bench.hpp"
 
 using namespace std::chrono_literals;
@@ -93,52 +93,47 @@ void skynet(const bench::options& o) {
   });
 }
 
-std::atomic<long> started{0}, ended{0};
+bench::parked* all = nullptr;  // No parameter: it would be in every frame, and those are what is weighed.
 
 task<> nap(std::chrono::nanoseconds how_long) {
-  ++started;
+  ++all->started;
   co_await thrum::async_sleep_for(how_long);
-  ++ended;
+  ++all->ended;
 }
 
 task<> wait_for_word(thrum::channel<int>& words) {
-  ++started;
+  ++all->started;
   (void)co_await words.async_receive();
-  ++ended;
+  ++all->ended;
 }
 
 // `start` starts one, `finish` ends all that wait.
 template <class Start, class Finish>
-void park(const bench::options& o, std::string_view suffix, Start start, Finish finish) {
-  const long n = o.scaled(1000000);
-  started = ended = 0;
-  const auto before = bench::memory_of();
-  const double cpu = bench::cpu_seconds();
+void park(long n, bench::parked& crowd, Start start, Finish finish) {
+  all = &crowd;
   for (long i = 0; i < n; ++i) start();
-  while (started < n) thrum::this_fiber::sleep_for(1ms);
-  thrum::this_fiber::sleep_for(500ms);
-  const auto parked = bench::memory_of();
-  const double idle = bench::idle_cpu_ms_per_s([] { thrum::this_fiber::sleep_for(1s); });
-  if (ended != 0) bench::fail("Some tasks ended before all had been measured: give more --seconds.", 1);
+  crowd.weigh([](auto d) { thrum::this_fiber::sleep_for(d); });
   finish();
-  while (ended < n) thrum::this_fiber::sleep_for(10ms);
-  if (!suffix.empty())
-    return bench::report(suffix, "rss_bytes_each", (parked.rss_bytes - before.rss_bytes) / double(n), "bytes");
-  bench::report_parked(n, before, parked, idle);
-  bench::report(bench::size_name(n), "cpu_s", bench::cpu_seconds() - cpu, "s");
+  while (crowd.ended < n) thrum::this_fiber::sleep_for(10ms);
 }
 
 void parked_memory(const bench::options& o) {
+  const long n = o.scaled(1000000);
   const auto how_long = std::chrono::nanoseconds(long(o.seconds * 1e9));
+  bench::parked crowd(n);
   park(
-      o, "", [=] { thrum::go(nap(how_long)); }, [] {});
+      n, crowd, [=] { thrum::go(nap(how_long)); }, [] {});
+  crowd.report();
 }
 
 // In a process of its own, whose memory is fresh.
 void parked_on_channel(const bench::options& o) {
+  const long n = o.scaled(1000000);
   thrum::channel<int> words(0);
+  bench::parked crowd(n);
   park(
-      o, bench::size_name(o.scaled(1000000)), [&] { thrum::go(wait_for_word(words)); }, [&] { words.close(); });
+      n, crowd, [&] { thrum::go(wait_for_word(words)); }, [&] { words.close(); });
+  crowd.report_rss();
 }
 
 }  // namespace

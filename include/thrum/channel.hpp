@@ -22,6 +22,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -65,6 +66,7 @@ class channel {
   using value_type = T;
 
   constexpr channel() noexcept = default;  // Null.
+  // Throw std::bad_alloc.
   explicit channel(std::size_t capacity) : core_(detail::make_channel(detail::element_type_of<T>, capacity)) {}
   explicit channel(unbounded_t) : core_(detail::make_unbounded_channel(detail::element_type_of<T>)) {}
   channel(const channel& other) noexcept : core_(other.core_) { detail::retain(core_); }
@@ -85,7 +87,7 @@ class channel {
     send(std::move(copy));
   }
 
-  // False when it would have to wait. Throws channel_closed, and cancelled in a cancelled scope.
+  // False when it would have to wait. Never suspends. Throws channel_closed, and cancelled in a cancelled scope.
   bool try_send(T&& v) { return send_until_ns(v, detail::only_try); }
   bool try_send(const T& v) requires std::is_copy_constructible_v<T> {
     T copy(v);
@@ -102,9 +104,10 @@ class channel {
     return send_until_ns(v, detail::deadline_at(t));
   }
 
-  // Suspends until there is an element; empty once the channel is closed and drained.
+  // Suspends until there is an element; empty once the channel is closed and drained. Throws cancelled.
   std::optional<T> receive() { return receive_until_ns(detail::never); }
-  // Empty also when it would have to wait, or when the time is up: ask closed() to tell.
+  // Empty also when it would have to wait, or when the time is up: ask closed() to tell. try_receive() never suspends,
+  // and throws cancelled in a cancelled scope.
   std::optional<T> try_receive() { return receive_until_ns(detail::only_try); }
   template <class Rep, class Period>
   std::optional<T> receive_for(std::chrono::duration<Rep, Period> d) {
@@ -115,7 +118,7 @@ class channel {
     return receive_until_ns(detail::deadline_at(t));
   }
 
-  // For tasks: co_await them.
+  // For tasks: co_await them. What could not be sent goes with the awaitable, which owns it.
   auto async_send(T v) { return send_awaiter<false>(core_, std::move(v), detail::never); }
   template <class Rep, class Period>
   auto async_send_for(T v, std::chrono::duration<Rep, Period> d) {
@@ -140,6 +143,7 @@ class channel {
     if (!core_) throw std::logic_error("thrum: close of a null channel");
     if (!detail::channel_close(core_)) throw channel_closed("thrum: close of a closed channel");
   }
+  // These never suspend. Of a null channel: false, 0, 0.
   bool closed() const noexcept { return detail::channel_closed(core_); }
   std::size_t size() const noexcept { return detail::channel_size(core_); }  // Elements buffered now.
   // SIZE_MAX when it is unbounded.

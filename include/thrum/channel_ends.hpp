@@ -72,7 +72,7 @@ class sender {
   void send(T&& v) { channel_.send(std::move(v)); }
   void send(const T& v) requires std::is_copy_constructible_v<T> { channel_.send(v); }
 
-  // False when it would have to wait. Throws channel_closed, and cancelled in a cancelled scope.
+  // False when it would have to wait. Never suspends. Throws channel_closed, and cancelled in a cancelled scope.
   bool try_send(T&& v) { return channel_.try_send(std::move(v)); }
   bool try_send(const T& v) requires std::is_copy_constructible_v<T> { return channel_.try_send(v); }
 
@@ -86,7 +86,7 @@ class sender {
     return channel_.send_until(std::move(v), t);
   }
 
-  // For tasks: co_await them.
+  // For tasks: co_await them. What could not be sent goes with the awaitable, which owns it.
   auto async_send(T v) { return channel_.async_send(std::move(v)); }
   template <class Rep, class Period>
   auto async_send_for(T v, std::chrono::duration<Rep, Period> d) {

@@ -8,17 +8,20 @@
 // suspends and may be done by any thread. Waiters are woken in FIFO order.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <utility>
 
+#include <thrum/clock.hpp>
 #include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/thread_safety.hpp>
 #include <thrum/detail/wait_queue.hpp>
 #include <thrum/mutex.hpp>
+#include <thrum/wait_on_address.hpp>
 
 namespace thrum {
 
@@ -74,6 +77,18 @@ class condition_variable {
     return async_wait_until_ns(hold, detail::deadline_at(t));
   }
 
+  // With a predicate, with <thrum/task_sync.hpp>. False when the time is up and it still does not hold.
+  template <class Predicate>
+  task<void> async_wait(std::unique_lock<mutex>& hold, Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS;
+  template <class Rep, class Period, class Predicate>
+  auto async_wait_for(std::unique_lock<mutex>& hold, std::chrono::duration<Rep, Period> d, Predicate done) {
+    return async_wait_until_ns(hold, detail::deadline_after(d), std::move(done));
+  }
+  template <class Clock, class Duration, class Predicate>
+  auto async_wait_until(std::unique_lock<mutex>& hold, std::chrono::time_point<Clock, Duration> t, Predicate done) {
+    return async_wait_until_ns(hold, detail::deadline_at(t), std::move(done));
+  }
+
  private:
   bool wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns);  // False: timed out.
   bool begin_wait(std::unique_lock<mutex>& hold, detail::async_wait& w, detail::async_timer* timer,
@@ -86,6 +101,9 @@ class condition_variable {
     }
   };
   task<bool> async_wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns);
+  template <class Predicate>
+  task<bool> async_wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns,
+                                 Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS;
 
   template <class Predicate>
   bool wait_until_ns_for(std::unique_lock<mutex>& hold, std::int64_t deadline_ns,
@@ -101,21 +119,22 @@ class condition_variable {
   detail::wait_queue queue_;
 };
 
-// The same for any lock: `hold` needs lock() and unlock(). Costs a second mutex.
+// The same for any lock: `hold` needs lock() and unlock(); for tasks it is a std::unique_lock or std::shared_lock of
+// one of our mutexes. May wake somebody without a notification; must not be destroyed while somebody waits.
 class condition_variable_any {
  public:
   void notify_one() noexcept {
-    std::lock_guard inner(m_);
-    changed_.notify_one();
+    changes_.fetch_add(1, std::memory_order_release);  // Pairs with the acquire of who waits for it, as below.
+    wake_by_address_one(changes_);
   }
   void notify_all() noexcept {
-    std::lock_guard inner(m_);
-    changed_.notify_all();
+    changes_.fetch_add(1, std::memory_order_release);
+    wake_by_address_all(changes_);
   }
 
   template <class Lock>
   void wait(Lock& hold) {
-    wait_released(hold, [&](auto& inner) { changed_.wait(inner); });
+    wait_released(hold, [this](auto seen) { wait_on_address(changes_, seen); });
   }
   template <class Lock, class Predicate>
   void wait(Lock& hold, Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS {
@@ -123,17 +142,17 @@ class condition_variable_any {
   }
   template <class Lock, class Rep, class Period>
   std::cv_status wait_for(Lock& hold, std::chrono::duration<Rep, Period> d) {
-    return wait_until(hold, std::chrono::steady_clock::now() + d);
+    return wait_until(hold, detail::time_after(d));
   }
   template <class Lock, class Clock, class Duration>
   std::cv_status wait_until(Lock& hold, std::chrono::time_point<Clock, Duration> t) {
-    auto status = std::cv_status::no_timeout;
-    wait_released(hold, [&](auto& inner) { status = changed_.wait_until(inner, t); });
-    return status;
+    bool changed = false;
+    wait_released(hold, [&](auto seen) { changed = wait_on_address_until(changes_, seen, t); });
+    return changed ? std::cv_status::no_timeout : std::cv_status::timeout;
   }
   template <class Lock, class Rep, class Period, class Predicate>
   bool wait_for(Lock& hold, std::chrono::duration<Rep, Period> d, Predicate done) {
-    return wait_until(hold, std::chrono::steady_clock::now() + d, std::move(done));
+    return wait_until(hold, detail::time_after(d), std::move(done));
   }
   template <class Lock, class Clock, class Duration, class Predicate>
   bool wait_until(Lock& hold, std::chrono::time_point<Clock, Duration> t,
@@ -143,25 +162,39 @@ class condition_variable_any {
     return true;
   }
 
- private:
-  // Who notifies takes m_, so nobody can between the release of `hold` and the wait.
-  template <class Lock, class Wait>
-  void wait_released(Lock& hold, Wait wait) THRUM_NO_THREAD_SAFETY_ANALYSIS {
-    std::unique_lock inner(m_);
-    hold.unlock();
-    struct relock {
-      std::unique_lock<mutex>& inner;
-      Lock& hold;
-      ~relock() THRUM_NO_THREAD_SAFETY_ANALYSIS {
-        inner.unlock();  // Before, not under, the other: that order would be the reverse of a notifier's.
-        hold.lock();
-      }
-    } r{inner, hold};
-    wait(inner);
+  // For tasks, with <thrum/task_sync.hpp>: co_await them. False when the time is up, and with a predicate it still does
+  // not hold.
+  template <class Lock>
+  task<void> async_wait(Lock& hold) THRUM_NO_THREAD_SAFETY_ANALYSIS;
+  template <class Lock, class Predicate>
+  task<void> async_wait(Lock& hold, Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS;
+  template <class Lock, class Rep, class Period, class... Predicate>
+  auto async_wait_for(Lock& hold, std::chrono::duration<Rep, Period> d, Predicate... done) {
+    return async_wait_until_ns(hold, detail::deadline_after(d), std::move(done)...);
+  }
+  template <class Lock, class Clock, class Duration, class... Predicate>
+  auto async_wait_until(Lock& hold, std::chrono::time_point<Clock, Duration> t, Predicate... done) {
+    return async_wait_until_ns(hold, detail::deadline_at(t), std::move(done)...);
   }
 
-  mutex m_;
-  condition_variable changed_;
+ private:
+  // Who has to be notified has read the count before its lock is released; so a notification after that is not missed.
+  template <class Lock, class Wait>
+  void wait_released(Lock& hold, Wait wait) THRUM_NO_THREAD_SAFETY_ANALYSIS {
+    const auto seen = changes_.load(std::memory_order_acquire);
+    hold.unlock();
+    struct relock {
+      Lock& hold;
+      ~relock() THRUM_NO_THREAD_SAFETY_ANALYSIS { hold.lock(); }
+    } r{hold};
+    wait(seen);
+  }
+  template <class Lock>
+  task<bool> async_wait_until_ns(Lock& hold, std::int64_t deadline_ns) THRUM_NO_THREAD_SAFETY_ANALYSIS;
+  template <class Lock, class Predicate>
+  task<bool> async_wait_until_ns(Lock& hold, std::int64_t deadline_ns, Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS;
+
+  std::atomic<std::uint64_t> changes_{0};  // Notifications so far.
 };
 
 }  // namespace thrum

@@ -97,6 +97,7 @@ class context_key {
 template <class T>
 class [[nodiscard]] context_value {
  public:
+  // Throws std::bad_alloc.
   context_value(const context_key<T>& key, std::type_identity_t<T> value)
       : node_(new typename context_key<T>::node(key.key_.number(), std::move(value))) {
     detail::enter_context(node_);

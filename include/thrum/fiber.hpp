@@ -150,14 +150,10 @@ class fiber {
   void take_result();
   sched::activity* activity() const noexcept;
 
-  class [[nodiscard]] join_awaiter {
+  class [[nodiscard]] join_awaiter : public detail::suspends_task {
    public:
     explicit join_awaiter(fiber& of) noexcept : of_(of) {}
     bool await_ready() { return of_.begin_join(wait_); }
-    template <class Handle>
-    void await_suspend(Handle h) noexcept {
-      detail::suspend_task(h.address());
-    }
     void await_resume() { of_.end_join(wait_); }
 
    private:

@@ -51,6 +51,8 @@ class no_state : public future_error {
 };
 
 template <class T>
+class future;
+template <class T>
 class shared_future;
 
 namespace detail {
@@ -114,6 +116,11 @@ struct future_access {
   template <class T>
   static future_core& core(const future_base<T>& f) {
     return f.checked();
+  }
+  // Of a future that is ready.
+  template <class T>
+  static T take(future<T>& f) {
+    return f.take();
   }
 };
 
@@ -212,6 +219,7 @@ class future : public detail::future_base<T> {
   }
 
  private:
+  friend detail::future_access;
   T take() { return std::exchange(this->state_, nullptr)->take(); }
 };
 

@@ -21,8 +21,10 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
+#include <type_traits>
 #include <utility>
 
+#include <thrum/clock.hpp>
 #include <thrum/condition_variable.hpp>
 #include <thrum/detail/thread_safety.hpp>
 #include <thrum/mutex.hpp>
@@ -86,7 +88,7 @@ class THRUM_CAPABILITY("guarded") guarded {
   requires requires(M& m) { m.lock_shared(); }
   [[nodiscard]] read_access read() const THRUM_ACQUIRE_SHARED() { return read_access(*this); }
 
-  // For tasks: co_await them. Clang's analysis does not follow them.
+  // For tasks: co_await them. Clang's analysis does not follow them. The twin of wait() is async_wait(), task_sync.hpp.
   auto async_lock() {
     return detail::awaiter_then([this] { return m_.async_lock(); }, [this] { return access(*this, std::adopt_lock); });
   }
@@ -113,7 +115,7 @@ class THRUM_CAPABILITY("guarded") guarded {
   // Empty when the time is up and the predicate still does not hold.
   template <class Rep, class Period, class Predicate>
   [[nodiscard]] std::optional<access> wait_for(std::chrono::duration<Rep, Period> d, Predicate holds) {
-    return wait_until(std::chrono::steady_clock::now() + d, std::move(holds));
+    return wait_until(detail::time_after(d), std::move(holds));
   }
   template <class Clock, class Duration, class Predicate>
   [[nodiscard]] std::optional<access> wait_until(std::chrono::time_point<Clock, Duration> t, Predicate holds) {

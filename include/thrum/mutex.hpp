@@ -11,13 +11,13 @@
 // caller does not hold, locking it twice, destroying it while locked. Clang can find some of it beforehand: lock.hpp.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
 
 #include <thrum/detail/async.hpp>
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/thread_safety.hpp>
 #include <thrum/detail/wait_queue.hpp>
@@ -59,7 +59,7 @@ class THRUM_CAPABILITY("mutex") mutex {
   bool lock_slow(std::uintptr_t self, std::int64_t deadline_ns);
   void unlock_slow() noexcept;
 
-  std::atomic<std::uintptr_t> word_{0};  // The owner's address and three bits; see mutex.cpp.
+  detail::atomic<std::uintptr_t> word_{0};  // The owner's address and three bits; see mutex.cpp.
   detail::wait_queue queue_;
 };
 

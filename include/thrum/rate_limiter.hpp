@@ -8,7 +8,8 @@
 // nobody overtakes, not even who wants less. A call that is cancelled, or whose time is up, has taken nothing.
 //
 // acquire() and the timed calls suspend, and are cancellation points; try_acquire() never suspends and is none. All
-// from any fiber or thread. Throw std::invalid_argument for more units than `burst`, which would never be there.
+// from any fiber or thread; tasks have twins, which queue together with the others. Throw std::invalid_argument for
+// more units than `burst`, which would never be there.
 #pragma once
 
 #include <chrono>
@@ -20,6 +21,9 @@
 #include <thrum/semaphore.hpp>
 
 namespace thrum {
+
+template <class T>
+class task;
 
 struct rate_limiter_options {
   double per_second;      // Units; more than zero.
@@ -48,8 +52,32 @@ class rate_limiter {
     return acquire_until_ns(units, detail::deadline_at(t));
   }
 
+  // For tasks, with <thrum/task.hpp>: co_await them. The limiter must outlive the call.
+  task<void> async_acquire(std::size_t units = 1);
+  template <class Rep, class Period>
+  auto async_try_acquire_for(std::chrono::duration<Rep, Period> d, std::size_t units = 1) {
+    return async_acquire_until_ns(units, detail::deadline_after(d));
+  }
+  template <class Clock, class Duration>
+  auto async_try_acquire_until(std::chrono::time_point<Clock, Duration> t, std::size_t units = 1) {
+    return async_acquire_until_ns(units, detail::deadline_at(t));
+  }
+
  private:
+  // Among those who wait.
+  struct place {
+    rate_limiter& limiter;
+    bool first = false;
+    ~place() { limiter.leave_queue(first); }
+  };
+  struct first_try;
+  struct refill;
+
   bool acquire_until_ns(std::size_t units, std::int64_t deadline_ns);
+  task<bool> async_acquire_until_ns(std::size_t units, std::int64_t deadline_ns);
+  bool take_or_queue(std::size_t units) noexcept;
+  std::int64_t take_in_turn(std::size_t units) noexcept;
+  void leave_queue(bool was_first) noexcept;
   bool wait_for_units(std::size_t units, std::int64_t deadline_ns);
   std::int64_t take_or_tell_when(std::size_t units) noexcept;
   std::size_t checked(std::size_t units) const;
@@ -60,7 +88,7 @@ class rate_limiter {
 
   // Guarded by lock_.
   detail::spinlock lock_;
-  double units_;  // In the bucket,
+  double units_;  // In the bucket, as of then:
   std::int64_t as_of_ns_;
   std::size_t waiting_ = 0;  // The first of them included: while there are any, nobody else takes.
 

@@ -3,9 +3,10 @@
 //   auto page = thrum::retry({.attempts = 4, .first_delay = 50ms}, [&] { return fetch(url); });
 //   thrum::retry({}, send_report, [](const std::exception& e) { return is_temporary(e); });
 //
-// What f throws is thrown on when it is no std::exception, `cancelled` above all; when the predicate says so; and after
+// What f throws is thrown on when it is no std::exception, `cancelled` above all; when the predicate says no; and after
 // the last attempt. Between two attempts retry() sleeps: it suspends, and is a cancellation point. On plain threads the
-// thread sleeps. A limit for each attempt is a scope in f (with_scope), for all of them one around retry().
+// thread sleeps; tasks have async_retry() in task_retry.hpp. A limit for each attempt is a scope in f (with_scope), for
+// all of them one around retry().
 //
 // Each pause is `factor` times the one before, up to `max_delay`; of each the share `jitter` is random, so that those
 // who failed together do not come back together. (jitter = 1 is the "full jitter" of AWS's "Exponential Backoff And
@@ -34,6 +35,7 @@ class backoff {
   explicit backoff(const retry_options& options);  // Throws std::invalid_argument.
 
   bool another_attempt() noexcept { return --attempts_left_ > 0; }
+  std::chrono::nanoseconds next_pause() noexcept;
   void pause();  // Throws cancelled.
 
  private:
@@ -48,7 +50,8 @@ struct always {
 
 }  // namespace detail
 
-// Returns what f() returns. `again` is called with what f threw, if another attempt is left.
+// Returns what f() returns. `again` is called with what f threw, if another attempt is left, and tells whether to make
+// it. Throws std::invalid_argument for options that are out of their range.
 template <class F, class Predicate = detail::always>
 auto retry(const retry_options& options, F&& f, Predicate again = {}) {
   for (detail::backoff tries(options);;) {

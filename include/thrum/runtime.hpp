@@ -5,6 +5,11 @@
 //   }
 //
 // A runtime is an object; a process may have several. The calling thread of run() runs no fibers: it waits.
+//
+// In a simulated program (sim.hpp) a runtime has no threads: its fibers run among those of the simulation. It begins
+// and ends in a fiber, which waits at the end as a thread would. Of its options grace and fibers_max count, of its
+// statistics `fibers`; workers() is 1; dump() lists the whole simulation. Stacks larger than the simulation's are
+// refused with std::invalid_argument. Used by a plain thread, or when its simulation is over, it ends the process.
 #pragma once
 
 #include <chrono>
@@ -34,6 +39,25 @@ struct runtime_options {
   std::size_t fibers_max = std::size_t{16} << 20;             // Alive at once; rounded up to slabs of 128.
 };
 
+namespace detail {
+
+class guest;
+
+// While it lives, what the caller starts belongs to the guest, if there is one: a runtime in a simulated program.
+class starting_in {
+ public:
+  explicit starting_in(guest* g);  // Throws std::bad_alloc.
+  ~starting_in();
+  starting_in(const starting_in&) = delete;
+  starting_in& operator=(const starting_in&) = delete;
+
+ private:
+  const bool is_guest_;
+  guest* before_ = nullptr;  // Which the caller belongs to.
+};
+
+}  // namespace detail
+
 class runtime {
  public:
   // Throws std::system_error when threads or descriptors cannot be had.
@@ -51,11 +75,11 @@ class runtime {
   // As thrum::go and thrum::spawn, from any thread.
   template <class F>
   void go(F&& f, std::source_location where = std::source_location::current()) {
-    detail::launch(core(), {}, std::forward<F>(f), where, true);
+    launch(std::forward<F>(f), where, true);
   }
   template <class F>
   fiber spawn(F&& f, std::source_location where = std::source_location::current()) {
-    return detail::fiber_access::make(detail::launch(core(), {}, std::forward<F>(f), where, false));
+    return detail::fiber_access::make(launch(std::forward<F>(f), where, false));
   }
 
   unsigned workers() const noexcept;
@@ -75,7 +99,14 @@ class runtime {
   statistics stats() const noexcept;
 
  private:
+  friend class inspector;
+  template <class F>
+  sched::fiber_control* launch(F&& f, std::source_location where, bool detached) {
+    const detail::starting_in here(guest());
+    return detail::launch(core(), {}, std::forward<F>(f), where, detached);
+  }
   sched::scheduler* core() const noexcept;
+  detail::guest* guest() const noexcept;
   struct parts;
   std::unique_ptr<parts> parts_;
 };

@@ -12,7 +12,8 @@
 // scope that was cancelled by cancel() returns normally, once all children have ended.
 //
 // Scopes nest, and end in the reverse order of their opening (they are local variables). A scope belongs to the fiber
-// that opened it; go(), async(), start() may be called by any fiber in it, cancel() by anybody.
+// that opened it; go(), async(), start() may be called by any fiber in it, cancel() by anybody. Tasks open scopes, and
+// are children of them, as well: task_scope.hpp.
 //
 // The idea is that of trio's nurseries and cancel scopes.
 #pragma once
@@ -34,6 +35,9 @@
 #include <thrum/started.hpp>
 
 namespace thrum {
+
+template <class T>
+class task;
 
 // The deadline of a scope passed before its work was done.
 class timed_out : public std::runtime_error {
@@ -112,10 +116,11 @@ struct scope {
   std::chrono::nanoseconds deadline = std::chrono::nanoseconds::max();  // From now.
   bool shield = false;  // Cancellation from outside stops here; its own deadline and cancel() still work.
 
-  // Not an option.
+  // Not an option. Throws std::logic_error on a plain thread: a scope is opened in a fiber or a task.
   detail::scope_handle core = detail::open_scope(deadline, shield);
 
   // Starts f() as a child. Does not suspend. In a cancelled scope the child starts and is cancelled at its first wait.
+  // Throws what thrum::go() throws, and std::logic_error when the scope has been joined.
   template <class F>
   void go(F&& f, std::source_location where = std::source_location::current()) {
     detail::start_child(*core, std::forward<F>(f), where);
@@ -137,6 +142,10 @@ struct scope {
   // Throws what f throws before it is ready, which does not fail the scope, and broken_promise when f ends before.
   template <class T, class F>
   T start(F&& f, std::source_location where = std::source_location::current());
+  // The same for tasks, with <thrum/task_scope.hpp>: co_await it. f(ready) makes a task, or runs in a fiber. The scope
+  // must outlive the call.
+  template <class T, class F>
+  task<T> async_start(F f, std::source_location where = std::source_location::current());
 
   // Waits for all children, also those started meanwhile, and closes the scope. Throws the first failure; timed_out
   // when the deadline has passed; cancelled when an outer scope is cancelled. Waits for cancelled children too.
@@ -144,6 +153,7 @@ struct scope {
   // The same for tasks: co_await it, before the scope ends. async_with_scope() in task_scope.hpp does so by itself.
   auto async_join() { return join_awaiter(*core); }
 
+  // None of these suspends. Any thread.
   void cancel() noexcept { detail::cancel_scope(*core); }
   bool cancelled() const noexcept { return detail::scope_cancelled(*core); }
   bool expired() const noexcept { return detail::scope_expired(*core); }
@@ -154,14 +164,10 @@ struct scope {
   // ~scope: cancels and waits for the children (shielded); failures that join() has not thrown are dropped.
 
  private:
-  class [[nodiscard]] join_awaiter {
+  class [[nodiscard]] join_awaiter : public detail::suspends_task {
    public:
     explicit join_awaiter(detail::scope_core& s) noexcept : scope_(s) {}
     bool await_ready() { return detail::begin_join_scope(scope_, wait_); }
-    template <class Handle>
-    void await_suspend(Handle h) noexcept {
-      detail::suspend_task(h.address());
-    }
     void await_resume() { detail::end_join_scope(scope_, wait_); }
 
    private:
@@ -203,10 +209,7 @@ struct starting_child {
  private:
   void run() {
     scope own;
-    struct inside {
-      start_state<T>& state;
-      ~inside() { state.leave(); }
-    } guard{*state};
+    const leave_at_the_end inside{*state};
     if (!state->enter(*own.core)) return;
     started<T> ready(*state);
     std::invoke(function, ready);
@@ -229,7 +232,8 @@ T scope::start(F&& f, std::source_location where) {
   if constexpr (!std::is_void_v<T>) return std::move(*state->value);
 }
 
-// Runs body(scope&) in a scope, joins it, and absorbs the cancellation that the scope itself caused in the body.
+// Runs body(scope&) in a scope with a deadline from now, joins it, and absorbs the cancellation that the scope itself
+// caused in the body. Suspends, a cancellation point, and throws, as join() and the body do.
 template <class Body>
 void with_scope(std::chrono::nanoseconds deadline, Body&& body) {
   scope s{.deadline = deadline};

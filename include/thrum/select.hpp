@@ -15,7 +15,9 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <new>
 #include <optional>
 #include <tuple>
@@ -139,7 +141,7 @@ namespace detail {
 
 // Owns the clauses, whose elements are waited with, while the task is suspended.
 template <class... Clauses>
-class [[nodiscard]] select_awaiter {
+class [[nodiscard]] select_awaiter : public suspends_task {
  public:
   explicit select_awaiter(Clauses&&... clauses) : clauses_(std::move(clauses)...) {}
   select_awaiter(const select_awaiter&) = delete;
@@ -153,10 +155,6 @@ class [[nodiscard]] select_awaiter {
         },
         clauses_);
     return begin_select(wait_, timer_);
-  }
-  template <class Handle>
-  void await_suspend(Handle h) noexcept {
-    suspend_task(h.address());
   }
   std::size_t await_resume() {
     const auto chosen = end_select(wait_, timer_);
@@ -174,13 +172,14 @@ class [[nodiscard]] select_awaiter {
 
 }  // namespace detail
 
-// For tasks: co_await it. The clauses' functions must not suspend.
+// As select(), for tasks: co_await it. The clauses' functions must not suspend.
 template <class... Clauses>
 auto async_select(Clauses... clauses) {
   static_assert(sizeof...(Clauses) > 0, "a select without clauses would wait for ever");
   return detail::select_awaiter<Clauses...>(std::move(clauses)...);
 }
 
+// See above. Throws channel_closed, cancelled, and what the function of the chosen clause throws. Any fiber or thread.
 template <class... Clauses>
 std::size_t select(Clauses&&... clauses) {
   static_assert(sizeof...(Clauses) > 0, "a select without clauses would wait for ever");

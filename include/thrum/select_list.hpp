@@ -53,17 +53,13 @@ class select_list {
     Clause clause;
   };
 
-  class [[nodiscard]] awaiter {
+  class [[nodiscard]] awaiter : public detail::suspends_task {
    public:
     explicit awaiter(select_list& of) noexcept : of_(of) {}
     bool await_ready() {
       of_.prepare();
       wait_.room = of_.room();
       return detail::begin_select(wait_, timer_);
-    }
-    template <class Handle>
-    void await_suspend(Handle h) noexcept {
-      detail::suspend_task(h.address());
     }
     std::size_t await_resume() { return of_.fire(detail::end_select(wait_, timer_)); }
 

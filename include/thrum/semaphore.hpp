@@ -5,9 +5,9 @@
 //   ...
 //   connections.release();
 //
-// acquire() suspends while there is no permit, and is a cancellation point: then no permit was taken. release() and
-// try_acquire() never suspend. All from any fiber or thread. Those who wait are served first in, first out: a permit
-// that is released goes to the first of them, and nobody overtakes. (std promises no order.)
+// acquire() and the timed calls suspend while there is no permit, and are cancellation points: then none was taken.
+// release() and try_acquire() never suspend and are none. All from any fiber or thread. Those who wait are served first
+// in, first out: a permit that is released goes to the first of them, and nobody overtakes. (std promises no order.)
 #pragma once
 
 #include <atomic>

@@ -4,8 +4,10 @@
 //   { std::shared_lock hold(m); read(); }
 //   { std::unique_lock hold(m); write(); }
 //
-// Those who wait are served first in, first out, and a reader queues behind a waiting writer: neither readers nor
-// writers starve. So a reader must not take the lock a second time. The fast paths are one compare-and-swap.
+// Who comes may overtake those who wait, which is fast; but once somebody has waited for a millisecond nobody overtakes
+// any more, and the lock is handed over in FIFO order, to one writer or to all readers up to the next: neither readers
+// nor writers starve. So a reader must not take the lock a second time: it may have to wait for a writer that waits for
+// it. The fast paths are one compare-and-swap. (Competing and handing over is as in Go's sync.Mutex.)
 //
 // Locking is not a cancellation point. Misuse ends the process with one clear sentence: unlocking what is not locked,
 // locking for writing twice, destroying it while locked.
@@ -22,7 +24,8 @@ namespace thrum {
 
 namespace sched {
 class waiter;
-}
+struct runnable_batch;
+}  // namespace sched
 
 class THRUM_CAPABILITY("shared_mutex") shared_mutex {
  public:
@@ -39,7 +42,7 @@ class THRUM_CAPABILITY("shared_mutex") shared_mutex {
   bool try_lock_shared() noexcept THRUM_TRY_ACQUIRE_SHARED(true);  // Never suspends.
   void unlock_shared() noexcept THRUM_RELEASE_SHARED();            // Never suspends.
 
-  // For tasks: co_await them.
+  // For tasks: co_await them. A task that has to wait gets the lock handed over; nobody overtakes one that is to write.
   auto async_lock() {
     return detail::awaiter([this](detail::async_wait& w, detail::async_timer*) { return begin_wait(w, true); });
   }
@@ -49,9 +52,15 @@ class THRUM_CAPABILITY("shared_mutex") shared_mutex {
 
  private:
   bool begin_wait(detail::async_wait& w, bool writing);
-  bool take_or_announce(bool writing) noexcept;
-  void wait(bool writing);
-  void hand_over() noexcept;
+  bool take(bool writing, const sched::waiter* self) noexcept;
+  bool take_or_announce(bool writing, std::uint64_t marks, const sched::waiter& self) noexcept;
+  void lock_slow(bool writing);
+  void unlock_slow(std::uint64_t share) noexcept;
+  void wake_next(sched::runnable_batch& out) noexcept;
+  bool wake_writer(bool starved, sched::runnable_batch& out) noexcept;
+  bool wake_readers(bool starved, sched::runnable_batch& out) noexcept;
+  void look_at_head() noexcept;
+  bool share() noexcept;
 
   std::atomic<std::uint64_t> word_{0};  // See shared_mutex.cpp.
   std::atomic<const sched::waiter*> writer_{nullptr};

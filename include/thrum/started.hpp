@@ -14,8 +14,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <thrum/detail/spinlock.hpp>
 #include <thrum/future.hpp>
-#include <thrum/mutex.hpp>
 
 namespace thrum {
 
@@ -36,35 +36,41 @@ class start_gate {
  public:
   // The child; false when start() has given up.
   bool enter(scope_core& own) {
-    std::lock_guard hold(m_);
+    std::lock_guard held(lock_);
     own_ = &own;
     return !given_up_;
   }
   void leave() {
-    std::lock_guard hold(m_);
+    std::lock_guard held(lock_);
     own_ = nullptr;
   }
   bool given_up() {
-    std::lock_guard hold(m_);
+    std::lock_guard held(lock_);
     return given_up_;
   }
 
   void give_up() {
-    std::lock_guard hold(m_);
+    std::lock_guard held(lock_);
     given_up_ = true;
-    if (own_) cancel_scope(*own_);
+    if (own_) cancel_scope(*own_);  // Under the lock: the scope ends after leave().
   }
 
   bool reported = false;  // The child's.
 
  private:
-  mutex m_;
+  spinlock lock_;
   scope_core* own_ = nullptr;
   bool given_up_ = false;
 };
 
 template <class T>
 struct start_state : future_state<T>, start_gate {};
+
+// The child leaves before its scope ends.
+struct leave_at_the_end {
+  start_gate& gate;
+  ~leave_at_the_end() { gate.leave(); }
+};
 
 }  // namespace detail
 

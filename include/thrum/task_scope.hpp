@@ -8,6 +8,7 @@
 //     });                                          // all children have ended here
 //     co_return sum;
 //   }
+//   const int port = co_await s.async_start<int>(serve);   // Until serve(ready), a task, has called ready(port).
 //
 // A task cannot wait in a destructor. So a scope in a task must have been joined, by co_await s.async_join(), before it
 // ends, also when an exception leaves its block; async_with_scope() sees to that.
@@ -18,6 +19,8 @@
 #include <functional>
 #include <memory>
 #include <source_location>
+#include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 #include <thrum/scope.hpp>
@@ -59,6 +62,30 @@ task<> run_child_for_result(std::shared_ptr<future_state<T>> state, task<T> body
   if (thrown) std::rethrow_exception(thrown);
 }
 
+// The child of async_start(): as starting_child in scope.hpp.
+template <class T, class F>
+task<> run_in_own_scope(start_state<T>& state, F& f) {
+  scope own;
+  const leave_at_the_end inside{state};
+  if (!state.enter(*own.core)) co_return;
+  started<T> ready(state);
+  task<> body = std::invoke(f, ready);
+  co_await std::move(body);
+}
+
+template <class T, class F>
+task<> run_starting_child(std::shared_ptr<start_state<T>> state, F f) {
+  std::exception_ptr failure = broken_promise_failure();
+  try {
+    co_await run_in_own_scope(*state, f);
+  } catch (const cancelled&) {
+  } catch (...) {
+    if (state->reported || state->given_up()) throw;
+    failure = std::current_exception();
+  }
+  if (!state->reported) state->complete(failure);
+}
+
 }  // namespace detail
 
 // Starts the task as a child of the scope; its failure fails the scope. Called in the scope, from a fiber or a task.
@@ -77,6 +104,23 @@ template <class T>
   auto state = std::make_shared<detail::future_state<T>>();
   go_in(s, detail::run_child_for_result<T>(state, std::move(t)), where);
   return future<T>(std::move(state));
+}
+
+template <class T, class F>
+task<T> scope::async_start(F f, std::source_location where) {
+  auto state = std::make_shared<detail::start_state<T>>();
+  if constexpr (detail::is_task<std::invoke_result_t<F&, started<T>&>>)
+    go_in(*this, detail::run_starting_child<T, F>(state, std::move(f)), where);
+  else
+    detail::start_child(*core, detail::starting_child<T, F>{state, std::move(f)}, where);
+  try {
+    co_await detail::await_object(*state);
+  } catch (const thrum::cancelled&) {
+    state->give_up();
+    throw;
+  }
+  state->rethrow_failure();
+  if constexpr (!std::is_void_v<T>) co_return std::move(*state->value);
 }
 
 // For tasks: runs body(scope&), which makes a task, in a scope of its own, with a deadline from now; ends when all

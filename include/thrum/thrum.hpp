@@ -6,6 +6,7 @@
 #include <thrum/cancelled.hpp>
 #include <thrum/channel.hpp>
 #include <thrum/channel_ends.hpp>
+#include <thrum/clock.hpp>
 #include <thrum/concurrent.hpp>
 #include <thrum/condition_variable.hpp>
 #include <thrum/context_value.hpp>
@@ -14,12 +15,15 @@
 #include <thrum/fiber_local.hpp>
 #include <thrum/future.hpp>
 #include <thrum/guarded.hpp>
+#include <thrum/inspector.hpp>
+#include <thrum/label.hpp>
 #include <thrum/latch.hpp>
 #include <thrum/lock.hpp>
 #include <thrum/mutex.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/once.hpp>
+#include <thrum/pin.hpp>
 #include <thrum/promise.hpp>
 #include <thrum/rate_limiter.hpp>
 #include <thrum/retry.hpp>
@@ -32,7 +36,11 @@
 #include <thrum/shared_mutex.hpp>
 #include <thrum/started.hpp>
 #include <thrum/task.hpp>
+#include <thrum/task_concurrent.hpp>
+#include <thrum/task_handle.hpp>
+#include <thrum/task_retry.hpp>
 #include <thrum/task_scope.hpp>
+#include <thrum/task_sleep.hpp>
 #include <thrum/task_sync.hpp>
 #include <thrum/ticker.hpp>
 #include <thrum/wait_group.hpp>

@@ -41,7 +41,7 @@ class tick_source;  // src/chan/ticker.cpp
 
 // `period_ns` 0: a single tick. Throws std::logic_error on a thread that runs no fiber.
 std::shared_ptr<tick_source> make_tick_source(std::int64_t first_ns, std::int64_t period_ns);
-void restart_ticks(tick_source& s, std::int64_t first_ns, std::int64_t period_ns);
+void restart_ticks(tick_source& s, std::int64_t first_ns, std::int64_t period_ns) noexcept;
 bool stop_ticks(tick_source& s) noexcept;
 channel_core* ticks_of(tick_source& s) noexcept;
 void take_due_tick(tick_source& s) noexcept;          // For those who do not wait: puts it where it can be received.

@@ -52,6 +52,11 @@ address_wait waits_for(const std::atomic<T>& a, T old) noexcept {
           bits_of(old)};
 }
 
+inline auto async_wait_until_ns(const address_wait& wait, std::int64_t deadline_ns) {
+  return timed_awaiter(deadline_ns,
+                       [wait](async_wait& w, async_timer* t, std::int64_t d) { return wait.begin_wait(w, t, d); });
+}
+
 }  // namespace detail
 
 template <class T>
@@ -79,11 +84,12 @@ auto async_wait_on_address(const std::atomic<T>& a, std::type_identity_t<T> old)
 template <class T, class Rep, class Period>
 auto async_wait_on_address_for(const std::atomic<T>& a, std::type_identity_t<T> old,
                                std::chrono::duration<Rep, Period> d) {
-  return detail::timed_awaiter(
-      detail::deadline_after(d),
-      [wait = detail::waits_for<T>(a, old)](detail::async_wait& w, detail::async_timer* t, std::int64_t deadline_ns) {
-        return wait.begin_wait(w, t, deadline_ns);
-      });
+  return detail::async_wait_until_ns(detail::waits_for<T>(a, old), detail::deadline_after(d));
+}
+template <class T, class Clock, class Duration>
+auto async_wait_on_address_until(const std::atomic<T>& a, std::type_identity_t<T> old,
+                                 std::chrono::time_point<Clock, Duration> t) {
+  return detail::async_wait_until_ns(detail::waits_for<T>(a, old), detail::deadline_at(t));
 }
 
 // After the atomic has been changed.

@@ -27,9 +27,10 @@
 
 #include <thrum/cancelled.hpp>
 #include <thrum/channel.hpp>
+#include <thrum/detail/async.hpp>
+#include <thrum/detail/spinlock.hpp>
 #include <thrum/fiber.hpp>
 #include <thrum/future.hpp>
-#include <thrum/mutex.hpp>
 #include <thrum/scope.hpp>
 #include <thrum/semaphore.hpp>
 
@@ -97,7 +98,8 @@ class worker_pool {
  public:
   // Starts the fibers; throws std::logic_error on a thread that runs no fiber, and what spawn() throws.
   explicit worker_pool(const worker_pool_options& options = {});
-  // Cancels and waits, shielded from cancellation; a failure that join() has not thrown is dropped.
+  // Cancels and waits, shielded from cancellation; a failure that join() has not thrown is dropped. In a task it ends
+  // the process, unless the pool has been joined.
   ~worker_pool() { cancel(); }
   worker_pool(const worker_pool&) = delete;
   worker_pool& operator=(const worker_pool&) = delete;
@@ -123,12 +125,8 @@ class worker_pool {
   // dropped.
   template <class F, class... Args>
   auto async(F&& f, Args&&... args) {
-    using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
     room_.acquire();
-    auto state = std::make_shared<detail::future_state<result>>();
-    put<detail::async_job<result, std::decay_t<F>, std::decay_t<Args>...>>(state, std::forward<F>(f),
-                                                                           std::forward<Args>(args)...);
-    return future<result>(std::move(state));
+    return put_async(std::forward<F>(f), std::forward<Args>(args)...);
   }
 
   // Takes no more jobs; those that it has are worked off. Never suspends. From any fiber or thread.
@@ -137,6 +135,25 @@ class worker_pool {
   // Closes, and waits until all jobs have ended; throws the first failure, once. Suspends; a cancellation point, and
   // then the jobs go on and it may be called again. By one fiber or thread at a time.
   void join();
+
+  // For tasks: co_await them. They are the twins of submit() and async(), and keep copies of their arguments meanwhile.
+  template <class F>
+  auto async_submit(F&& f) {
+    return detail::awaiter_then([this] { return room_.async_acquire(); },
+                                [this, job = std::decay_t<F>(std::forward<F>(f))]() mutable {
+                                  put<detail::submitted_job<std::decay_t<F>>>(std::move(job));
+                                });
+  }
+  template <class F, class... Args>
+  auto async_future(F&& f, Args&&... args) {
+    using call = detail::bound_call<std::decay_t<F>, std::decay_t<Args>...>;
+    return detail::awaiter_then([this] { return room_.async_acquire(); },
+                                [this, job = call{std::forward<F>(f), {std::forward<Args>(args)...}}]() mutable {
+                                  return put_async(std::move(job));
+                                });
+  }
+  // For tasks: as join().
+  auto async_join() { return join_awaiter(*this); }
 
   // Closes, drops the jobs that have not begun and cancels the others, which is no failure. Does not wait for them.
   // From any fiber or thread.
@@ -157,17 +174,47 @@ class worker_pool {
     send(std::make_unique<Job>(std::forward<Args>(args)...));
     mine.pool = nullptr;
   }
+  template <class F, class... Args>
+  auto put_async(F&& f, Args&&... args) {
+    using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
+    auto state = std::make_shared<detail::future_state<result>>();
+    put<detail::async_job<result, std::decay_t<F>, std::decay_t<Args>...>>(state, std::forward<F>(f),
+                                                                           std::forward<Args>(args)...);
+    return future<result>(std::move(state));
+  }
   void send(std::unique_ptr<detail::pool_job> job);
   bool refused() const;
   void supervise(std::size_t fibers);
   void work();
-  void drop_jobs();
+  void drop_jobs() noexcept;
+
+  class [[nodiscard]] join_awaiter {
+   public:
+    explicit join_awaiter(worker_pool& of) : of_(of), end_(of.supervisor_.async_join()) {}
+    bool await_ready() {
+      of_.close();
+      has_to_join_ = of_.supervisor_.joinable();
+      return !has_to_join_ || end_.await_ready();
+    }
+    template <class Handle>
+    void await_suspend(Handle h) noexcept {
+      end_.await_suspend(h);
+    }
+    void await_resume() {
+      if (has_to_join_) end_.await_resume();
+    }
+
+   private:
+    worker_pool& of_;
+    decltype(std::declval<fiber&>().async_join()) end_;
+    bool has_to_join_ = false;
+  };
 
   counting_semaphore<> room_;  // For jobs that wait or run. Opened wide when the pool is closed.
   channel<std::unique_ptr<detail::pool_job>> jobs_;
 
-  mutex m_;
-  scope* scope_ = nullptr;  // The fibers', while they run. Guarded by m_, as is the next.
+  detail::spinlock lock_;
+  scope* scope_ = nullptr;  // The fibers', while they run. Guarded by lock_, as is the next.
   bool cancelled_ = false;
   std::atomic<bool> closed_{false};
 

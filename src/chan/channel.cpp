@@ -35,7 +35,7 @@ std::align_val_t alignment(const element_type& type) noexcept {
   return {who, r == sched::claim_result::resume ? who : nullptr};
 }
 
-constexpr sched::wait_kind awaited_null{"a null channel"};
+constexpr sched::wait_kind awaited_null{.what = "a null channel", .hopeless = true};
 constexpr sched::wait_kind awaited_receiver{"sending on a channel"};
 constexpr sched::wait_kind awaited_sender{"receiving from a channel"};
 
@@ -252,6 +252,17 @@ channel_result channel_receive(channel_core* c, void* into, std::int64_t deadlin
   return r;
 }
 
+channel_result channel_take(channel_core& c, void* into) noexcept {
+  claimed_waiter wake;
+  c.lock.lock();
+  const auto r = c.try_receive(into, wake);
+  const bool drained = c.has_drained();
+  c.lock.unlock();
+  finish_wake(wake);
+  if (drained) c.give_back();
+  return r;
+}
+
 // ---------------------------------------------------------------------------------------------------------------
 // Tasks.
 
@@ -276,14 +287,14 @@ bool begin_parking(sched::task_control& self, channel_wait& w, wait_list& list, 
 }
 
 // Releases the lock.
-bool done_at_once(sched::task_control& self, channel_wait& w, channel_result r, const claimed_waiter& wake) {
+bool done_at_once(channel_wait& w, channel_result r, const claimed_waiter& wake) {
   const bool drained = w.core->has_drained();
   w.core->lock.unlock();
   finish_wake(wake);
   if (drained) [[unlikely]]
     w.core->give_back();
   w.result = r;
-  return go_on(self);
+  return sched::go_on();
 }
 
 }  // namespace
@@ -296,10 +307,10 @@ bool begin_channel_send(channel_wait& w, void* element, async_timer* timer, std:
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_send_here(element, wake);
-  if (r != channel_result::would_block) return done_at_once(self, w, r, wake);
+  if (r != channel_result::would_block) return done_at_once(w, r, wake);
   if (c->unbounded()) {
     w.result = send_where_room_is_made(*c, element);
-    return go_on(self);
+    return sched::go_on();
   }
   return begin_parking(self, w, c->senders, element, timer, deadline_ns, awaited_receiver);
 }
@@ -311,7 +322,7 @@ bool begin_channel_receive(channel_wait& w, void* into, async_timer* timer, std:
   claimed_waiter wake;
   c->lock.lock();
   const auto r = c->try_receive_here(into, wake);
-  if (r != channel_result::would_block) return done_at_once(self, w, r, wake);
+  if (r != channel_result::would_block) return done_at_once(w, r, wake);
   return begin_parking(self, w, c->receivers, into, timer, deadline_ns, awaited_sender);
 }
 

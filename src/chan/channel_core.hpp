@@ -12,9 +12,9 @@
 // waiter's storage cannot vanish meanwhile: to leave, it must take the lock and its node out of the queue.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/channel_core.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -37,7 +37,7 @@ struct alignas(64) channel_core {
   std::byte* const ring;  // In the same allocation, behind the core.
 
   // Own synchronisation.
-  std::atomic<std::size_t> references{1};
+  detail::atomic<std::size_t> references{1};
   mutable spinlock lock;
 
   // Guarded by lock.

@@ -11,6 +11,7 @@
 #include <thrum/scope.hpp>
 
 #include "support.hpp"
+#include "values.hpp"
 
 namespace thrum {
 namespace {
@@ -19,14 +20,6 @@ using namespace test;
 
 class channel_ends_test : public on_workers {};
 INSTANTIATE_TEST_SUITE_P(workers, channel_ends_test, worker_counts, count_name);
-
-struct item {
-  static inline std::atomic<int> alive{0};
-  int value;
-  explicit item(int v) : value(v) { ++alive; }
-  item(item&& other) noexcept : value(other.value) { ++alive; }
-  ~item() { --alive; }
-};
 
 TEST_P(channel_ends_test, the_last_sender_closes_and_receivers_drain) {
   run([] {
@@ -81,7 +74,7 @@ TEST_P(channel_ends_test, without_receivers_sending_throws_in_every_form) {
     EXPECT_THROW(tx.send(1), channel_closed);
     EXPECT_THROW((void)tx.try_send(1), channel_closed);
     EXPECT_THROW((void)tx.send_for(1, 24h), channel_closed);
-    EXPECT_THROW((void)tx.send_until(1, std::chrono::steady_clock::now()), channel_closed);
+    EXPECT_THROW((void)tx.send_until(1, clock::now()), channel_closed);
     EXPECT_THROW(select(tx.on_send(1, [] {})), channel_closed);
   });
 }
@@ -113,26 +106,26 @@ TEST_P(channel_ends_test, waiting_senders_see_the_last_receiver_go_and_keep_thei
 TEST_P(channel_ends_test, what_is_buffered_goes_with_the_last_receiver) {
   run([] {
     for (int kind = 0; kind < 2; ++kind) {
-      auto [tx, rx] = kind ? make_channel<item>(unbounded) : make_channel<item>(1000);
-      for (int i = 0; i < 1000; ++i) tx.send(item(i));
+      auto [tx, rx] = kind ? make_channel<counted>(unbounded) : make_channel<counted>(1000);
+      for (int i = 0; i < 1000; ++i) tx.send(counted(i));
       EXPECT_EQ(rx.receive()->value, 0);
-      EXPECT_EQ(item::alive, 999);
+      EXPECT_EQ(counted::alive, 999);
       rx = {};
-      EXPECT_EQ(item::alive, 0);  // Though the sender is still there.
-      EXPECT_THROW(tx.send(item(1)), channel_closed);
-      EXPECT_EQ(item::alive, 0);
+      EXPECT_EQ(counted::alive, 0);  // Though the sender is still there.
+      EXPECT_THROW(tx.send(counted(1)), channel_closed);
+      EXPECT_EQ(counted::alive, 0);
     }
   });
 }
 
 TEST_P(channel_ends_test, also_where_the_scope_is_cancelled) {
   run([] {
-    auto [tx, rx] = make_channel<item>(10);
-    tx.send(item(1));
+    auto [tx, rx] = make_channel<counted>(10);
+    tx.send(counted(1));
     scope s;
     s.cancel();
     rx = {};
-    EXPECT_EQ(item::alive, 0);
+    EXPECT_EQ(counted::alive, 0);
     tx = {};
     s.join();
   });
@@ -163,11 +156,11 @@ TEST_P(channel_ends_test, all_forms_pass_elements) {
     EXPECT_TRUE(tx.try_send(copied));
     EXPECT_FALSE(tx.try_send("full"));
     EXPECT_FALSE(tx.send_for("full", 1ms));
-    EXPECT_FALSE(tx.send_until("full", std::chrono::steady_clock::now() + 1ms));
+    EXPECT_FALSE(tx.send_until("full", clock::now() + 1ms));
     EXPECT_EQ(rx.receive(), copied);
     EXPECT_EQ(rx.receive_for(24h), copied);
     EXPECT_EQ(rx.receive_for(1ms), std::nullopt);
-    EXPECT_EQ(rx.receive_until(std::chrono::steady_clock::now()), std::nullopt);
+    EXPECT_EQ(rx.receive_until(clock::now()), std::nullopt);
     EXPECT_EQ(rx.try_receive(), std::nullopt);
     EXPECT_FALSE(rx.closed());
     bool sent = false;
@@ -226,11 +219,11 @@ TEST_P(channel_ends_test, an_abandoned_pipeline_unwinds) {
     std::atomic<int> refused{0};
     scope s;
     {
-      auto [tx, rx] = make_channel<item>(2);
+      auto [tx, rx] = make_channel<counted>(2);
       for (int k = 0; k < 4; ++k)
         s.go([&refused, tx = tx]() mutable {
           try {
-            for (int i = 0;; ++i) tx.send(item(i));
+            for (int i = 0;; ++i) tx.send(counted(i));
           } catch (const channel_closed&) {
             ++refused;
           }
@@ -240,7 +233,7 @@ TEST_P(channel_ends_test, an_abandoned_pipeline_unwinds) {
     s.join();
     EXPECT_EQ(refused, 4);
   });
-  EXPECT_EQ(item::alive, 0);
+  EXPECT_EQ(counted::alive, 0);
 }
 
 TEST_P(channel_ends_test, ends_that_go_while_others_send_and_receive_leak_nothing) {
@@ -248,12 +241,12 @@ TEST_P(channel_ends_test, ends_that_go_while_others_send_and_receive_leak_nothin
     for (int round = 0; round < 100; ++round) {
       scope s;
       {
-        auto [tx, rx] =
-            round % 3 ? make_channel<item>(static_cast<std::size_t>(round % 3 - 1)) : make_channel<item>(unbounded);
+        auto [tx, rx] = round % 3 ? make_channel<counted>(static_cast<std::size_t>(round % 3 - 1))
+                                  : make_channel<counted>(unbounded);
         for (int k = 0; k < 3; ++k) {
           s.go([tx = tx]() mutable {
             try {
-              for (int i = 0; i < 10; ++i) tx.send(item(i));
+              for (int i = 0; i < 10; ++i) tx.send(counted(i));
             } catch (const channel_closed&) {
             }
           });
@@ -264,7 +257,7 @@ TEST_P(channel_ends_test, ends_that_go_while_others_send_and_receive_leak_nothin
         }
       }
       s.join();
-      ASSERT_EQ(item::alive, 0);
+      ASSERT_EQ(counted::alive, 0);
     }
   });
 }

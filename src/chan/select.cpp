@@ -36,6 +36,7 @@ constexpr std::size_t none = SIZE_MAX;
 constexpr std::size_t clauses_max = 1 << 15;
 
 constexpr sched::wait_kind awaited_clause{"a select"};
+constexpr sched::wait_kind awaited_never{.what = "a select", .hopeless = true};
 
 bool on_channel(const select_clause& c) noexcept {
   return c.kind == clause_kind::receive || c.kind == clause_kind::send;
@@ -65,7 +66,7 @@ class selection {
     if (w.already_cancelled()) return {cancel_, channel_result::done};
     if (auto r = try_at_once(); r.index < count_) return r;
     enqueue(w.self(), w.open());
-    const auto code = w.park(deadline_, {&awaited_clause});
+    const auto code = w.park(deadline_, reason());
     const auto ended = leave(w.self());
     if (cancel_ == none) w.throw_if_cancelled(code);
     return result_of(code, ended);
@@ -78,11 +79,11 @@ class selection {
       w.result = {cancel_, channel_result::done};
     else
       w.result = try_at_once();
-    if (w.result.index < count_) return go_on(self);
+    if (w.result.index < count_) return sched::go_on();
     enqueue(self, self.open_episode(true));
     w.queued = queued_;
     w.waiting = true;
-    park_task(self, {&awaited_clause}, deadline_, &timer);
+    park_task(self, reason(), deadline_, &timer);
     return false;
   }
   select_result end(const select_wait& w, async_timer& timer) {
@@ -94,6 +95,8 @@ class selection {
   }
 
  private:
+  // Null channels alone are never ready.
+  sched::wait_reason reason() const noexcept { return {queued_ > 0 || has_ends_ ? &awaited_clause : &awaited_never}; }
   sched::cancellation sensitivity() const noexcept {
     return cancel_ == none ? sched::cancellation::point : sched::cancellation::reported;
   }

@@ -171,7 +171,7 @@ TEST_P(select_clauses_test, the_same_clauses_for_tasks) {
     channel<int> ch(0);
     promise<int> p;
     auto f = p.get_future();
-    event go_on;
+    event go_on, at_last;
     fiber slow = spawn([&] { go_on.wait(); });
     auto t = spawn([&]() -> task<std::vector<std::size_t>> {
       std::vector<std::size_t> chosen;
@@ -183,13 +183,15 @@ TEST_P(select_clauses_test, the_same_clauses_for_tasks) {
       co_await wait();
       chosen.push_back(co_await async_select(ch.on_receive(nothing), otherwise(nothing)));
       chosen.push_back(co_await async_select(ch.on_receive(nothing), after(1ms, nothing)));
+      at_last.set();
       chosen.push_back(co_await async_select(ch.on_receive(nothing), on_cancel(nothing)));
       co_return chosen;
     });
     ch.send(1);
     settle();
     p.set_value(1);
-    this_fiber::sleep_for(5 * a_moment);
+    at_last.wait();
+    settle();
     t.request_stop();
     const auto chosen = t.join();
     EXPECT_EQ(chosen[0], 0u);

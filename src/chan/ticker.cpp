@@ -47,11 +47,11 @@ class tick_source {
   ~tick_source() { release(ticks_); }
 
   channel_core* ticks() const noexcept { return ticks_; }
-  void listen();
+  void listen() noexcept;
   void stop_listening() noexcept;
   void produce_if_due() noexcept;
   bool stop() noexcept;
-  void restart(std::int64_t first_ns, std::int64_t period_ns);
+  void restart(std::int64_t first_ns, std::int64_t period_ns) noexcept;
 
  private:
   enum class state : std::uint8_t { idle, armed, ended };
@@ -62,7 +62,7 @@ class tick_source {
   static void on_due(sched::timer& t, sched::runnable_batch& out) noexcept;
   bool produce(state from, sched::runnable_batch& out) noexcept;
   void produce_overdue(sched::runnable_batch& out) noexcept;
-  void arm(sched::runnable_batch& out);
+  void arm() noexcept;
   void disarm() noexcept;
   state end_ticks() noexcept;
   void close(sched::runnable_batch& out) noexcept;
@@ -136,20 +136,13 @@ void tick_source::produce_overdue(sched::runnable_batch& out) noexcept {
   if (state_.load(std::memory_order_acquire) == state::idle && next_ <= home_.now()) produce(state::idle, out);
 }
 
-// Under control_, unless it is armed. Without memory for the timer there are no more ticks: nobody is to wait in vain.
-void tick_source::arm(sched::runnable_batch& out) {
+// Under control_, unless it is armed.
+void tick_source::arm() noexcept {
   if (state_.load(std::memory_order_acquire) != state::idle || next_ == never) return;
   sched::timer_set::cancel(timer_);  // Its last callback may be on its way out.
   timer_.when = next_;
   state_.store(state::armed, std::memory_order_release);
-  try {
-    home_.arm(timer_);
-  } catch (...) {
-    state_.store(state::ended, std::memory_order_relaxed);
-    std::lock_guard held(ticks_->lock);
-    close(out);
-    throw;
-  }
+  home_.arm(timer_);
 }
 
 // Under control_. Afterwards nothing is armed and no callback runs.
@@ -159,24 +152,22 @@ void tick_source::disarm() noexcept {
   state_.compare_exchange_strong(expected, state::idle, std::memory_order_acq_rel);
 }
 
-void tick_source::listen() {
+void tick_source::listen() noexcept {
   woken_waiters woken;
   sched::runtime_section inside;
   std::lock_guard held(control_);
   produce_overdue(woken);
-  arm(woken);
+  arm();
   ++listeners_;
 }
 
 void tick_source::stop_listening() noexcept {
-  woken_waiters woken;
   sched::runtime_section inside;
   std::lock_guard held(control_);
-  if (--listeners_ == 0) return disarm();
-  try {
-    arm(woken);
-  } catch (const std::bad_alloc&) {  // The others see the end.
-  }
+  if (--listeners_ == 0)
+    disarm();
+  else
+    arm();
 }
 
 void tick_source::produce_if_due() noexcept {
@@ -202,8 +193,7 @@ bool tick_source::stop() noexcept {
   return to_come || waiting;
 }
 
-void tick_source::restart(std::int64_t first_ns, std::int64_t period_ns) {
-  woken_waiters woken;
+void tick_source::restart(std::int64_t first_ns, std::int64_t period_ns) noexcept {
   sched::runtime_section inside;
   std::lock_guard held(control_);
   end_ticks();
@@ -215,7 +205,7 @@ void tick_source::restart(std::int64_t first_ns, std::int64_t period_ns) {
   next_ = first_ns;
   period_ = period_ns;
   state_.store(state::idle, std::memory_order_release);
-  if (listeners_ > 0) arm(woken);
+  if (listeners_ > 0) arm();
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -227,7 +217,9 @@ std::shared_ptr<tick_source> make_tick_source(std::int64_t first_ns, std::int64_
   return std::make_shared<tick_source>(w->home, first_ns, period_ns);
 }
 
-void restart_ticks(tick_source& s, std::int64_t first_ns, std::int64_t period_ns) { s.restart(first_ns, period_ns); }
+void restart_ticks(tick_source& s, std::int64_t first_ns, std::int64_t period_ns) noexcept {
+  s.restart(first_ns, period_ns);
+}
 bool stop_ticks(tick_source& s) noexcept { return s.stop(); }
 channel_core* ticks_of(tick_source& s) noexcept { return s.ticks(); }
 void take_due_tick(tick_source& s) noexcept { s.produce_if_due(); }

@@ -14,6 +14,7 @@
 #include <thrum/scope.hpp>
 
 #include "support.hpp"
+#include "values.hpp"
 
 namespace {
 
@@ -25,7 +26,8 @@ std::atomic<bool> no_memory{false};
 
 }  // namespace
 
-// Clang's ThreadSanitizer brings its own, and no other may be linked beside it.
+constexpr const char* why_not_watched =
+    "Clang's ThreadSanitizer brings its own operator new, beside which no other links";
 #if defined(THRUM_TEST_TSAN_KNOWN)
 constexpr bool memory_is_watched = false;
 #else
@@ -66,14 +68,6 @@ using namespace test;
 
 class unbounded_test : public on_workers {};
 INSTANTIATE_TEST_SUITE_P(workers, unbounded_test, worker_counts, count_name);
-
-struct element {
-  static inline std::atomic<int> alive{0};
-  int value;
-  explicit element(int v) : value(v) { ++alive; }
-  element(element&& other) noexcept : value(other.value) { ++alive; }
-  ~element() { --alive; }
-};
 
 struct alignas(128) wide {
   int value;
@@ -125,7 +119,7 @@ TEST_P(unbounded_test, elements_of_every_size_and_alignment) {
 }
 
 TEST_P(unbounded_test, memory_is_given_back_as_elements_are_received) {
-  if (!memory_is_watched) GTEST_SKIP();
+  if (!memory_is_watched) GTEST_SKIP() << why_not_watched;
   run([] {
     channel<std::array<std::int64_t, 4>> ch(unbounded);
     const auto before = aligned_bytes.load();
@@ -145,7 +139,7 @@ TEST_P(unbounded_test, memory_is_given_back_as_elements_are_received) {
 }
 
 TEST_P(unbounded_test, in_balance_it_does_not_allocate) {
-  if (!memory_is_watched) GTEST_SKIP();
+  if (!memory_is_watched) GTEST_SKIP() << why_not_watched;
   run([] {
     channel<int> ch(unbounded);
     ch.send(0);
@@ -159,7 +153,7 @@ TEST_P(unbounded_test, in_balance_it_does_not_allocate) {
 }
 
 TEST_P(unbounded_test, without_memory_sending_throws_and_leaves_the_element) {
-  if (!memory_is_watched) GTEST_SKIP();
+  if (!memory_is_watched) GTEST_SKIP() << why_not_watched;
   run([] {
     channel<std::unique_ptr<int>> ch(unbounded);
     auto v = std::make_unique<int>(7);
@@ -212,12 +206,12 @@ TEST_P(unbounded_test, what_is_left_is_destroyed_with_the_channel) {
     for (int round = 0; round < 40; ++round) {
       for (int received : {0, 1, 127, 128, 129, 500, 999, 1000}) {
         {
-          channel<element> ch(unbounded);
-          for (int i = 0; i < 1000; ++i) ch.send(element(i));
+          channel<counted> ch(unbounded);
+          for (int i = 0; i < 1000; ++i) ch.send(counted(i));
           for (int i = 0; i < received; ++i) EXPECT_EQ(ch.receive()->value, i);
-          EXPECT_EQ(element::alive, 1000 - received);
+          EXPECT_EQ(counted::alive, 1000 - received);
         }
-        EXPECT_EQ(element::alive, 0);
+        EXPECT_EQ(counted::alive, 0);
       }
     }
     EXPECT_LE(aligned_blocks, blocks + 20);
@@ -261,11 +255,11 @@ TEST_P(unbounded_test, a_cancelled_call_did_not_happen) {
 
 TEST_P(unbounded_test, nothing_is_lost_between_many_fibers_and_threads) {
   run([] {
-    channel<element> ch(unbounded);
+    channel<counted> ch(unbounded);
     constexpr int senders = 4, each = 3000;
     std::vector<std::atomic<int>> seen(2 * senders * each);
     const auto send = [&ch](int k) {
-      for (int i = 0; i < each; ++i) ch.send(element(k * each + i));
+      for (int i = 0; i < each; ++i) ch.send(counted(k * each + i));
     };
     scope receivers;
     for (int i = 0; i < 3; ++i)
@@ -284,7 +278,7 @@ TEST_P(unbounded_test, nothing_is_lost_between_many_fibers_and_threads) {
     receivers.join();
     for (auto& n : seen) ASSERT_EQ(n, 1);
   });
-  EXPECT_EQ(element::alive, 0);
+  EXPECT_EQ(counted::alive, 0);
 }
 
 }  // namespace

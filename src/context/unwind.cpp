@@ -1,8 +1,10 @@
 // Unwinding with _Unwind_Backtrace; symbols from the dynamic linker, else from the file.
 #include "context/unwind.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include <cxxabi.h>
@@ -41,14 +43,17 @@ constexpr int visiting_frames = 2;
   asm volatile("" ::: "memory");  // No tail call: the frame is counted in visiting_frames.
 }
 
-void print_frame(int index, void* address, symbol_names names) noexcept {
+// A return address points behind the call; one byte back is inside it.
+std::uintptr_t call_before(void* return_address) noexcept {
+  return reinterpret_cast<std::uintptr_t>(return_address) - 1;
+}
+
+// Calls use(name, info), where `info` says in which module the frame is. False, and does not, when it is in none.
+template <class Use>
+bool with_name(void* address, symbol_names names, Use use) noexcept {
   Dl_info info{};
-  // A return address points behind the call; one byte back is inside it.
-  const auto pc = reinterpret_cast<std::uintptr_t>(address) - 1;
-  if (!::dladdr(reinterpret_cast<void*>(pc), &info) || !info.dli_fname) {
-    os::report("    #%d %p\n", index, address);
-    return;
-  }
+  const auto pc = call_before(address);
+  if (!::dladdr(reinterpret_cast<void*>(pc), &info) || !info.dli_fname) return false;
   char local[512];
   const char* symbol = info.dli_sname;
   if (!symbol && name_from_file(info.dli_fname, info.dli_fbase, pc, local)) symbol = local;
@@ -56,9 +61,17 @@ void print_frame(int index, void* address, symbol_names names) noexcept {
   std::unique_ptr<char, void (*)(void*)> name(
       symbol && names == symbol_names::demangled ? abi::__cxa_demangle(symbol, nullptr, nullptr, &status) : nullptr,
       &std::free);
-  const char* shown = status == 0 ? name.get() : symbol ? symbol : "?";
-  const auto module_offset = static_cast<std::size_t>(pc - reinterpret_cast<std::uintptr_t>(info.dli_fbase));
-  os::report("    #%d %s (%s+0x%zx)\n", index, shown, info.dli_fname, module_offset);
+  use(status == 0 ? name.get() : symbol ? symbol : "?", info);
+  return true;
+}
+
+void print_frame(int index, void* address, symbol_names names) noexcept {
+  const bool known = with_name(address, names, [&](const char* name, const Dl_info& info) {
+    const auto offset =
+        static_cast<std::size_t>(call_before(address) - reinterpret_cast<std::uintptr_t>(info.dli_fbase));
+    os::report("    #%d %s (%s+0x%zx)\n", index, name, info.dli_fname, offset);
+  });
+  if (!known) os::report("    #%d %p\n", index, address);
 }
 
 }  // namespace
@@ -73,6 +86,14 @@ void capture(trace& out, const context& suspended) noexcept {
   out.count = 0;
   collector c{out, visiting_frames};
   thrum_context_visit(&suspended, &collect_suspended, &c);
+}
+
+bool name_of(void* address, std::span<char> out) noexcept {
+  return with_name(address, symbol_names::demangled, [&](const char* name, const Dl_info&) {
+    const auto length = std::min(std::strlen(name), out.size() - 1);
+    std::memcpy(out.data(), name, length);
+    out[length] = '\0';
+  });
 }
 
 void print(const trace& t, symbol_names names) noexcept {

@@ -5,6 +5,8 @@
 // are needed, and it works for code built by other compilers.
 #pragma once
 
+#include <span>
+
 #include "context/context.hpp"
 
 namespace thrum::context {
@@ -27,5 +29,8 @@ enum class symbol_names { demangled, as_they_are };
 
 // One line per frame to standard error: "    #0 name (module+0x1234)".
 void print(const trace& t, symbol_names names = symbol_names::demangled) noexcept;
+
+// The demangled name of the function that a frame belongs to, cut where `out` ends. False when it has none.
+bool name_of(void* address, std::span<char> out) noexcept;
 
 }  // namespace thrum::context

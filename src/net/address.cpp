@@ -4,9 +4,12 @@
 #include <charconv>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+
+#include "net/system_calls.hpp"
 
 namespace thrum::net {
 namespace {
@@ -38,6 +41,14 @@ bool parse_v6(const std::string& host, in_port_t port, address& out) noexcept {
   return true;
 }
 
+// Both kinds of address have it at the same place, but the types differ.
+template <class Storage>
+auto& port_in(Storage& a) noexcept {
+  using v4 = std::conditional_t<std::is_const_v<Storage>, const sockaddr_in, sockaddr_in>;
+  using v6 = std::conditional_t<std::is_const_v<Storage>, const sockaddr_in6, sockaddr_in6>;
+  return a.ss_family == AF_INET6 ? reinterpret_cast<v6&>(a).sin6_port : reinterpret_cast<v4&>(a).sin_port;
+}
+
 std::string address_of(int fd, int (*get)(int, sockaddr*, socklen_t*)) {
   address a;
   a.length = sizeof a.storage;
@@ -46,6 +57,9 @@ std::string address_of(int fd, int (*get)(int, sockaddr*, socklen_t*)) {
 }
 
 }  // namespace
+
+std::uint16_t address::port() const noexcept { return ntohs(port_in(storage)); }
+void address::set_port(std::uint16_t number) noexcept { port_in(storage) = htons(number); }
 
 address parse_address(std::string_view text, std::error_code& error) {
   address a;
@@ -69,17 +83,17 @@ std::string to_string(const address& a) {
   if (a.family() == AF_INET) {
     const auto* v4 = reinterpret_cast<const sockaddr_in*>(&a.storage);
     ::inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-    return std::string(host) + ":" + std::to_string(ntohs(v4->sin_port));
+    return std::string(host) + ":" + std::to_string(a.port());
   }
   if (a.family() == AF_INET6) {
     const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&a.storage);
     ::inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-    return std::string("[") + host + "]:" + std::to_string(ntohs(v6->sin6_port));
+    return std::string("[") + host + "]:" + std::to_string(a.port());
   }
   return {};
 }
 
-std::string local_address_of(int fd) { return address_of(fd, &::getsockname); }
-std::string remote_address_of(int fd) { return address_of(fd, &::getpeername); }
+std::string local_address_of(int fd) { return address_of(fd, &system::local_name); }
+std::string remote_address_of(int fd) { return address_of(fd, &system::peer_name); }
 
 }  // namespace thrum::net

@@ -1,6 +1,7 @@
 // Numeric socket addresses as text.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -15,6 +16,8 @@ struct address {
 
   const sockaddr* get() const noexcept { return reinterpret_cast<const sockaddr*>(&storage); }
   int family() const noexcept { return storage.ss_family; }
+  std::uint16_t port() const noexcept;
+  void set_port(std::uint16_t number) noexcept;
 };
 
 // "127.0.0.1:80", "[::1]:80", or ":80" for every interface. Anything else sets errc::invalid_argument.

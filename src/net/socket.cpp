@@ -7,10 +7,10 @@
 #include <stdexcept>
 
 #include <poll.h>
-#include <unistd.h>
 
 #include <thrum/cancelled.hpp>
 
+#include "net/system_calls.hpp"
 #include "os/errno.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/task_wait.hpp"
@@ -169,7 +169,7 @@ void socket::close() noexcept {
     watch->close();
     watch->release();
   }
-  ::close(std::exchange(fd_, -1));
+  system::close(std::exchange(fd_, -1));
 }
 
 void socket::raise(const std::error_code& error, const char* what) {

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cerrno>
+#include <optional>
+#include <system_error>
 
+#include <thrum/detail/async.hpp>
 #include <thrum/net/socket.hpp>
 #include <thrum/task.hpp>
 
@@ -13,27 +16,36 @@
 namespace thrum::net {
 
 template <class Attempt>
+std::optional<long> socket::attempt_once(direction d, std::error_code& error, Attempt& attempt) {
+  while (!known_not_ready(d)) {
+    const auto before = word(d);
+    const long n = attempt();
+    if (n >= 0) return n;
+    const int failure = os::error_number();
+    if (failure == EINTR) continue;
+    if (failure != EAGAIN) {
+      error.assign(failure, std::generic_category());
+      return -1;
+    }
+    not_ready(d, before);
+    break;
+  }
+  return {};
+}
+
+template <class Attempt>
 long socket::perform(direction d, std::error_code& error, Attempt attempt) {
   if (!begin(error)) return -1;
   for (;;) {
-    if (!known_not_ready(d)) {
-      const auto before = word(d);
-      const long n = attempt();
-      if (n >= 0) return n;
-      const int failure = os::error_number();
-      if (failure == EINTR) continue;
-      if (failure != EAGAIN) {
-        error.assign(failure, std::generic_category());
-        return -1;
-      }
-      not_ready(d, before);
-    }
+    if (const auto n = attempt_once(d, error, attempt)) return *n;
     if (!wait_ready(d, error)) return -1;
   }
 }
 
 // One wait of a task for a direction.
-struct socket::readiness {
+struct socket::readiness : detail::suspends_task {
+  readiness(socket& s, bool reads, std::error_code& e) noexcept : of(s), reading(reads), error(e) {}
+
   socket& of;
   const bool reading;
   std::error_code& error;
@@ -43,10 +55,6 @@ struct socket::readiness {
   detail::async_timer timer{};
 
   bool await_ready() { return of.begin_wait_ready(*this); }
-  template <class Handle>
-  void await_suspend(Handle h) noexcept {
-    detail::suspend_task(h.address());
-  }
   bool await_resume() { return of.end_wait_ready(*this); }
 };
 
@@ -54,18 +62,7 @@ template <class Attempt>
 task<long> socket::async_perform(direction d, std::error_code& error, Attempt attempt) {
   if (!async_begin(error)) co_return -1;
   for (;;) {
-    if (!known_not_ready(d)) {
-      const auto before = word(d);
-      const long n = attempt();
-      if (n >= 0) co_return n;
-      const int failure = os::error_number();
-      if (failure == EINTR) continue;
-      if (failure != EAGAIN) {
-        error.assign(failure, std::generic_category());
-        co_return -1;
-      }
-      not_ready(d, before);
-    }
+    if (const auto n = attempt_once(d, error, attempt)) co_return *n;
     readiness wait{*this, d == direction::reading, error};
     if (!co_await wait) co_return -1;
   }

@@ -26,9 +26,9 @@ tcp_listener tcp_listener::bind(std::string_view text, const listen_options& opt
   if (error) return {};
   tcp_listener l(open_socket(a, error));
   if (error) return {};
-  if (options.reuse_address) set_option(l.fd_, SOL_SOCKET, SO_REUSEADDR, 1);
-  if (options.reuse_port) set_option(l.fd_, SOL_SOCKET, SO_REUSEPORT, 1);
-  if (::bind(l.fd_, a.get(), a.length) != 0 || ::listen(l.fd_, options.backlog) != 0) {
+  if (options.reuse_address) system::set_option(l.fd_, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (options.reuse_port) system::set_option(l.fd_, SOL_SOCKET, SO_REUSEPORT, 1);
+  if (system::listen(l.fd_, a.get(), a.length, options.backlog) != 0) {
     error = last_error();
     return {};
   }
@@ -59,11 +59,8 @@ tcp_stream tcp_listener::accept() {
 std::string tcp_listener::local_address() const { return local_address_of(fd_); }
 
 std::uint16_t tcp_listener::local_port() const {
-  sockaddr_storage a{};
-  socklen_t length = sizeof a;
-  if (::getsockname(fd_, reinterpret_cast<sockaddr*>(&a), &length) != 0) return 0;
-  return a.ss_family == AF_INET6 ? ntohs(reinterpret_cast<sockaddr_in6&>(a).sin6_port)
-                                 : ntohs(reinterpret_cast<sockaddr_in&>(a).sin_port);
+  address a{.length = sizeof a.storage};
+  return system::local_name(fd_, reinterpret_cast<sockaddr*>(&a.storage), &a.length) == 0 ? a.port() : 0;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -75,7 +72,7 @@ tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds t
   if (error || !s.begin(error)) return {};
   no_delay(s.fd_);
   s.set_timeout(timeout);
-  if (::connect(s.fd_, a.get(), a.length) != 0) {
+  if (system::connect(s.fd_, a.get(), a.length) != 0) {
     if (!in_progress(os::error_number()))
       error = last_error();
     else
@@ -106,7 +103,7 @@ bool tcp_stream::connection_settled(std::error_code& error) {
   if (error) return true;
   sockaddr_storage peer;
   socklen_t length = sizeof peer;
-  if (::getpeername(fd_, reinterpret_cast<sockaddr*>(&peer), &length) == 0) return true;
+  if (system::peer_name(fd_, reinterpret_cast<sockaddr*>(&peer), &length) == 0) return true;
   if (os::error_number() != ENOTCONN) {
     error = last_error();
     return true;
@@ -116,10 +113,8 @@ bool tcp_stream::connection_settled(std::error_code& error) {
 }
 
 std::error_code tcp_stream::pending_error() const noexcept {
-  int value = 0;
-  socklen_t length = sizeof value;
-  if (::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &value, &length) != 0) return last_error();
-  return {value, std::generic_category()};
+  const int value = system::take_error(fd_);
+  return value < 0 ? last_error() : std::error_code(value, std::generic_category());
 }
 
 tcp_stream tcp_stream::adopt(int fd) {
@@ -206,7 +201,7 @@ bool tcp_stream::may_have_bytes(std::error_code& error) {
   while (!known_not_ready(direction::reading)) {
     const auto before = word(direction::reading);
     std::byte ignored;
-    if (::recv(fd_, &ignored, 1, MSG_PEEK) >= 0) return true;
+    if (system::peek(fd_, {&ignored, 1}) >= 0) return true;
     if (!try_again(os::error_number())) error = last_error();
     if (error) return true;
     not_ready(direction::reading, before);
@@ -245,7 +240,7 @@ void tcp_stream::wait_writable() {
 
 void tcp_stream::shutdown_write(std::error_code& error) noexcept {
   error.clear();
-  if (::shutdown(fd_, SHUT_WR) != 0) error = last_error();
+  if (system::shut_down_writing(fd_) != 0) error = last_error();
 }
 
 void tcp_stream::shutdown_write() {

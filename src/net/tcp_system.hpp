@@ -14,6 +14,7 @@
 #include <thrum/net/tcp_stream.hpp>
 
 #include "net/address.hpp"
+#include "net/system_calls.hpp"
 #include "os/errno.hpp"
 
 namespace thrum::net {
@@ -25,22 +26,18 @@ inline bool died_in_queue(int error) noexcept { return error == ECONNABORTED || 
 inline std::error_code last_error() noexcept { return {os::error_number(), std::generic_category()}; }
 
 inline int open_socket(const address& a, std::error_code& error) noexcept {
-  const int fd = ::socket(a.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int fd = system::open(a.family());
   if (fd < 0) error = last_error();
   return fd;
 }
 
-inline void set_option(int fd, int level, int option, int value) noexcept {
-  ::setsockopt(fd, level, option, &value, sizeof value);
-}
-
-inline void no_delay(int fd) noexcept { set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); }
+inline void no_delay(int fd) noexcept { system::set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); }
 
 struct accept_call {
   int fd;
   long operator()() const noexcept {
     for (;;) {
-      const int accepted = ::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      const int accepted = system::accept(fd);
       // A connection that died in the queue is not the listener's failure.
       if (accepted >= 0 || !died_in_queue(os::error_number())) return accepted;
     }
@@ -50,7 +47,7 @@ struct accept_call {
 struct send_call {
   int fd;
   std::span<const std::byte> data;
-  long operator()() const noexcept { return ::send(fd, data.data(), data.size(), MSG_NOSIGNAL); }
+  long operator()() const noexcept { return system::send(fd, data); }
 };
 
 struct tcp_stream::receive_call {
@@ -59,7 +56,7 @@ struct tcp_stream::receive_call {
   std::uint64_t before = 0;  // The direction's word, read before the call.
   long operator()() noexcept {
     before = from.word(direction::reading);
-    return ::recv(from.fd_, buffer.data(), buffer.size(), 0);
+    return system::receive(from.fd_, buffer);
   }
 };
 

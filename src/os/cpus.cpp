@@ -34,7 +34,7 @@ bool read_line(const std::string& path, char* text, int size) noexcept {
 
 unsigned round_up(long long quota, long long period) noexcept {
   if (quota <= 0 || period <= 0) return ~0u;
-  return static_cast<unsigned>(std::max(1LL, (quota + period - 1) / period));
+  return static_cast<unsigned>(std::min(quota / period + (quota % period != 0), 0LL + ~0u));
 }
 
 unsigned v2_quota(const std::string& dir) {

@@ -12,7 +12,7 @@
 
 namespace thrum::os {
 
-bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns) noexcept {
+bool futex_wait(const detail::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns) noexcept {
   timespec t, *timeout = nullptr;
   if (deadline_ns != no_deadline) {
     t = {.tv_sec = deadline_ns / 1'000'000'000, .tv_nsec = deadline_ns % 1'000'000'000};
@@ -24,7 +24,7 @@ bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, 
   return !(r == -1 && errno == ETIMEDOUT);
 }
 
-void futex_wake(const std::atomic<std::uint32_t>& word, int count) noexcept {
+void futex_wake(const detail::atomic<std::uint32_t>& word, int count) noexcept {
   ::syscall(SYS_futex, &word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, nullptr, nullptr, 0);
 }
 

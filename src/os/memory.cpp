@@ -61,6 +61,11 @@ void* reserve(std::size_t size) noexcept {
   return p;
 }
 
+void* reserve_shared(std::size_t size) noexcept {
+  void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return p == MAP_FAILED ? nullptr : p;
+}
+
 void release(void* address, std::size_t size) noexcept { ::munmap(address, size); }
 void discard(void* address, std::size_t size) noexcept { ::madvise(address, size, MADV_DONTNEED); }
 

@@ -11,6 +11,8 @@ inline constexpr std::size_t page_size = 4096;  // Checked at start-up; see memo
 // Address space without memory: pages appear, zeroed, when touched. Null when there is none left.
 void* reserve(std::size_t size) noexcept;
 void release(void* address, std::size_t size) noexcept;
+// The same, shared with the children that the process will fork.
+void* reserve_shared(std::size_t size) noexcept;
 
 // Gives the pages back; the range stays reserved and reads as zero.
 void discard(void* address, std::size_t size) noexcept;

@@ -1,5 +1,6 @@
 // fiber.hpp: launching, handles, this_fiber.
 #include <thrum/fiber.hpp>
+#include <thrum/inspector.hpp>
 
 #include <stdexcept>
 #include <system_error>
@@ -43,7 +44,7 @@ void inherit(sched::activity& a, Abandon abandon) {
   if (!mine) [[likely]]
     return;
   try {
-    inherit_context(*mine, a);
+    inherit_locals(*mine, a);
   } catch (...) {
     abandon();
     throw;
@@ -135,10 +136,7 @@ void fiber::end_join(const detail::async_wait& w) {
 }
 
 void fiber::request_stop() noexcept {
-  if (!control_) return;
-  sched::runnable_batch batch;
-  sched::cancel(control_->own_scope, detail::cancel_node::cancelled, batch);
-  sched::make_runnable(batch);
+  if (control_) sched::stop(*control_);
 }
 
 void fiber::detach() {
@@ -157,6 +155,8 @@ void fiber::end() noexcept {
   auto* f = std::exchange(control_, nullptr);
   f->home->release(*f);
 }
+
+inspector::inspector() : inspector(detail::scheduler_here()) {}
 
 namespace this_fiber {
 

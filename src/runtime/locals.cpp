@@ -1,4 +1,5 @@
-// fiber_local and context_value: one block per fiber that uses either, behind one pointer in its control block.
+// fiber_local, context_value, and the guest (guest.hpp) that a fiber belongs to: one block per fiber that has any,
+// behind one pointer in its control block.
 //
 // The block is the fiber's own, so nothing here is locked. Values of fiber_local form a list, the newest first, which
 // is also the order in which they are destroyed. Bindings form a tree that fibers share: each block holds a reference
@@ -12,6 +13,7 @@
 #include <thrum/fiber_local.hpp>
 
 #include "base/assert.hpp"
+#include "runtime/guest.hpp"
 #include "sched/wait.hpp"
 
 namespace thrum::detail {
@@ -20,6 +22,7 @@ namespace {
 struct locals_block : sched::activity_locals {
   local_value* newest = nullptr;
   context_node* innermost = nullptr;
+  guest* family = nullptr;
 };
 
 std::atomic<std::uint64_t> next_number{1};
@@ -41,12 +44,18 @@ void end_block(sched::activity_locals*& slot) noexcept {
       release(std::exchange(block->innermost, nullptr));
     }
   slot = nullptr;
+  guest* const family = block->family;
   delete block;
+  if (family) family->leave();
 }
 
 sched::activity_locals*& my_slot() noexcept {
   auto* f = sched::current_activity();
   return f ? f->locals : slot_of_thread();
+}
+
+void describe_block(const sched::activity_locals& slot) noexcept {
+  report_labels(static_cast<const locals_block&>(slot).innermost);
 }
 
 locals_block* my_block() noexcept { return static_cast<locals_block*>(my_slot()); }
@@ -68,7 +77,7 @@ locals_block& make_my_block() {
   auto& slot = my_slot();
   if (!slot) {
     if (!sched::current_activity()) end_with_the_thread();
-    slot = new locals_block{{&end_block}};
+    slot = new locals_block{{&end_block, &describe_block}};
   }
   return static_cast<locals_block&>(*slot);
 }
@@ -139,13 +148,22 @@ void leave_context(context_node* n) noexcept {
   release(n);
 }
 
-void inherit_context(const sched::activity_locals& creator, sched::activity& f) {
-  auto* innermost = static_cast<const locals_block&>(creator).innermost;
-  if (!innermost) return;
-  auto* block = new locals_block{{&end_block}};
-  block->innermost = innermost;
-  innermost->references.fetch_add(1, std::memory_order_relaxed);
-  f.locals = block;
+void inherit_locals(const sched::activity_locals& creator, sched::activity& a) {
+  const auto& from = static_cast<const locals_block&>(creator);
+  auto* const family = from.family && from.family->is_guest_of(*a.home) ? from.family : nullptr;
+  if (!from.innermost && !family) return;
+  auto block = std::make_unique<locals_block>(locals_block{{&end_block, &describe_block}});
+  if (family) family->admit(a);
+  block->family = family;
+  block->innermost = from.innermost;
+  if (from.innermost) from.innermost->references.fetch_add(1, std::memory_order_relaxed);
+  a.locals = block.release();
 }
+
+guest* guest_of(const sched::activity& a) noexcept {
+  return a.locals ? static_cast<const locals_block*>(a.locals)->family : nullptr;
+}
+
+guest* set_my_guest(guest* g) { return std::exchange(make_my_block().family, g); }
 
 }  // namespace thrum::detail

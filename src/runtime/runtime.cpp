@@ -2,6 +2,7 @@
 #include <thrum/runtime.hpp>
 
 #include <thrum/detail/deadline.hpp>
+#include <thrum/inspector.hpp>
 
 #include "base/assert.hpp"
 #include "base/fork.hpp"
@@ -11,6 +12,7 @@
 #include "os/cpus.hpp"
 #include "os/report.hpp"
 #include "os/thread.hpp"
+#include "runtime/guest.hpp"
 #include "sched/diagnose.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/thread_waiter.hpp"
@@ -25,20 +27,12 @@ class monotonic_clock final : public sched::clock_source {
   std::int64_t now_ns() noexcept override { return os::now_ns(); }
 };
 
-class xorshift_source final : public sched::random_source {
- public:
-  explicit xorshift_source(std::uint64_t seed) noexcept : rng_(seed) {}
-  std::uint64_t next() noexcept override { return rng_.next(); }
-
- private:
-  base::rng rng_;
-};
-
 class real_seams final : public sched::seams {
  public:
   sched::clock_source& clock() override { return clock_; }
   std::unique_ptr<sched::random_source> make_random(unsigned processor_index) override {
-    return std::make_unique<xorshift_source>(static_cast<std::uint64_t>(os::now_ns()) * 2 + processor_index);
+    const auto seed = static_cast<std::uint64_t>(os::now_ns()) * 2 + processor_index;
+    return std::make_unique<sched::seeded_source>(base::rng(seed));
   }
   std::unique_ptr<sched::poller> make_poller() override { return io::make_epoll_poller(); }
 
@@ -55,12 +49,21 @@ sched::scheduler_options internal(const runtime_options& o) {
 
 }  // namespace
 
+// A scheduler of its own, or a place in that of the simulated program that makes it.
 struct runtime::parts {
-  explicit parts(const runtime_options& o)
-      : grace_ns(o.grace.count()), scheduler(internal(o), std::make_unique<real_seams>()) {}
+  explicit parts(const runtime_options& o) : grace_ns(o.grace.count()) {
+    auto* const w = sched::this_worker();
+    if (w && w->home.host())
+      guest.emplace(w->home, o);
+    else
+      own.emplace(internal(o), std::make_unique<real_seams>());
+  }
+
+  sched::scheduler& scheduler() noexcept { return guest ? guest->host() : *own; }
 
   const std::int64_t grace_ns;
-  sched::scheduler scheduler;
+  std::optional<sched::scheduler> own;
+  std::optional<detail::guest> guest;
 };
 
 unsigned available_processors() noexcept { return os::available_cpus(); }
@@ -69,12 +72,17 @@ runtime::runtime(const runtime_options& options) : parts_(std::make_unique<parts
 
 runtime::~runtime() {
   base::refuse_after_fork();
-  auto& s = parts_->scheduler;
+  if (parts_->guest) {
+    parts_->guest->end();
+    return;
+  }
+  auto& s = *parts_->own;
   const auto deadline = os::now_ns() + parts_->grace_ns;
   s.cancel_all();
   for (int i = 0; !s.quiescent(); ++i) {
     if (os::now_ns() > deadline) {
       os::report("thrum: fatal: fibers still run after the grace period:\n");
+      sched::report_findings(s);
       sched::report_survivors(s, survivors_shown);
       std::abort();
     }
@@ -85,12 +93,14 @@ runtime::~runtime() {
   }
 }
 
-sched::scheduler* runtime::core() const noexcept { return &parts_->scheduler; }
-unsigned runtime::workers() const noexcept { return parts_->scheduler.processor_count(); }
-void runtime::dump() noexcept { sched::dump_all(parts_->scheduler); }
+sched::scheduler* runtime::core() const noexcept { return &parts_->scheduler(); }
+detail::guest* runtime::guest() const noexcept { return parts_->guest ? &*parts_->guest : nullptr; }
+unsigned runtime::workers() const noexcept { return parts_->scheduler().processor_count(); }
+void runtime::dump() noexcept { sched::dump_all(parts_->scheduler()); }
 
 runtime::statistics runtime::stats() const noexcept {
-  auto& s = parts_->scheduler;
+  if (parts_->guest) return {.fibers = parts_->guest->fibers()};
+  auto& s = *parts_->own;
   std::size_t timers = 0;
   for (unsigned i = 0; i < s.processor_count(); ++i) timers += s.processor_at(i).timers.count();
   return {.fibers = s.live_count(),
@@ -100,6 +110,8 @@ runtime::statistics runtime::stats() const noexcept {
           .warm_stacks = s.default_stacks().warm_count(),
           .unguarded_stacks = s.default_stacks().unguarded_count()};
 }
+
+inspector::inspector(runtime& rt) : inspector(*rt.core()) {}
 
 inert_thread::inert_thread() noexcept { sched::thread_waiter::declare_inert(true); }
 inert_thread::~inert_thread() { sched::thread_waiter::declare_inert(false); }

@@ -19,11 +19,17 @@ namespace thrum::sched {
 
 class scheduler;
 
-// What a parked waiter waits for, for dumps. The kinds are constants of the primitives.
+// What a parked waiter waits for, for dumps and for the proof of deadlocks (wait_graph.hpp). The kinds are constants of
+// the primitives.
 struct wait_kind {
   const char* what;
-  const waiter* (*holder)(const void* object) noexcept = nullptr;  // Names who could end the wait, or null.
+  // Names the one without whom the wait does not end, but for a deadline or cancellation; or null.
+  const waiter* (*holder)(const void* object) noexcept = nullptr;
   bool external = false;  // May be ended from outside the process: a descriptor. Never part of a deadlock.
+  bool is_lock = false;   // The holder has it until it unlocks, even if it ends.
+  bool hopeless = false;  // Nobody can end it, but for a deadline or cancellation.
+  // The same as `holder` for several, each of whom is needed: those who own the nodes below this one.
+  detail::cancel_node* (*needed)(const void* object) noexcept = nullptr;
 };
 struct wait_reason {
   const wait_kind* kind;
@@ -36,7 +42,8 @@ enum class activity_phase : std::uint8_t { free, fresh, started, done };
 // What hangs on a fiber or task beyond what the scheduler knows: the values of fiber_local and context_value
 // (runtime/locals.hpp).
 struct activity_locals {
-  void (*end)(activity_locals*& slot) noexcept;  // Destroys it and clears the slot. Runs user code.
+  void (*end)(activity_locals*& slot) noexcept;            // Destroys it and clears the slot. Runs user code.
+  void (*describe)(const activity_locals& slot) noexcept;  // Writes its labels into a report.
 };
 
 struct activity : waiter {
@@ -45,7 +52,7 @@ struct activity : waiter {
   // --- Written by whoever runs it; read by dumps.
   std::atomic<bool> hogged{false};  // Once lost its processor: looked at earlier next time.
   std::atomic<activity_phase> phase{activity_phase::free};
-  std::atomic<bool> cancel_pending{false};  // Mirrors "active is cancelled"; read at every call that may wait.
+  detail::atomic<bool> cancel_pending{false};  // Mirrors "active is cancelled"; read at every call that may wait.
 
   // --- A fiber's errno, saved and restored at switches.
   int error_number = 0;
@@ -67,8 +74,8 @@ struct activity : waiter {
 
   // --- Its end; see fiber_end.cpp. The block belongs to the activity until `joiner` says ended(), then to its handle;
   // if nobody will join it, it is freed at the end.
-  std::uint32_t joiner_episode = 0;      // Published by `joiner`.
-  std::atomic<waiter*> joiner{nullptr};  // Who waits for the end: one at most, since a handle has one owner.
+  std::uint32_t joiner_episode = 0;         // Published by `joiner`.
+  detail::atomic<waiter*> joiner{nullptr};  // Who waits for the end: one at most, since a handle has one owner.
 
   activity_locals* locals = nullptr;  // Its own, or its creator's before it has started; null in a free block.
 
@@ -79,6 +86,19 @@ struct activity : waiter {
   static waiter* dropped() noexcept { return reinterpret_cast<waiter*>(4); }  // The same, nor ask how it ended.
   static bool is_waiter(const waiter* j) noexcept { return reinterpret_cast<std::uintptr_t>(j) > 4; }
 
+  // Once its context is saved. True: it is parked, and may be running elsewhere already; its control block stays
+  // readable. False: it has been claimed before, or is to be cancelled, and the caller makes it runnable.
+  [[gnu::always_inline]] bool stays_parked(bool timed) noexcept {
+    const auto episode = word();
+    if (!publish_parked(timed)) [[unlikely]]
+      return false;
+    // The seq_cst read pairs with poke() in cancel.cpp: either that sees the parked activity or we see that it is to be
+    // cancelled.
+    if (cancel_pending.load(std::memory_order_seq_cst)) [[unlikely]]
+      return !cancel_parked(episode);
+    return true;
+  }
+
   bool is_fiber() const noexcept { return kind() == waiter_kind::fiber; }
   bool alive() const noexcept {
     const auto now = phase.load(std::memory_order_acquire);
@@ -87,6 +107,11 @@ struct activity : waiter {
 
  protected:
   explicit activity(waiter_kind kind) noexcept : waiter(kind) { own_scope.owner = this; }
+
+ private:
+  [[gnu::noinline]] bool cancel_parked(std::uint64_t episode) noexcept {
+    return claim_cancellable(episode) == claim_result::resume;
+  }
 };
 
 }  // namespace thrum::sched

@@ -112,6 +112,10 @@ bool block_pool<Block>::grow() {
     blocks = chunks_.size() * chunk_blocks;
   }
   if (blocks >= blocks_max_ || (stacks_ && !stacks_->ensure_capacity(blocks + chunk_blocks))) return false;
+  {
+    std::lock_guard held(lock_);
+    chunks_.reserve(chunks_.size() + 1);
+  }
   auto* chunk = static_cast<Block*>(os::reserve(chunk_blocks * sizeof(Block)));
   if (!chunk) return false;
   for (std::size_t i = 0; i < chunk_blocks; ++i) {
@@ -125,5 +129,42 @@ bool block_pool<Block>::grow() {
   free_count_ += chunk_blocks;
   return true;
 }
+
+// A processor's own free blocks. Blocks move between cache and pool in batches.
+template <class Block>
+class block_cache {
+ public:
+  static constexpr std::size_t batch = 64, blocks_max = 256;
+
+  // Null when there is none: then refill.
+  Block* take() noexcept {
+    Block* b = first_;
+    if (!b) [[unlikely]]
+      return nullptr;
+    first_ = static_cast<Block*>(b->next);
+    --count_;
+    return b;
+  }
+  // False when there are so many now that a batch is to go.
+  bool put(Block& b) noexcept {
+    b.next = first_;
+    first_ = &b;
+    return ++count_ <= blocks_max;
+  }
+
+  void refill(block_pool<Block>& pool) { first_ = pool.acquire(batch, count_); }
+  void spill(block_pool<Block>& pool) noexcept {
+    Block* first = first_;
+    Block* last = first;
+    for (std::size_t i = 1; i < batch; ++i) last = static_cast<Block*>(last->next);
+    first_ = static_cast<Block*>(last->next);
+    count_ -= batch;
+    pool.give_back(first, last, batch);
+  }
+
+ private:
+  Block* first_ = nullptr;
+  std::size_t count_ = 0;
+};
 
 }  // namespace thrum::sched

@@ -14,8 +14,8 @@ using detail::cancel_node;
 void poke(activity& f, runnable_batch& out) noexcept {
   std::lock_guard held(f.cancel_lock);
   if (!f.active || !(f.active->flags.load(std::memory_order_relaxed) & cancel_node::cancelled)) return;
-  // seq_cst, before reading the word: pairs with worker::publish(), which parks first and then reads the mirror. With
-  // less, both could read the old value and the fiber would sleep through its cancellation.
+  // seq_cst, before reading the word: pairs with activity::stays_parked(), which parks first and then reads the mirror.
+  // With less, both could read the old value and the fiber would sleep through its cancellation.
   f.cancel_pending.store(true, std::memory_order_seq_cst);
   if (f.claim_cancellable(f.word()) == claim_result::resume) out.push(&f);
 }
@@ -66,6 +66,12 @@ void set_active(activity& f, cancel_node& innermost) noexcept {
 void cancel(cancel_node& node, std::uint32_t flags, runnable_batch& out) noexcept {
   std::lock_guard held(node.lock);
   cancel_locked(node, flags, out);
+}
+
+void stop(activity& a) noexcept {
+  runnable_batch batch;
+  cancel(a.own_scope, cancel_node::cancelled, batch);
+  make_runnable(batch);
 }
 
 }  // namespace thrum::sched

@@ -24,6 +24,9 @@ void detach(detail::cancel_node& child) noexcept;
 // The calling fiber enters or leaves a scope.
 void set_active(activity& f, detail::cancel_node& innermost) noexcept;
 
+// Cancels the fiber's or task's own scope, and so all of it. Any thread.
+void stop(activity& a) noexcept;
+
 // Marks the node and what is below with `flags`; collects the fibers to be resumed.
 void cancel(detail::cancel_node& node, std::uint32_t flags, runnable_batch& out) noexcept;
 

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdlib>
 #include <exception>
+#include <new>
+#include <string>
 
 #include <unistd.h>
 
@@ -11,8 +13,10 @@
 #include "context/unwind.hpp"
 #include "os/report.hpp"
 #include "os/thread.hpp"
+#include "sched/inspection.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/thread_waiter.hpp"
+#include "sched/wait_graph.hpp"
 #include "sched/worker.hpp"
 
 namespace thrum::sched {
@@ -48,7 +52,7 @@ void describe_holder(const wait_reason& reason) noexcept {
 
 // It is parked and under inspection.
 void dump_parked(const activity& a) noexcept {
-  describe(a);
+  describe(a, labels::shown);
   os::report(" waits for %s", a.reason.kind->what);
   if (a.reason.object) os::report(" %p", a.reason.object);
   describe_holder(a.reason);
@@ -61,13 +65,12 @@ void dump_parked(const activity& a) noexcept {
 
 void dump(activity& a) noexcept {
   if (a.phase.load(std::memory_order_acquire) == activity_phase::fresh) {
-    describe(a);
+    describe(a, labels::left_out);
     os::report(" has not started\n");
-  } else if (a.begin_inspection()) {
+  } else if (const inspection held(a); held) {
     dump_parked(a);
-    if (a.end_inspection() == claim_result::resume) a.home->inject(a);
   } else {
-    describe(a);
+    describe(a, labels::left_out);
     os::report(" is running or runnable\n");
   }
 }
@@ -77,12 +80,8 @@ bool something_may_run(scheduler& s) noexcept {
   bool may_run = false;
   s.for_each_alive([&](activity& a) {
     if (may_run) return;
-    if (a.phase.load(std::memory_order_acquire) == activity_phase::fresh || !a.begin_inspection()) {
-      may_run = true;
-      return;
-    }
-    if (a.reason.kind->external) may_run = true;
-    if (a.end_inspection() == claim_result::resume) a.home->inject(a);
+    const inspection held(a);
+    may_run = a.phase.load(std::memory_order_acquire) == activity_phase::fresh || !held || a.reason.kind->external;
   });
   return may_run;
 }
@@ -95,25 +94,28 @@ bool nothing_pending(scheduler& s) noexcept {
   return s.workers_total() == s.processor_count() + s.spares();
 }
 
-bool only_parked_threads(scheduler& s) noexcept {
+bool are_all_threads(scheduler& s, const thread_waiter::census& c) noexcept {
   const int ours = static_cast<int>(s.workers_total()) + 1;  // And the monitor.
-  return os::thread_count() ==
-         ours + thread_waiter::parked_threads() + thread_waiter::inert_threads() + sanitizer_threads;
+  return os::thread_count() == ours + c.waiting + thread_waiter::inert_threads() + sanitizer_threads;
 }
 
 }  // namespace
 
-void describe(const activity& a) noexcept {
+void describe(const activity& a, labels shown) noexcept {
   const auto where = a.where.load(std::memory_order_relaxed);
   os::report("%s %llu", kind_of(a), static_cast<unsigned long long>(a.id));
   describe_name(a);
+  if (shown == labels::shown && a.locals) a.locals->describe(*a.locals);
   os::report(" (spawned at %s:%u in %s)", where.file_name(), static_cast<unsigned>(where.line()),
              where.function_name());
+  if (!a.is_fiber()) return;
+  if (const worker* w = static_cast<const fiber_control&>(a).pinned_to.load(std::memory_order_relaxed))
+    os::report(", pinned to thread %d,", w->tid.load(std::memory_order_relaxed));
 }
 
 void report_overflow(const fiber_control& f) noexcept {
   os::report("thrum: fatal: stack overflow: ");
-  describe(f);
+  describe(f, labels::shown);
   os::report(" has used up its stack of %zu KiB\n", (std::size_t{1} << f.size_class) / 1024);
   std::abort();
 }
@@ -121,7 +123,7 @@ void report_overflow(const fiber_control& f) noexcept {
 void report_uncaught(const activity& a) noexcept {
   const auto failure = std::current_exception();
   os::report("thrum: fatal: %s in ", failure ? "uncaught exception" : "std::terminate");
-  describe(a);
+  describe(a, labels::shown);
   try {
     if (failure) std::rethrow_exception(failure);
     os::report("\n");
@@ -143,13 +145,28 @@ void dump_all(scheduler& s) noexcept {
   if (shown > shown_max) os::report("... and %zu more\n", shown - shown_max);
 }
 
+void report_findings(scheduler& s) noexcept {
+  try {
+    for (const auto& f : wait_graph(s).prove()) {
+      const std::string text = to_string(f);
+      for (std::size_t from = 0, to; from < text.size(); from = to + 1) {
+        to = text.find('\n', from);
+        os::report("%.*s\n", static_cast<int>(to - from), text.data() + from);
+      }
+    }
+  } catch (const std::bad_alloc&) {  // The list of all fibers must do.
+  }
+}
+
 bool check_deadlock(scheduler& s) noexcept {
   if (!nothing_pending(s) || other_schedulers_exist(s)) return false;
-  if (!only_parked_threads(s)) return true;
+  const auto waiting = thread_waiter::take_census();
+  if (!are_all_threads(s, waiting)) return true;
   if (something_may_run(s)) return false;
   // Once more: a thread may have done its last wake-up while we looked.
-  if (!nothing_pending(s) || !only_parked_threads(s)) return true;
+  if (!nothing_pending(s) || thread_waiter::take_census() != waiting || !are_all_threads(s, waiting)) return true;
   os::report("thrum: fatal: deadlock: all fibers wait and nothing is left that could wake them\n");
+  report_findings(s);
   dump_all(s);
   ::_exit(deadlock_status);
 }

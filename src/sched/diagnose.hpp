@@ -19,8 +19,10 @@ void uninstall_diagnostics(scheduler& s) noexcept;
 void prepare_signal_stack() noexcept;
 void release_signal_stack() noexcept;
 
-// "fiber 7 "name" (spawned at file:line in function)".
-void describe(const activity& a) noexcept;
+// "fiber 7 "name" {label=value} (spawned at file:line in function)". The labels are the activity's own: to be read
+// while it is parked and under inspection, or by itself.
+enum class labels { shown, left_out };
+void describe(const activity& a, labels shown) noexcept;
 
 [[noreturn]] void report_overflow(const fiber_control& f) noexcept;
 // std::terminate was called in the fiber: says why, and prints the calling stack.
@@ -28,6 +30,9 @@ void report_uncaught(const activity& a) noexcept;
 
 // Lists every fiber and task: where it was spawned, what it waits for, who holds it, its stack. Called by the monitor.
 void dump_all(scheduler& s) noexcept;
+
+// Says what can be proved of who waits for whom (wait_graph.hpp).
+void report_findings(scheduler& s) noexcept;
 
 // When nothing can ever run again: reports and exits with status 2. Called by the monitor when all processors sleep.
 // True when only a thread that is not the runtime's could still wake somebody: it may come to wait or end unnoticed, so

@@ -13,6 +13,8 @@
 
 namespace thrum::sched {
 
+class worker;
+
 // The exception state of the C++ runtime (__cxa_eh_globals): belongs to the fiber.
 struct exception_state {
   void* caught = nullptr;
@@ -28,9 +30,12 @@ struct alignas(64) fiber_control : activity {
   fiber_control() noexcept : activity(waiter_kind::fiber) {}
   ~fiber_control() { context::forget_stack(sanitizer); }
 
+  bool is_pinned() const noexcept { return pinned_to.load(std::memory_order_relaxed) != nullptr; }
+
   // --- The running fiber's, saved and restored at switches.
   context::context ctx;
-  context::stack_ref stack;  // From its first run to its end.
+  std::atomic<worker*> pinned_to{nullptr};  // Only its thread may run it. Null: any.
+  context::stack_ref stack;                 // From its first run to its end.
   exception_state exceptions;
 
   // --- Set when created, constant while it lives.

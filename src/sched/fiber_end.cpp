@@ -85,10 +85,10 @@ waiter* announce_end(task_control& t, const std::exception_ptr* failure) noexcep
 
 waiter* announce_end(activity& a) noexcept { return a.joiner.exchange(activity::ending(), std::memory_order_acq_rel); }
 
-bool publish_end(activity& a, waiter* joiner) noexcept {
+bool publish_end_to(activity& a, waiter* joiner) noexcept {
   if (joiner == activity::nobody_will_join() || joiner == activity::dropped()) return false;
   const auto claimed = joiner->claim_episode(waiter::numbered(a.joiner_episode), claim_code::first_clause);
-  a.joiner.store(activity::ended(), std::memory_order_release);  // Publishes the result and all of the block.
+  a.joiner.store(activity::ended(), std::memory_order_release);  // As in publish_end().
   if (claimed == claim_result::resume) ready_waiter(*joiner);
   return true;
 }

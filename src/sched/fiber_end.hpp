@@ -19,7 +19,12 @@ waiter* announce_end(task_control& t, const std::exception_ptr* failure) noexcep
 waiter* announce_end(activity& a) noexcept;
 // Then whoever runs next on the thread publishes it, from which on the block belongs to the handle, and resumes the
 // joiner. False: nobody will join, and the block is to be freed.
-bool publish_end(activity& a, waiter* joiner) noexcept;
+bool publish_end_to(activity& a, waiter* joiner) noexcept;
+[[gnu::always_inline]] inline bool publish_end(activity& a, waiter* joiner) noexcept {
+  if (joiner) return publish_end_to(a, joiner);
+  a.joiner.store(activity::ended(), std::memory_order_release);  // Publishes the result and all of the block.
+  return true;
+}
 
 // Waits until it has completed. False when the deadline passed first; throws cancelled unless shielded.
 bool join(activity& a, std::int64_t deadline_ns, bool shielded);

@@ -2,6 +2,7 @@
 // which explains the policy; idle_set.hpp explains the race between sleeping and waking.
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "base/fork.hpp"
@@ -91,15 +92,7 @@ void scheduler::notify(processor& p) noexcept {
 }
 
 void scheduler::wake_idle() noexcept {
-  for (;;) {
-    std::atomic_thread_fence(std::memory_order_seq_cst);  // Waker's step 2; pairs with sleep().
-    if (!idle_.wants_wake() || !idle_.try_begin_first_search()) return;
-    const int i = idle_.take_one();
-    if (i >= 0) return processors_[static_cast<std::size_t>(i)]->poll->wake();
-    // Nobody slept after all. But while we counted as searching, one may have gone to sleep and another waker may have
-    // left its work to us: look again.
-    idle_.end_search();
-  }
+  idle_.wake_one([this](unsigned i) { processors_[i]->poll->wake(); });
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -113,12 +106,12 @@ activity* scheduler::find_work(worker& w) noexcept {
     THRUM_ASSERT(w.owns_its_processor());
     runnable_batch due;
     const auto time = now();
-    const bool global_first = p.policy ? p.tick % processor::dispatches_per_look == 0 : p.look_is_due();
+    const bool global_first = p.look_is_due();
     p.looked();
     p.crowded = p.queue.size() >= crowd_queued && p.live_here() >= crowd_living;
     serve(p, time, p.has_runnable(), due);
     ready(due);
-    if ((f = next_local(p, global_first))) break;
+    if ((f = take_mail(w)) || (f = next_local(p, global_first))) break;
     if (p.shared && !searching) {
       idle_.begin_search();
       searching = true;
@@ -128,7 +121,7 @@ activity* scheduler::find_work(worker& w) noexcept {
     ready(due);
     if ((f = next_local(p, false))) break;
     if (searching) idle_.end_search();
-    searching = sleep(p, time);
+    searching = sleep(w, time);
   }
   // Where one fiber was found there may be more, and nobody else was woken while we searched.
   if (searching && idle_.end_search() && f) wake_idle();
@@ -136,10 +129,25 @@ activity* scheduler::find_work(worker& w) noexcept {
 }
 
 activity* scheduler::next_local(processor& p, bool global_first) noexcept {
+  if (p.policy) return ask_policy(p);
   if (global_first)
     if (auto* f = take_global(p)) return f;
-  if (auto* f = p.policy ? p.policy->pick(p) : p.pick_in_order()) return f;
+  if (auto* f = p.pick_in_order()) return f;
   return global_first ? nullptr : take_global(p);
+}
+
+activity* scheduler::ask_policy(processor& p) noexcept {
+  runnable_batch found;
+  {
+    std::lock_guard held(global_lock_);
+    found = std::exchange(global_, {});
+    global_count_.store(0, std::memory_order_release);
+  }
+  while (auto* f = p.queue.pop()) found.push(f);
+  while (auto* f = p.fresh.pop()) found.push(f);
+  p.fresh_at_most = 0;
+  if (auto* f = p.take_lifo()) found.push(f);
+  return p.policy->pick(found);
 }
 
 void scheduler::serve(processor& p, std::int64_t time, bool poll, runnable_batch& out) noexcept {
@@ -212,23 +220,23 @@ void scheduler::serve_neglected(processor& p, std::int64_t time, runnable_batch&
 // ---------------------------------------------------------------------------------------------------------------
 // Sleeping.
 
-bool scheduler::work_is_visible(const processor& p) const noexcept {
-  if (stopping() || global_size() > 0) return true;
+bool scheduler::work_is_visible(const worker& w) const noexcept {
+  if (stopping() || global_size() > 0 || w.has_mail.load(std::memory_order_relaxed)) return true;
   for (const auto& other : processors_)
     if (other->queued() > 0) return true;
-  return p.lifo.load(std::memory_order_relaxed) != nullptr;
+  return w.p->lifo.load(std::memory_order_relaxed) != nullptr;
 }
 
 // Sleeps in the poller until there may be work. True when another worker woke us: we are searching on its behalf.
-bool scheduler::sleep(processor& p, std::int64_t time) noexcept {
-  idle_.announce(p.index);
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // Sleeper's step 2; pairs with wake_idle().
+bool scheduler::sleep(worker& w, std::int64_t time) noexcept {
+  processor& p = *w.p;
   runnable_batch batch;
-  if (!work_is_visible(p)) {
-    std::lock_guard held(p.polling);
-    p.poll->wait(p.timers.next_deadline(), time, batch);
-  }
-  const bool woken = !idle_.remove(p.index);
+  const bool woken = idle_.sleep(
+      p.index, [&] { return work_is_visible(w); },
+      [&] {
+        std::lock_guard held(p.polling);
+        p.poll->wait(p.timers.next_deadline(), time, batch);
+      });
   monitor_.note_activity();
   ready(batch);
   return woken;
@@ -239,7 +247,7 @@ bool scheduler::sleep(processor& p, std::int64_t time) noexcept {
 
 // Called inside the runtime or on a foreign thread. A timer of another processor may be earlier than what its worker
 // sleeps for.
-void scheduler::arm(timer& t) {
+void scheduler::arm(timer& t) noexcept {
   worker* w = this_worker();
   processor* p = local_processor(w);
   processor& target = p ? *p : *processors_.front();

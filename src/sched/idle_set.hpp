@@ -10,9 +10,12 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <bit>
 #include <cstdint>
+
+#include <thrum/detail/atomic.hpp>
+
+#include "base/cpu.hpp"
 
 namespace thrum::sched {
 
@@ -48,6 +51,31 @@ class idle_set {
     return words_[processor / 64].load(std::memory_order_relaxed) & bit(processor);
   }
 
+  // The sleeper. Calls sleep() unless there is work. True when a waker has taken it out: it is searching on its behalf.
+  template <class Visible, class Sleep>
+  bool sleep(unsigned processor, Visible work_is_visible, Sleep sleep) noexcept {
+    announce(processor);
+    detail::atomic_thread_fence(std::memory_order_seq_cst);  // Step 2; pairs with wake_one().
+    if (!work_is_visible()) sleep();
+    return !remove(processor);
+  }
+
+  // The waker, whose work is visible. Calls wake(processor) for one that sleeps, which counts as searching from then
+  // on.
+  template <class Wake>
+  void wake_one(Wake wake) noexcept {
+    for (;;) {
+      detail::atomic_thread_fence(std::memory_order_seq_cst);  // Step 2; pairs with sleep().
+      if (!wants_wake() || !try_begin_first_search()) return;
+      const int processor = take_one();
+      if (processor >= 0) return wake(static_cast<unsigned>(processor));
+      // Nobody slept after all. But while we counted as searching, one may have gone to sleep and another waker may
+      // have left its work to us: look again. Whoever is leaving the set may be in the count for a moment yet.
+      end_search();
+      base::cpu_relax();
+    }
+  }
+
   // After the waker's fence: is there anybody to wake, and is nobody searching yet?
   bool wants_wake() const noexcept {
     return count_.load(std::memory_order_relaxed) != 0 && searching_.load(std::memory_order_relaxed) == 0;
@@ -64,9 +92,9 @@ class idle_set {
  private:
   static constexpr std::uint64_t bit(unsigned processor) noexcept { return std::uint64_t{1} << (processor % 64); }
 
-  std::array<std::atomic<std::uint64_t>, processors_max / 64> words_{};
-  std::atomic<unsigned> count_{0};
-  std::atomic<int> searching_{0};
+  std::array<detail::atomic<std::uint64_t>, processors_max / 64> words_{};
+  detail::atomic<unsigned> count_{0};
+  detail::atomic<int> searching_{0};
 };
 
 }  // namespace thrum::sched

@@ -13,26 +13,31 @@
 
 namespace thrum::sched {
 
-inline fiber_control* scheduler::take_block(processor* p) {
-  if (!p || !p->free_fibers) [[unlikely]]
-    return take_block_from_pool(p);
-  fiber_control* f = p->free_fibers;
-  p->free_fibers = static_cast<fiber_control*>(f->next);
-  --p->free_fiber_count;
-  return f;
+template <class Control>
+Control& scheduler::take_block(processor* p) {
+  Control* c = p ? cache_of<Control>(*p).take() : nullptr;
+  if (!c) [[unlikely]]
+    c = take_block_from_pool<Control>(p);
+  return *c;
 }
 
+template <class Control>
+[[gnu::always_inline]] inline void scheduler::free_block_of(processor* p, Control& c) noexcept {
+  c.joiner.store(nullptr, std::memory_order_relaxed);
+  c.phase.store(activity_phase::free, std::memory_order_release);
+  if (!p) [[unlikely]]
+    return pool_of<Control>().give_back(&c, &c, 1);
+  if (!cache_of<Control>(*p).put(c)) [[unlikely]]
+    spill_blocks<Control>(*p);
+}
+
+[[gnu::always_inline]] inline void scheduler::free_block(processor* p, task_control& t) noexcept {
+  free_block_of(p, t);
+}
 [[gnu::always_inline]] inline void scheduler::free_block(processor* p, fiber_control& f) noexcept {
   if (f.closure != f.storage || f.failure || f.stack) [[unlikely]]
     strip_block(p, f);
-  f.joiner.store(nullptr, std::memory_order_relaxed);
-  f.phase.store(activity_phase::free, std::memory_order_release);
-  if (!p) [[unlikely]]
-    return fibers_.give_back(&f, &f, 1);
-  f.next = p->free_fibers;
-  p->free_fibers = &f;
-  if (++p->free_fiber_count > processor::fiber_cache_max) [[unlikely]]
-    return_blocks(*p);
+  free_block_of(p, f);
 }
 
 [[gnu::always_inline]] inline context::stack_ref scheduler::take_stack(processor* p, fiber_control& f) noexcept {
@@ -69,10 +74,9 @@ inline fiber_control& scheduler::create(const spawn_request& request) {
   processor* p = local_processor(inside.w);
   if (!p) [[unlikely]]
     base::refuse_after_fork();
-  fiber_control* f = take_block(p);
-  if (!f) [[unlikely]]
-    throw_no_block();
+  fiber_control* f = &take_block<fiber_control>(p);
   f->size_class = default_class_;
+  f->pinned_to.store(nullptr, std::memory_order_relaxed);
   if (request.closure_size > sizeof f->storage || request.closure_align > fiber_control::storage_align ||
       request.stack_size != 0) [[unlikely]]
     fit_out(p, *f, request);
@@ -127,10 +131,7 @@ inline void scheduler::release(fiber_control& f) noexcept {
 inline void scheduler::retire(worker& w, fiber_control& f, waiter* joiner) noexcept {
   give_stack_back(w.p, std::exchange(f.stack, {}), f.size_class);
   f.phase.store(activity_phase::done, std::memory_order_release);
-  if (!joiner)
-    f.joiner.store(fiber_control::ended(), std::memory_order_release);  // Publishes the failure and all of the block.
-  else if (!publish_end(f, joiner))
-    free_block(w.p, f);
+  if (!publish_end(f, joiner)) free_block(w.p, f);
   count_ended(w.p);  // Last: from here on the scheduler may be found quiescent.
 }
 
@@ -142,38 +143,10 @@ inline task_control& scheduler::create_task(void* coroutine, std::source_locatio
   processor* p = local_processor(inside.w);
   if (!p) [[unlikely]]
     base::refuse_after_fork();
-  task_control* t = take_task_block(p);
-  if (!t) [[unlikely]]
-    throw_no_block();
-  t->resume_point = coroutine;
-  identify(p, *t, where);
-  return *t;
-}
-
-inline task_control* scheduler::take_task_block(processor* p) {
-  std::size_t got = 0;
-  if (!p) [[unlikely]]
-    return tasks_.acquire(1, got);
-  if (!p->free_tasks) [[unlikely]] {
-    p->free_tasks = tasks_.acquire(processor::task_cache_max / 4, got);
-    p->free_task_count = got;
-    if (got == 0) return nullptr;
-  }
-  task_control* t = p->free_tasks;
-  p->free_tasks = static_cast<task_control*>(t->next);
-  --p->free_task_count;
+  task_control& t = take_block<task_control>(p);
+  t.resume_point = coroutine;
+  identify(p, t, where);
   return t;
-}
-
-[[gnu::always_inline]] inline void scheduler::free_block(processor* p, task_control& t) noexcept {
-  t.joiner.store(nullptr, std::memory_order_relaxed);
-  t.phase.store(activity_phase::free, std::memory_order_release);
-  if (!p) [[unlikely]]
-    return tasks_.give_back(&t, &t, 1);
-  t.next = p->free_tasks;
-  p->free_tasks = &t;
-  if (++p->free_task_count > processor::task_cache_max) [[unlikely]]
-    return_task_blocks(*p);
 }
 
 // Before it has been started; its coroutine stays the caller's.
@@ -192,10 +165,7 @@ inline void scheduler::release(task_control& t) noexcept {
 // The worker, back in its loop.
 inline void scheduler::retire(worker& w, task_control& t, waiter* joiner) noexcept {
   t.phase.store(activity_phase::done, std::memory_order_release);
-  if (!joiner)
-    t.joiner.store(activity::ended(), std::memory_order_release);  // Publishes the frame and all of the block.
-  else if (!publish_end(t, joiner))
-    free_block(w.p, t);
+  if (!publish_end(t, joiner)) free_block(w.p, t);
   count_ended(w.p);  // Last: from here on the scheduler may be found quiescent.
 }
 

@@ -139,20 +139,13 @@ void monitor::relieve(processor& p, worker& w) noexcept {
   cap_reported_ = false;
   worker* spare = home_.take_spare();
   if (!spare) return;
-  if (p.owner.load(std::memory_order_acquire) == &w && w.try_retake()) {
+  if (w.try_retake(p)) {
     os::set_time_slice(w.tid.load(std::memory_order_relaxed), 0);
-    home_.hand_over(lost_by(w), *spare);
+    home_.hand_over(p, *spare);
     home_.ensure_spare();
   } else {
     home_.add_spare(*spare);
   }
-}
-
-// The processor that the worker has just lost to us. Not always the one that we looked at: the worker may have passed
-// that on and received another between our look and the compare-and-swap.
-processor& monitor::lost_by(const worker& w) noexcept {
-  for (unsigned i = 0;; ++i)
-    if (processor& p = home_.processor_at(i); p.owner.load(std::memory_order_acquire) == &w) return p;
 }
 
 void monitor::report_cap() noexcept {

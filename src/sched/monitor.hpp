@@ -10,10 +10,11 @@
 // The monitor also gives memory back, proves deadlocks and writes dumps (diagnose.hpp).
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
 #include <pthread.h>
+
+#include <thrum/detail/atomic.hpp>
 
 namespace thrum::sched {
 
@@ -58,7 +59,6 @@ class monitor {
   void expose_lifo(processor& p) noexcept;
   std::int64_t limit_for(processor& p, worker& w, std::int64_t now) noexcept;
   void relieve(processor& p, worker& w) noexcept;
-  processor& lost_by(const worker& w) noexcept;
   void report_cap() noexcept;
   void look_when_idle() noexcept;
   void pause(std::int64_t ns) noexcept;
@@ -69,11 +69,11 @@ class monitor {
   const monitor_pace pace_;
   pthread_t thread_{};
   bool started_ = false;
-  std::atomic<std::uint32_t> signal_{0};  // Futex: bumped by wake().
-  std::atomic<bool> asleep_{false};
-  std::atomic<bool> stop_{false};
-  std::atomic<bool> dump_{false};
-  std::atomic<std::uint64_t> handoffs_{0};
+  detail::atomic<std::uint32_t> signal_{0};  // Futex: bumped by wake().
+  detail::atomic<bool> asleep_{false};
+  detail::atomic<bool> stop_{false};
+  detail::atomic<bool> dump_{false};
+  detail::atomic<std::uint64_t> handoffs_{0};
 
   // The monitor thread's.
   std::int64_t computing_seen_ = INT64_MIN / 2;  // When a computing fiber last lost its processor.

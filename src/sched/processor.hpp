@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "context/stack_pool.hpp"
+#include "sched/block_pool.hpp"
 #include "sched/fiber_control.hpp"
 #include "sched/frame_pool.hpp"
 #include "sched/run_queue.hpp"
@@ -57,7 +58,7 @@ class alignas(64) processor {
   // half, and with it the largest branches. The idea is that of work stealing (Blumofe and Leiserson, 1999). Nobody
   // starves: every so often a fiber starts though others that have started wait, and the oldest is the one to start.
   //
-  // A pick policy is asked by the worker's loop, to which every dispatch goes then: see looked().
+  // A pick policy is asked by the worker's loop instead, to which every dispatch goes then: see looked().
   static constexpr unsigned lifo_turns_max = 32;
   static constexpr unsigned turns_before_a_start = 2;
   static constexpr unsigned starts_before_the_oldest = 256;
@@ -147,8 +148,6 @@ class alignas(64) processor {
 
   // --- The owner's, inside the runtime.
   static constexpr std::size_t stack_cache_max = 64;
-  static constexpr std::size_t fiber_cache_max = 256;
-  static constexpr std::size_t task_cache_max = 256;
   const std::unique_ptr<random_source> random;
   unsigned lifo_streak = 0;
   unsigned fresh_at_most = 0;  // No fewer than `fresh` holds.
@@ -159,11 +158,9 @@ class alignas(64) processor {
   std::int64_t slice_start = 0;
   context::stack_ref stacks[stack_cache_max];
   std::size_t stack_count = 0;
-  fiber_control* free_fibers = nullptr;
-  std::size_t free_fiber_count = 0;
+  block_cache<fiber_control> free_fibers;
   frame_cache frames;
-  task_control* free_tasks = nullptr;
-  std::size_t free_task_count = 0;
+  block_cache<task_control> free_tasks;
 
   // --- The monitor's.
   std::uint64_t seen_tick = 0;

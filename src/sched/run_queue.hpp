@@ -18,19 +18,21 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
+
+#include <thrum/detail/atomic.hpp>
 
 namespace thrum::sched {
 
 struct activity;
 
-class run_queue {
+template <std::uint32_t Capacity, std::uint32_t StealMax>
+class bounded_run_queue {
  public:
-  static constexpr std::uint32_t capacity = 4096;  // A burst of so many events on one processor stays in order.
-  static constexpr std::uint32_t steal_max = 128;
+  static constexpr std::uint32_t capacity = Capacity;
+  static constexpr std::uint32_t steal_max = StealMax;
 
-  explicit run_queue(bool shared) noexcept : shared_(shared) {}
+  explicit bounded_run_queue(bool shared) noexcept : shared_(shared) {}
 
   // Owner. False when full.
   bool push(activity* f) noexcept {
@@ -65,7 +67,8 @@ class run_queue {
     auto head = head_.load(std::memory_order_relaxed);
     const auto last = tail_.load(std::memory_order_relaxed) - 1;
     if (place(head) == last + 1) return nullptr;
-    tail_.store(last, std::memory_order_relaxed);  // Published by the generation.
+    // Release, as in push(): a thief that reads it, but still the old generation, may take what lies below.
+    tail_.store(last, std::memory_order_release);
     // Acquire on failure: a thief moved head. Release: who reads the generation reads the tail.
     while (shared_ && !head_.compare_exchange_weak(head, head + one_generation, std::memory_order_acq_rel,
                                                    std::memory_order_acquire)) {
@@ -78,7 +81,7 @@ class run_queue {
 
   // The owner of `thief`, which is empty, moves half of this queue (rounded up) there and returns one more fiber to
   // run, or null.
-  activity* steal_into(run_queue& thief) noexcept {
+  activity* steal_into(bounded_run_queue& thief) noexcept {
     const auto to = thief.tail_.load(std::memory_order_relaxed);
     for (;;) {
       // Both acquire: head first, so that tail - head can only be too large, or one too small for a moment
@@ -129,9 +132,11 @@ class run_queue {
   }
 
   const bool shared_;
-  alignas(64) std::atomic<std::uint64_t> head_{0};
-  alignas(64) std::atomic<std::uint32_t> tail_{0};
-  std::atomic<activity*> slots_[capacity]{};
+  alignas(64) detail::atomic<std::uint64_t> head_{0};
+  alignas(64) detail::atomic<std::uint32_t> tail_{0};
+  detail::atomic<activity*> slots_[capacity]{};
 };
+
+using run_queue = bounded_run_queue<4096, 128>;  // A burst of so many events on one processor stays in order.
 
 }  // namespace thrum::sched

@@ -22,7 +22,6 @@
 namespace thrum::sched {
 namespace {
 
-constexpr std::size_t refill = 64;  // Blocks and stacks move between caches and pools in batches of this size.
 constexpr std::size_t stack_size_min = 16 * 1024;
 constexpr std::size_t stack_size_max = std::size_t{1} << 32;
 
@@ -42,6 +41,8 @@ scheduler::scheduler(const scheduler_options& options, std::unique_ptr<seams> s)
       serial_(next_serial.fetch_add(1, std::memory_order_relaxed)),
       seams_(std::move(s)),
       clock_(seams_->clock()),
+      sockets_(seams_->sockets()),
+      host_(seams_->host()),
       default_class_(class_of(options.stack_size)),
       fibers_(&class_for(default_class_), options.fibers_max),
       monitor_(*this, options.pace) {
@@ -50,7 +51,7 @@ scheduler::scheduler(const scheduler_options& options, std::unique_ptr<seams> s)
   install_diagnostics(*this);
   try {
     for (auto& p : processors_) create_worker(p.get());
-    monitor_.start();
+    if (options.monitored) monitor_.start();
   } catch (...) {
     shut_down();
     throw;
@@ -118,21 +119,7 @@ void scheduler::fence_of_few() const noexcept {
 void scheduler::cancel_all() noexcept {
   cancelling_.store(true, std::memory_order_seq_cst);
   fence_of_few();
-  for_each_alive([](activity& a) {
-    runnable_batch batch;
-    cancel(a.own_scope, detail::cancel_node::cancelled, batch);
-    make_runnable(batch);
-  });
-}
-
-[[gnu::noinline]] fiber_control* scheduler::take_block_from_pool(processor* p) {
-  std::size_t got = 0;
-  if (!p) return fibers_.acquire(1, got);
-  fiber_control* f = fibers_.acquire(refill, got);
-  if (!f) return nullptr;
-  p->free_fibers = static_cast<fiber_control*>(f->next);
-  p->free_fiber_count = got - 1;
-  return f;
+  for_each_alive([](activity& a) { stop(a); });
 }
 
 [[gnu::noinline]] void scheduler::strip_block(processor* p, fiber_control& f) noexcept {
@@ -140,24 +127,6 @@ void scheduler::cancel_all() noexcept {
   f.closure = f.storage;
   f.failure = nullptr;
   if (f.stack) give_stack_back(p, std::exchange(f.stack, {}), f.size_class);
-}
-
-[[gnu::noinline]] void scheduler::return_blocks(processor& p) noexcept {
-  fiber_control* first = p.free_fibers;
-  fiber_control* last = first;
-  for (std::size_t i = 1; i < refill; ++i) last = static_cast<fiber_control*>(last->next);
-  p.free_fibers = static_cast<fiber_control*>(last->next);
-  p.free_fiber_count -= refill;
-  fibers_.give_back(first, last, refill);
-}
-
-[[gnu::noinline]] void scheduler::return_task_blocks(processor& p) noexcept {
-  task_control* first = p.free_tasks;
-  task_control* last = first;
-  for (std::size_t i = 1; i < refill; ++i) last = static_cast<task_control*>(last->next);
-  p.free_tasks = static_cast<task_control*>(last->next);
-  p.free_task_count -= refill;
-  tasks_.give_back(first, last, refill);
 }
 
 bool scheduler::allocate_closure(fiber_control& f, const spawn_request& request) noexcept {
@@ -223,9 +192,8 @@ void scheduler::trim_stacks(std::size_t keep_warm) {
 // Threads.
 
 worker& scheduler::create_worker(processor* p) {
-  auto owned = std::make_unique<worker>(*this, light_fence_);
+  auto owned = std::make_unique<worker>(*this, light_fence_, p);
   worker& w = *owned;
-  w.p = p;
   if (p) p->owner.store(&w, std::memory_order_release);
   std::lock_guard held(threads_lock_);
   workers_.reserve(workers_.size() + 1);
@@ -245,18 +213,32 @@ worker& scheduler::create_worker(processor* p) {
 worker* scheduler::take_spare() noexcept {
   std::lock_guard held(threads_lock_);
   worker* w = spare_;
-  if (!w) return nullptr;
-  spare_ = w->next_spare;
-  spare_count_.store(spare_count_.load(std::memory_order_relaxed) - 1, std::memory_order_release);
+  if (w) remove_spare(*w);
   return w;
 }
 
+// Under threads_lock_.
+void scheduler::remove_spare(worker& w) noexcept {
+  worker** link = &spare_;
+  while (*link != &w) link = &(*link)->next_spare;
+  *link = w.next_spare;
+  w.spare = false;
+  spare_count_.store(spare_count_.load(std::memory_order_relaxed) - 1, std::memory_order_release);
+}
+
 bool scheduler::add_spare(worker& w) noexcept {
-  std::lock_guard held(threads_lock_);
-  if (stopping()) return false;
-  w.next_spare = spare_;
-  spare_ = &w;
-  spare_count_.store(spare_count_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  runnable_batch mail;
+  {
+    std::lock_guard held(threads_lock_);
+    if (stopping()) return false;
+    w.next_spare = spare_;
+    spare_ = &w;
+    w.spare = true;
+    mail = std::exchange(w.inbox, {});
+    w.has_mail.store(false, std::memory_order_relaxed);
+    spare_count_.store(spare_count_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+  if (!mail.empty()) inject(mail);  // Whoever finds them will give it a processor.
   return true;
 }
 
@@ -277,6 +259,38 @@ void scheduler::hand_over(processor& p, worker& to) noexcept {
   p.owner.store(&to, std::memory_order_release);
   monitor_.count_handoff();
   to.assign(p);
+}
+
+// The thread has a processor, gets the finder's, or is busy without one: then the fiber waits for it, in its inbox, and
+// comes back to the global queue when the thread is spare.
+void scheduler::deliver(fiber_control& f, worker& finder) noexcept {
+  worker& target = *f.pinned_to.load(std::memory_order_relaxed);
+  bool was_spare;
+  {
+    std::lock_guard held(threads_lock_);
+    was_spare = target.spare;
+    if (was_spare) remove_spare(target);
+    target.inbox.push(&f);
+    target.has_mail.store(true, std::memory_order_relaxed);
+  }
+  if (was_spare) return finder.give_processor_to(target);
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // Waker's step 2; pairs with sleep().
+  for (auto& p : processors_) {
+    if (p->owner.load(std::memory_order_acquire) != &target) continue;
+    p->request_look();
+    if (idle_.contains(p->index)) p->poll->wake();
+  }
+}
+
+// A worker's own.
+[[gnu::noinline]] activity* scheduler::open_inbox(worker& w) noexcept {
+  std::lock_guard held(threads_lock_);
+  activity* first = w.inbox.first;
+  w.inbox.first = first->next;
+  if (!w.inbox.first) w.inbox.last = nullptr;
+  --w.inbox.count;
+  w.has_mail.store(w.inbox.first != nullptr, std::memory_order_relaxed);
+  return first;
 }
 
 }  // namespace thrum::sched

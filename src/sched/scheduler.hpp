@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <thrum/detail/spinlock.hpp>
@@ -48,6 +49,7 @@ struct scheduler_options {
   unsigned threads_max = 4096;
   context::guard_mode guards = context::guard_mode::automatic;
   bool membarrier = true;  // False: do without, as where the kernel has none.
+  bool monitored = true;   // False: nobody hands over processors, proves deadlocks or serves SIGQUIT.
   monitor_pace pace = {};
 };
 
@@ -100,10 +102,12 @@ class scheduler {
   void wake_idle() noexcept;
 
   // --- Timers; inside the runtime or on a foreign thread.
-  void arm(timer& t);
+  void arm(timer& t) noexcept;
   std::int64_t now() noexcept { return clock_.now_ns(); }
   std::uint64_t random() noexcept;
-  processor& processor_here() noexcept;  // This worker's, or the first.
+  processor& processor_here() noexcept;                         // This worker's, or the first.
+  socket_system* sockets() const noexcept { return sockets_; }  // Null: the kernel's.
+  runtime_host* host() const noexcept { return host_; }         // Null: runtimes have threads of their own.
 
   // --- Threads.
   worker* take_spare() noexcept;
@@ -112,6 +116,14 @@ class scheduler {
   void spare_has_started() noexcept { spares_starting_.fetch_sub(1, std::memory_order_relaxed); }
   bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
   void hand_over(processor& p, worker& to) noexcept;
+
+  // --- Pinned fibers. The finder, a worker with a processor, has found one that is runnable, but pinned to another.
+  void deliver(fiber_control& f, worker& finder) noexcept;
+  activity* take_mail(worker& w) noexcept {
+    if (!w.has_mail.load(std::memory_order_relaxed)) [[likely]]
+      return nullptr;
+    return open_inbox(w);
+  }
 
   // --- The end.
   bool quiescent() const noexcept { return live_count() == 0; }
@@ -166,19 +178,45 @@ class scheduler {
   void give_stack_to_pool(processor* p, context::stack_ref s, std::uint8_t size_class) noexcept;
   std::uint64_t count_created(processor* p) noexcept;
   void count_ended(processor* p) noexcept;
-  fiber_control* take_block(processor* p);
-  fiber_control* take_block_from_pool(processor* p);
+  template <class Control>
+  block_pool<Control>& pool_of() noexcept {
+    if constexpr (std::is_same_v<Control, fiber_control>)
+      return fibers_;
+    else
+      return tasks_;
+  }
+  template <class Control>
+  static block_cache<Control>& cache_of(processor& p) noexcept {
+    if constexpr (std::is_same_v<Control, fiber_control>)
+      return p.free_fibers;
+    else
+      return p.free_tasks;
+  }
+  template <class Control>
+  Control& take_block(processor* p);
+  template <class Control>
+  [[gnu::noinline]] Control* take_block_from_pool(processor* p) {
+    std::size_t got = 0;
+    if (p) cache_of<Control>(*p).refill(pool_of<Control>());
+    Control* c = p ? cache_of<Control>(*p).take() : pool_of<Control>().acquire(1, got);
+    if (!c) throw_no_block();
+    return c;
+  }
+  template <class Control>
+  [[gnu::noinline]] void spill_blocks(processor& p) noexcept {
+    cache_of<Control>(p).spill(pool_of<Control>());
+  }
   [[noreturn]] static void throw_no_block();
   void fit_out(processor* p, fiber_control& f, const spawn_request& request);
   bool allocate_closure(fiber_control& f, const spawn_request& request) noexcept;
   void identify(processor* p, activity& a, std::source_location where) noexcept;
   void free_block(processor* p, fiber_control& f) noexcept;
   void free_block(processor* p, task_control& t) noexcept;
-  task_control* take_task_block(processor* p);
-  void return_task_blocks(processor& p) noexcept;
+  template <class Control>
+  void free_block_of(processor* p, Control& c) noexcept;
   void strip_block(processor* p, fiber_control& f) noexcept;
-  void return_blocks(processor& p) noexcept;
   worker& create_worker(processor* p);
+  void remove_spare(worker& w) noexcept;
 
   void push_tail(processor& p, activity& f) noexcept {
     if (!p.queue.push(&f)) [[unlikely]]
@@ -192,12 +230,14 @@ class scheduler {
   }
   void notify(processor& p) noexcept;
   activity* next_local(processor& p, bool global_first) noexcept;
+  activity* ask_policy(processor& p) noexcept;
   activity* take_global(processor& p) noexcept;
   activity* steal(processor& p) noexcept;
   static void look_at_poller(processor& p, std::int64_t now, runnable_batch& out) noexcept;
   void serve_neglected(processor& p, std::int64_t now, runnable_batch& out) noexcept;
-  bool work_is_visible(const processor& p) const noexcept;
-  bool sleep(processor& p, std::int64_t time) noexcept;
+  bool work_is_visible(const worker& w) const noexcept;
+  bool sleep(worker& w, std::int64_t time) noexcept;
+  activity* open_inbox(worker& w) noexcept;
 
   // Constant after construction.
   const scheduler_options options_;
@@ -205,6 +245,8 @@ class scheduler {
   const std::uint64_t serial_;
   const std::unique_ptr<seams> seams_;
   clock_source& clock_;
+  socket_system* const sockets_;
+  runtime_host* const host_;
   const std::uint8_t default_class_;
   std::vector<std::unique_ptr<processor>> processors_;
 

@@ -6,11 +6,14 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/rng.hpp"
+
 namespace thrum::sched {
 
 struct activity;
 class processor;
 class fd_watch;
+class socket_system;
 
 inline constexpr std::int64_t never = INT64_MAX;
 
@@ -27,12 +30,13 @@ class random_source {
   virtual std::uint64_t next() noexcept = 0;  // Called by one worker at a time per processor.
 };
 
-class pick_policy {
+class seeded_source final : public random_source {
  public:
-  virtual ~pick_policy() = default;
-  // The next runnable fiber of this processor's own queues, or null to let the worker look at the global queue, the
-  // timers, the poller and the other processors.
-  virtual activity* pick(processor& p) noexcept = 0;
+  explicit seeded_source(base::rng rng) noexcept : rng_(rng) {}
+  std::uint64_t next() noexcept override { return rng_.next(); }
+
+ private:
+  base::rng rng_;
 };
 
 // A linked list of fibers and tasks that have become runnable together.
@@ -44,6 +48,17 @@ struct runnable_batch {
   void push(activity* f) noexcept;
   void append(const runnable_batch& more) noexcept;
   bool empty() const noexcept { return first == nullptr; }
+};
+
+// Decides who runs next. Only for schedulers of one processor: it sees all that is runnable, and keeps it.
+class pick_policy {
+ public:
+  virtual ~pick_policy() = default;
+  // One of those that it keeps, which is then no longer its own; null when there is none. `found` have become runnable
+  // since it was last asked.
+  virtual activity* pick(const runnable_batch& found) noexcept = 0;
+  // Asked where a call that may suspend begins: true if the caller is to give way there.
+  virtual bool preempts(activity& caller) noexcept = 0;
 };
 
 // Tells about descriptors. One per processor. wait() is called by one thread at a time; watch(), forget() and wake()
@@ -66,6 +81,15 @@ class poller {
   virtual std::size_t watched() const noexcept = 0;
 };
 
+// Takes in the runtimes that the program makes: they become guests of this scheduler, instead of schedulers of their
+// own. Only for schedulers of one worker. See runtime/guest.hpp.
+class runtime_host {
+ public:
+  virtual ~runtime_host() = default;
+  // The program cannot go on: says so, and ends the process.
+  [[noreturn]] virtual void fail(const char* what) noexcept = 0;
+};
+
 class seams {
  public:
   virtual ~seams() = default;
@@ -73,6 +97,8 @@ class seams {
   virtual std::unique_ptr<random_source> make_random(unsigned processor_index) = 0;
   virtual pick_policy* policy() { return nullptr; }  // Null: the default order, which the compiler can inline.
   virtual std::unique_ptr<poller> make_poller() = 0;
+  virtual socket_system* sockets() { return nullptr; }  // Null: the kernel's.
+  virtual runtime_host* host() { return nullptr; }      // Null: runtimes have threads of their own.
 };
 
 }  // namespace thrum::sched

@@ -79,7 +79,7 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
   const fiber_control* f = current_fiber();
   if (f && hits_guard(*f, info->si_addr)) {
     os::report("thrum: fatal: stack overflow: ");
-    describe(*f);
+    describe(*f, labels::shown);
     os::report(" has used up its stack of %zu KiB\n", (std::size_t{1} << f->size_class) / 1024);
     context::trace t;
     context::capture(t, interrupted(ucontext));
@@ -98,7 +98,7 @@ void on_panic() noexcept {
   const activity* running = current_activity();
   if (const activity* a = running ? running : forking) {
     os::report("in ");
-    describe(*a);
+    describe(*a, labels::shown);
     os::report("\n");
   }
   context::trace t;

@@ -45,7 +45,7 @@ THRUM_SWITCHES inline worker& worker::switch_plainly(worker& w, after_switch wha
 
 [[gnu::always_inline]] inline fiber_control* worker::pick_fiber(worker& w) noexcept {
   activity* next = w.p->pick_in_order();
-  if (!next || next->is_fiber()) [[likely]]
+  if (!next || (next->is_fiber() && !static_cast<fiber_control*>(next)->is_pinned())) [[likely]]
     return static_cast<fiber_control*>(next);
   w.picked_ = next;
   return nullptr;
@@ -96,19 +96,14 @@ THRUM_SWITCHES inline worker& worker::yield(worker& w) noexcept {
 }
 
 [[gnu::always_inline]] inline void worker::finish_switch() noexcept {
-  if (after_ == after_switch::park) return publish(*leaving_);
+  if (after_ == after_switch::park) return publish(*leaving_, false);
   if (after_ == after_switch::yield) return home.requeue(*p, *leaving_);
   after_slow();
 }
 
-[[gnu::always_inline]] inline void worker::publish(activity& a) noexcept {
-  const auto episode = a.word();
-  if (!a.publish_parked()) [[unlikely]]
-    return home.ready(a);
-  // From here on it may be running elsewhere; its control block stays readable. The seq_cst read pairs with poke() in
-  // cancel.cpp: either that sees the parked activity or we see that it is to be cancelled.
-  if (a.cancel_pending.load(std::memory_order_seq_cst)) [[unlikely]]
-    cancel_parked(a, episode);
+[[gnu::always_inline]] inline void worker::publish(activity& a, bool timed) noexcept {
+  if (!a.stays_parked(timed)) [[unlikely]]
+    home.ready(a);
 }
 
 }  // namespace thrum::sched

@@ -16,7 +16,7 @@ timer& timer_of(detail::async_timer& t) noexcept {
   return *std::launder(reinterpret_cast<timer*>(t.timer));
 }
 
-void arm(task_control& t, std::int64_t deadline_ns, detail::async_timer& where) {
+void arm(task_control& t, std::int64_t deadline_ns, detail::async_timer& where) noexcept {
   auto& timeout = *new (where.timer) timer;
   timeout.when = deadline_ns;
   timeout.who = &t;
@@ -24,6 +24,14 @@ void arm(task_control& t, std::int64_t deadline_ns, detail::async_timer& where) 
   runtime_section inside;
   t.home->arm(timeout);
   where.armed = true;
+}
+
+// The monitor has asked, or its time is up; or, `or_may`, a pick policy wants it.
+bool must_give_way(worker& w, bool or_may) noexcept {
+  w.enter();
+  const bool must = w.should_yield() || (or_may && w.is_preempted());
+  w.leave();
+  return must;
 }
 
 }  // namespace
@@ -37,20 +45,23 @@ task_control& begin_task_call(cancellation c) {
   return *t;
 }
 
-bool go_on(task_control&) noexcept {
+bool go_on() noexcept {
   worker* w = this_worker();
-  if (!w->wants_slow_entry()) [[likely]]
+  if (!w->wants_slow_entry() || !must_give_way(*w, true)) [[likely]]
     return true;
-  w->enter();
-  const bool give_way = w->should_yield();
-  w->leave();
-  if (give_way) w->plan(after_switch::yield_global);
-  return !give_way;
+  w->plan(after_switch::yield_global);
+  return false;
 }
 
-void park_task(task_control& t, const wait_reason& reason, std::int64_t deadline_ns, detail::async_timer* timer) {
+void yield_task() noexcept {
+  worker* w = this_worker();
+  w->plan(must_give_way(*w, false) ? after_switch::yield_global : after_switch::yield);
+}
+
+void park_task(task_control& t, const wait_reason& reason, std::int64_t deadline_ns,
+               detail::async_timer* timer) noexcept {
   t.reason = reason;
-  this_worker()->plan(after_switch::park);
+  this_worker()->plan(deadline_ns == never ? after_switch::park : after_switch::park_timed);
   if (deadline_ns != never) arm(t, deadline_ns, *timer);
 }
 
@@ -63,11 +74,11 @@ claim_code end_parking(detail::async_timer* timer) noexcept {
 bool begin_join(activity& a, detail::async_wait& w) {
   auto& self = begin_task_call(cancellation::point);
   if (&self == &a) base::panic("a task joins itself");
-  if (has_ended(a)) return go_on(self);
+  if (has_ended(a)) return go_on();
   if (!begin_join(a, self, self.open_episode(true))) {
     self.close_episode();
     end_join(a, self, claim_code::first_clause);
-    return go_on(self);
+    return go_on();
   }
   w.at = detail::async_wait::state::waiting;
   park_task(self, join_reason(a), never, nullptr);

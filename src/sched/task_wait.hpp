@@ -19,10 +19,13 @@ namespace thrum::sched {
 task_control& begin_task_call(cancellation c);
 
 // The call is done without waiting. False when the task has to give way nevertheless.
-bool go_on(task_control& t) noexcept;
+bool go_on() noexcept;
+// The task gives way.
+void yield_task() noexcept;
 
 // The task is enqueued: it is to be parked. Arms the timer when there is a deadline.
-void park_task(task_control& t, const wait_reason& reason, std::int64_t deadline_ns, detail::async_timer* timer);
+void park_task(task_control& t, const wait_reason& reason, std::int64_t deadline_ns,
+               detail::async_timer* timer) noexcept;
 
 // After the task has been resumed from a wait: how it was claimed; the timer is disarmed.
 claim_code end_parking(detail::async_timer* timer) noexcept;
@@ -60,7 +63,7 @@ bool begin_wait(detail::async_wait& w, detail::async_timer* timer, detail::wait_
     std::lock_guard held(q.lock);
     if (!satisfied()) enqueue(t, w, q, c, slot);
   }
-  if (w.at == detail::async_wait::state::satisfied) return go_on(t);
+  if (w.at == detail::async_wait::state::satisfied) return go_on();
   park_task(t, reason, deadline_ns, timer);
   return false;
 }
@@ -68,8 +71,9 @@ bool begin_wait(detail::async_wait& w, detail::async_timer* timer, detail::wait_
 // What a fiber or thread does for such a primitive: false when the deadline has passed. Throws cancelled.
 template <class Satisfied>
 THRUM_SWITCHES inline bool wait_until(detail::wait_queue& q, Satisfied satisfied, std::int64_t deadline_ns,
-                                      const wait_reason& reason, void* slot = nullptr) {
-  waiting w(cancellation::point);
+                                      const wait_reason& reason, cancellation c = cancellation::point,
+                                      void* slot = nullptr) {
+  waiting w(c);
   wait_node node(w, slot);
   {
     std::lock_guard held(q.lock);

@@ -9,17 +9,15 @@
 #include "base/assert.hpp"
 #include "base/cpu.hpp"
 #include "os/thread.hpp"
-#include "sched/fiber_control.hpp"
 #include "sched/park.hpp"
 
 namespace thrum::sched {
 
 timer_set::timer_set() noexcept = default;
 
-bool timer_set::arm(timer& t, std::int64_t now) {
+bool timer_set::arm(timer& t, std::int64_t now) noexcept {
   std::lock_guard held(lock_);
   const auto count = count_.load(std::memory_order_relaxed);
-  if (heap_.capacity() < count + 1) heap_.reserve(std::max<std::size_t>(64, 2 * count));
   if (count == 0) tick_ = std::max(tick_, now >> tick_bits);
   count_.store(count + 1, std::memory_order_relaxed);
   t.set.store(this, std::memory_order_release);  // Pairs with cancel().
@@ -37,14 +35,14 @@ void timer_set::cancel(timer& t) noexcept {
       set->unlink(t);
       set->count_.store(set->count_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
       // next_ may now be too early: one look too many is cheaper than searching for the next at every cancel.
-      if (set->heap_.empty() && set->count() == 0) set->next_.store(never, std::memory_order_release);
+      if (set->count() == 0) set->next_.store(never, std::memory_order_release);
     }
   }
   // A callback that runs right now may still use the timer.
   for (int i = 0; t.firing.load(std::memory_order_acquire); ++i) i < 100 ? base::cpu_relax() : os::yield_thread();
 }
 
-void timer_set::fire_due(std::int64_t now, runnable_batch& out) {
+void timer_set::fire_due(std::int64_t now, runnable_batch& out) noexcept {
   if (next_.load(std::memory_order_acquire) > now) return;
   std::unique_lock held(lock_);
   advance(now);
@@ -66,17 +64,17 @@ void timer_set::fire_due(std::int64_t now, runnable_batch& out) {
 }
 
 bool timer_set::pop_due(std::int64_t now, timer*& out) noexcept {
-  if (heap_.empty() || heap_.front().when > now) return false;
-  out = heap_.front().t;
+  out = heap_.first();
+  if (!out || out->when > now) return false;
   unlink(*out);
   return true;
 }
 
-void timer_set::place(timer& t) {
+void timer_set::place(timer& t) noexcept {
   const auto tick = t.when >> tick_bits;
   if (tick - tick_ <= near_ticks) {
-    heap_push(t);
-    return;
+    t.at = timer::place::heap;
+    return heap_.push(t);
   }
   // The level is that of the highest group of eight bits in which the tick differs from the current one, so a slot
   // is always ahead of us in the current rotation of its level.
@@ -100,7 +98,7 @@ void timer_set::link(timer& t, int level, std::int64_t tick) noexcept {
 
 void timer_set::unlink(timer& t) noexcept {
   if (t.at == timer::place::heap) {
-    heap_erase(t.heap_index);
+    heap_.erase(t);
   } else {
     const auto level = static_cast<std::size_t>(t.slot / slots), slot = static_cast<std::size_t>(t.slot % slots);
     if (t.next) t.next->previous = t.previous;
@@ -138,7 +136,7 @@ std::int64_t timer_set::first_slot_tick(int& level, int& slot) const noexcept {
   return never >> tick_bits;
 }
 
-void timer_set::advance(std::int64_t now) {
+void timer_set::advance(std::int64_t now) noexcept {
   const auto target = now >> tick_bits;
   int level, slot;
   for (;;) {
@@ -165,54 +163,58 @@ void timer_set::update_next() noexcept {
   int level, slot;
   const auto tick = first_slot_tick(level, slot);
   const auto wheel = level < levels ? tick << tick_bits : never;
-  const auto heap = heap_.empty() ? never : heap_.front().when;
+  const auto heap = heap_.first() ? heap_.first()->when : never;
   next_.store(std::min(wheel, heap), std::memory_order_release);
 }
 
-void timer_set::heap_push(timer& t) {
-  t.at = timer::place::heap;
-  heap_.push_back({});
-  set_heap(static_cast<std::uint32_t>(heap_.size() - 1), {t.when, &t});
-  sift_up(t.heap_index);
+// ---------------------------------------------------------------------------------------------------------------
+// The heap. A node is due no later than its children, which are a list.
+
+timer* timer_heap::meld(timer* a, timer* b) noexcept {
+  if (!a || !b) return a ? a : b;
+  if (b->when < a->when) std::swap(a, b);
+  b->previous = a;
+  b->next = a->child;
+  if (b->next) b->next->previous = b;
+  a->child = b;
+  return a;
 }
 
-void timer_set::heap_erase(std::uint32_t index) noexcept {
-  const auto moved = heap_.back();
-  heap_.pop_back();
-  if (index == heap_.size()) return;
-  set_heap(index, moved);
-  sift_up(index);
-  sift_down(moved.t->heap_index);
-}
-
-void timer_set::set_heap(std::uint32_t index, entry e) noexcept {
-  heap_[index] = e;
-  e.t->heap_index = index;
-}
-
-void timer_set::sift_up(std::uint32_t index) noexcept {
-  const auto e = heap_[index];
-  while (index > 0) {
-    const auto parent = (index - 1) / 2;
-    if (heap_[parent].when <= e.when) break;
-    set_heap(index, heap_[parent]);
-    index = parent;
+// Siblings become one tree: by pairs in their order, then the pairs backwards. It is this that makes O(log n).
+timer* timer_heap::meld_all(timer* first) noexcept {
+  timer* pairs = nullptr;
+  while (first) {
+    timer* second = first->next;
+    timer* rest = second ? second->next : nullptr;
+    timer* pair = meld(first, second);
+    pair->next = pairs;
+    pairs = pair;
+    first = rest;
   }
-  set_heap(index, e);
+  timer* all = nullptr;
+  while (pairs) {
+    timer* rest = pairs->next;
+    all = meld(all, pairs);
+    pairs = rest;
+  }
+  return all;
 }
 
-void timer_set::sift_down(std::uint32_t index) noexcept {
-  const auto e = heap_[index];
-  const auto size = static_cast<std::uint32_t>(heap_.size());
-  for (;;) {
-    auto child = 2 * index + 1;
-    if (child >= size) break;
-    if (child + 1 < size && heap_[child + 1].when < heap_[child].when) ++child;
-    if (heap_[child].when >= e.when) break;
-    set_heap(index, heap_[child]);
-    index = child;
+void timer_heap::push(timer& t) noexcept {
+  t.child = t.next = t.previous = nullptr;
+  root_ = meld(root_, &t);
+}
+
+void timer_heap::erase(timer& t) noexcept {
+  timer* below = meld_all(t.child);
+  if (&t == root_) {
+    root_ = below;
+    if (root_) root_->next = root_->previous = nullptr;
+    return;
   }
-  set_heap(index, e);
+  (t.previous->child == &t ? t.previous->child : t.previous->next) = t.next;
+  if (t.next) t.next->previous = t.previous;
+  root_ = meld(root_, below);
 }
 
 }  // namespace thrum::sched

@@ -2,8 +2,9 @@
 //
 // Model. A hierarchical timing wheel (Varghese and Lauck, 1987) whose slots are intrusive lists holds what is more
 // than about a millisecond away; each level is 256 times coarser. When the slot of the current millisecond is
-// reached, its timers move into a small binary heap that fires them at their exact nanosecond. A typical timeout,
-// which is cancelled long before it is due, therefore costs two list operations; a million sleepers cost a few each.
+// reached, its timers move into a heap that fires them at their exact nanosecond. A typical timeout, which is cancelled
+// long before it is due, therefore costs two list operations; a million sleepers cost a few each. Both are intrusive:
+// arming a timer needs no memory, and so cannot fail.
 //
 // Rejected: one heap for all (Go's choice): cancelling and firing cost O(log n) cache misses with a million timers.
 //
@@ -11,11 +12,10 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/spinlock.hpp>
 
 #include "sched/seams.hpp"
@@ -32,19 +32,36 @@ struct timer {
   // What firing does. With a waiter: claims that episode with `code`. Otherwise calls `callback`, with no lock held.
   waiter* who = nullptr;
   std::uint64_t episode = 0;
-  claim_code code = claim_code::timed_out;
   void (*callback)(timer&, runnable_batch& out) noexcept = nullptr;
+  claim_code code = claim_code::timed_out;
 
   // Guarded by the set's lock.
   enum class place : std::uint8_t { nowhere, wheel, heap };
-  std::atomic<timer_set*> set{nullptr};
-  timer* previous = nullptr;
-  timer* next = nullptr;
-  const void* ahead = nullptr;  // Some way down the list, for prefetching only: it may be gone.
-  std::uint32_t heap_index = 0;
   std::uint16_t slot = 0;
   place at = place::nowhere;
-  std::atomic<bool> firing{false};  // Its callback runs; cancel() waits for it.
+  detail::atomic<bool> firing{false};  // Its callback runs; cancel() waits for it.
+  detail::atomic<timer_set*> set{nullptr};
+  timer* previous = nullptr;  // In the heap: the sibling before it or, for the first child, the parent.
+  timer* next = nullptr;
+  union {
+    const void* ahead = nullptr;  // In the wheel: some way down the list, for prefetching only: it may be gone.
+    timer* child;                 // In the heap: the first of those below it.
+  };
+};
+
+// A pairing heap (Fredman, Sedgewick, Sleator and Tarjan, 1986), by time: pushing is O(1), taking out O(log n)
+// amortised.
+class timer_heap {
+ public:
+  timer* first() const noexcept { return root_; }
+  void push(timer& t) noexcept;
+  void erase(timer& t) noexcept;
+
+ private:
+  static timer* meld(timer* a, timer* b) noexcept;
+  static timer* meld_all(timer* first) noexcept;
+
+  timer* root_ = nullptr;
 };
 
 class timer_set {
@@ -52,13 +69,13 @@ class timer_set {
   timer_set() noexcept;
 
   // The timer must not be armed. Returns true when it is now the earliest, so that a sleeping worker must be told.
-  bool arm(timer& t, std::int64_t now);
+  bool arm(timer& t, std::int64_t now) noexcept;
 
   // After the call the timer is neither armed nor firing.
   static void cancel(timer& t) noexcept;
 
   // Fires what is due at `now`; collects the waiters that became runnable.
-  void fire_due(std::int64_t now, runnable_batch& out);
+  void fire_due(std::int64_t now, runnable_batch& out) noexcept;
 
   // When to look next: exact for near timers, the start of the next slot for far ones. `never` when empty.
   std::int64_t next_deadline() const noexcept { return next_.load(std::memory_order_acquire); }
@@ -74,21 +91,10 @@ class timer_set {
 
   static constexpr int shift(int level) noexcept { return tick_bits + level * slot_bits; }
 
-  // The time stands beside the pointer, so that sifting does not touch the timers themselves.
-  struct entry {
-    std::int64_t when;
-    timer* t;
-  };
-
-  void place(timer& t);
+  void place(timer& t) noexcept;
   void link(timer& t, int level, std::int64_t tick) noexcept;
   void unlink(timer& t) noexcept;
-  void heap_push(timer& t);
-  void heap_erase(std::uint32_t index) noexcept;
-  void sift_up(std::uint32_t index) noexcept;
-  void sift_down(std::uint32_t index) noexcept;
-  void set_heap(std::uint32_t index, entry e) noexcept;
-  void advance(std::int64_t now);
+  void advance(std::int64_t now) noexcept;
   std::int64_t first_slot_tick(int& level, int& slot) const noexcept;
   bool pop_due(std::int64_t now, timer*& out) noexcept;
   void update_next() noexcept;
@@ -96,8 +102,8 @@ class timer_set {
   int first_occupied(std::size_t level) const noexcept;
 
   mutable detail::spinlock lock_;
-  std::atomic<std::int64_t> next_{never};
-  std::atomic<std::size_t> count_{0};
+  detail::atomic<std::int64_t> next_{never};
+  detail::atomic<std::size_t> count_{0};
 
   // Guarded by lock_.
   static constexpr std::size_t prefetch_distance = 4;
@@ -107,7 +113,7 @@ class timer_set {
   using slot_set = std::array<std::uint64_t, slots / 64>;
   std::array<slot_set, levels> occupied_{};
   std::array<std::array<timer*, slots>, levels> wheel_{};
-  std::vector<entry> heap_;  // Its capacity is at least count_, so that firing never allocates.
+  timer_heap heap_;
 };
 
 }  // namespace thrum::sched

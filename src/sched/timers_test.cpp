@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -128,6 +129,28 @@ TEST_F(timers, fires_in_order_also_when_looked_at_late) {
   advance_to(now + hour);
   ASSERT_EQ(fired.size(), all.size());
   for (std::size_t i = 1; i < fired.size(); ++i) EXPECT_LE(fired[i - 1]->when, fired[i]->when);
+}
+
+// A waiter stands in a queue already when it arms its timer: that must not fail.
+static_assert(noexcept(std::declval<timer_set&>().arm(std::declval<timer&>(), 0)));
+
+TEST_F(timers, fires_a_crowd_that_is_due_in_the_same_millisecond_in_order) {
+  constexpr std::size_t n = 20'000;
+  base::rng random(11);
+  for (const int order : {0, 1, 2}) {
+    std::vector<test_timer> all(n);
+    fired.clear();
+    for (std::size_t i = 0; i < n; ++i) {
+      all[i].log = &fired;
+      const std::size_t place = order == 0 ? i : order == 1 ? n - i : random.below(n);
+      arm(all[i], now + 2 * ms + static_cast<std::int64_t>(place));
+    }
+    for (std::size_t i = 0; i < n; i += 3) timer_set::cancel(all[i]);
+    sleep_until(now + 3 * ms);
+    ASSERT_EQ(fired.size(), n - (n + 2) / 3);
+    for (std::size_t i = 1; i < fired.size(); ++i) ASSERT_LE(fired[i - 1]->when, fired[i]->when);
+    for (std::size_t i = 0; i < n; ++i) ASSERT_EQ(all[i].fired, i % 3 != 0);
+  }
 }
 
 TEST_F(timers, can_be_cancelled_on_every_level_and_armed_again) {

@@ -68,11 +68,11 @@ std::int64_t now_ns() noexcept {
 
 void waiting::throw_cancelled() { throw cancelled{}; }
 
-void waiting::park_thread(waiter& self, std::int64_t deadline_ns) noexcept {
-  static_cast<thread_waiter&>(self).park(deadline_ns == never ? os::no_deadline : deadline_ns);
+void waiting::park_thread(waiter& self, std::int64_t deadline_ns, const wait_reason& reason) noexcept {
+  static_cast<thread_waiter&>(self).park(deadline_ns == never ? os::no_deadline : deadline_ns, reason);
 }
 
-void waiting::park_until(fiber_control& f, std::int64_t deadline_ns, std::uint64_t episode) {
+void waiting::park_until(fiber_control& f, std::int64_t deadline_ns, std::uint64_t episode) noexcept {
   timer timeout;
   timeout.when = deadline_ns;
   timeout.who = &f;
@@ -81,7 +81,7 @@ void waiting::park_until(fiber_control& f, std::int64_t deadline_ns, std::uint64
     runtime_section inside;
     f.home->arm(timeout);
   }
-  suspend_fiber();
+  suspend_fiber(after_switch::park_timed);
   if (f.code() != claim_code::timed_out) timer_set::cancel(timeout);
 }
 

@@ -116,7 +116,7 @@ struct begun_call {
   waiter* who;
   bool cancelled;
 };
-inline begun_call begin_call() noexcept {
+[[gnu::always_inline]] inline begun_call begin_call() noexcept {
   worker* w = this_worker();
   fiber_control* f = w ? w->current() : nullptr;
   if (!f) [[unlikely]]
@@ -157,16 +157,16 @@ class waiting {
 
   // Waits to be claimed. `deadline_ns` is in the scheduler's clock. On cancellation::point throws only through
   // throw_if_cancelled(), which the primitive calls once it has cleaned up.
-  THRUM_SWITCHES claim_code park(std::int64_t deadline_ns, const wait_reason& reason) {
+  THRUM_SWITCHES claim_code park(std::int64_t deadline_ns, const wait_reason& reason) noexcept {
     if (self_->kind() == waiter_kind::fiber) {
       auto& f = *static_cast<fiber_control*>(self_);
       f.reason = reason;
       if (deadline_ns == never)
-        suspend_fiber();
+        suspend_fiber(after_switch::park);
       else
         park_until(f, deadline_ns, episode_);
     } else {
-      park_thread(*self_, deadline_ns);
+      park_thread(*self_, deadline_ns, reason);
     }
     episode_ = 0;  // Claimed, so nobody else can claim it: there is nothing to close.
     return self_->code();
@@ -178,14 +178,14 @@ class waiting {
 
  private:
   [[noreturn]] static void throw_cancelled();
-  THRUM_SWITCHES static void suspend_fiber() noexcept {
+  THRUM_SWITCHES static void suspend_fiber(after_switch how) noexcept {
     worker* w = this_worker();
     w->enter();
-    worker::suspend(*w, after_switch::park).leave();
+    worker::suspend(*w, how).leave();
   }
   // These take what they need, so that the compiler can keep *this in registers.
-  static void park_thread(waiter& self, std::int64_t deadline_ns) noexcept;
-  static void park_until(fiber_control& f, std::int64_t deadline_ns, std::uint64_t episode);
+  static void park_thread(waiter& self, std::int64_t deadline_ns, const wait_reason& reason) noexcept;
+  static void park_until(fiber_control& f, std::int64_t deadline_ns, std::uint64_t episode) noexcept;
 
   waiter* self_;
   const cancellation cancellation_;

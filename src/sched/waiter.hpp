@@ -10,19 +10,22 @@
 //   bit  0       parked: the waiter's context is saved; whoever claims it must make it runnable
 //   bit  1       inspected: a dump reads the parked stack; a claimer leaves the resuming to the inspector
 //   bit  2       cancellable: cancellation may claim this episode
+//   bit  3       timed: a timer will claim this episode, if nobody else does
 //   bits 8..31   claim code: open, closed, timed_out, cancelled, or first_clause + i
 //   bits 32..63  number of the episode, so that a late timer or canceller cannot hit a later one
 //
 // Transitions, all in this file (owner = the waiter itself):
 //   open_episode    owner     closed -> open, next number
-//   publish_parked  whoever runs after the owner's switch: open -> open|parked, or tells that it was claimed before
+//   publish_parked  whoever runs after the owner's switch: open -> open|parked, perhaps timed, or tells that it was
+//                   claimed before
 //   claim           anyone    open -> code, parked cleared
 //   close_episode   owner     code -> closed
 //   begin/end_inspection      parked -> parked|inspected and back
 #pragma once
 
-#include <atomic>
 #include <cstdint>
+
+#include <thrum/detail/atomic.hpp>
 
 namespace thrum::sched {
 
@@ -58,7 +61,7 @@ class waiter {
 
   waiter_kind kind() const noexcept { return kind_; }
 
-  static constexpr std::uint64_t parked_bit = 1, inspected_bit = 2, cancellable_bit = 4;
+  static constexpr std::uint64_t parked_bit = 1, inspected_bit = 2, cancellable_bit = 4, timed_bit = 8;
 
   // Owner. Returns the word of the episode, for timers.
   std::uint64_t open_episode(bool cancellable) noexcept {
@@ -71,13 +74,13 @@ class waiter {
   }
 
   // After the owner's context has been saved. True: parked. False: claimed before, so the caller makes it runnable.
-  bool publish_parked() noexcept {
+  bool publish_parked(bool timed = false) noexcept {
+    const auto parked = timed ? parked_bit | timed_bit : parked_bit;
     auto w = word_.load(std::memory_order_relaxed);
     while (code_of(w) == claim_code::open) {
       // seq_cst: forbids that the parker misses a cancellation flag while the canceller misses the parked waiter
       // (each stores its own word, then reads the other's). Release publishes the saved context to claim().
-      if (word_.compare_exchange_weak(w, w | parked_bit, std::memory_order_seq_cst, std::memory_order_relaxed))
-        return true;
+      if (word_.compare_exchange_weak(w, w | parked, std::memory_order_seq_cst, std::memory_order_relaxed)) return true;
     }
     return false;
   }
@@ -131,7 +134,7 @@ class waiter {
     word_.store((w >> 32 << 32) | closed_word, std::memory_order_relaxed);
   }
 
-  // A dump. True: the waiter is parked and stays so until end_inspection().
+  // inspection.hpp. True: the waiter is parked and stays so until end_inspection().
   bool begin_inspection() noexcept {
     auto w = word_.load(std::memory_order_acquire);
     while (code_of(w) == claim_code::open && (w & parked_bit) && !(w & inspected_bit))
@@ -154,7 +157,7 @@ class waiter {
   static constexpr std::uint32_t low_half(std::uint64_t w) noexcept { return static_cast<std::uint32_t>(w); }
   // seq_cst: pairs with publish_parked(), for cancellation.
   std::uint64_t word() const noexcept { return word_.load(std::memory_order_seq_cst); }
-  const std::atomic<std::uint64_t>& word_address() const noexcept { return word_; }
+  const detail::atomic<std::uint64_t>& word_address() const noexcept { return word_; }
 
   static constexpr claim_code code_of(std::uint64_t w) noexcept {
     return static_cast<claim_code>(static_cast<std::uint32_t>(w) >> 8);
@@ -174,7 +177,7 @@ class waiter {
     return (before & (parked_bit | inspected_bit)) == parked_bit ? claim_result::resume : claim_result::won;
   }
 
-  std::atomic<std::uint64_t> word_{closed_word};
+  detail::atomic<std::uint64_t> word_{closed_word};
   const waiter_kind kind_;
 };
 

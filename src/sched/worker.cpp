@@ -60,9 +60,20 @@ THRUM_NO_TSAN void worker::finish(worker& w) noexcept {
   if (!next) {
     w.joiner_ = announce_end(*w.current());
     if (!look) next = pick_fiber(w);
+  } else if (next->is_pinned()) [[unlikely]] {
+    w.picked_ = std::exchange(next, nullptr);
   }
   switch_plainly(w, after_switch::retire, next);
   __builtin_unreachable();
+}
+
+void worker::run(activity& a) noexcept {
+  if (!a.is_fiber()) return run(static_cast<task_control&>(a));
+  auto& f = static_cast<fiber_control&>(a);
+  const worker* only = f.pinned_to.load(std::memory_order_relaxed);
+  if (only && only != this) [[unlikely]]
+    return home.deliver(f, *this);
+  run(f);
 }
 
 // The worker loop enters a fiber; returns when a fiber switches back to the loop.
@@ -113,7 +124,9 @@ void worker::run_coroutines(void* coroutine) noexcept {
 void worker::settle(task_control& t) noexcept {
   switch (after_) {
     case after_switch::park:
-      return publish(t);
+      return publish(t, false);
+    case after_switch::park_timed:
+      return publish(t, true);
     case after_switch::yield:
       if (p) return home.requeue(*p, t);
       [[fallthrough]];
@@ -129,6 +142,7 @@ void worker::settle(task_control& t) noexcept {
 // Between two tasks, and from a fiber to a task, without a look at the clock unless that is due.
 activity* worker::next_to_run() noexcept {
   if (auto* a = std::exchange(picked_, nullptr)) return a;
+  if (auto* f = home.take_mail(*this)) return f;
   if (!p->count_dispatch())
     if (auto* a = p->pick_in_order()) return a;
   return home.find_work(*this);
@@ -142,16 +156,13 @@ void worker::bind_stack(fiber_control& f) noexcept {
   f.phase.store(activity_phase::started, std::memory_order_release);
 }
 
-void worker::cancel_parked(activity& a, std::uint64_t episode) noexcept {
-  if (a.claim_cancellable(episode) == claim_result::resume) home.ready(a);
-}
-
 void worker::check_canary(const fiber_control& f) noexcept {
   if (!f.stack.canary_intact()) report_overflow(f);
 }
 
 [[gnu::noinline]] void worker::after_slow() noexcept {
   if (after_ == after_switch::nothing) return;  // From the worker's loop: no fiber was left.
+  if (after_ == after_switch::park_timed) return publish(*leaving_, true);
   if (after_ == after_switch::yield_global) return home.inject(*leaving_);
   THRUM_ASSERT(after_ == after_switch::retire);
   home.retire(*this, *leaving_, std::exchange(joiner_, nullptr));
@@ -176,35 +187,40 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) {
 [[gnu::noinline]] THRUM_NO_TSAN void worker::give_way_if_asked() noexcept {
   worker* w = this_worker();
   w->enter();
-  if (w->should_yield()) {
+  if (w->should_yield())
     w = &switch_away(*w, after_switch::yield_global, nullptr);
-  }
+  else if (w->is_preempted())
+    w = &switch_away(*w, after_switch::yield, nullptr);
   w->leave();
 }
 
 // ---------------------------------------------------------------------------------------------------------------
 // Hand-off.
 
+std::uint32_t worker::number_of(const processor* p) noexcept { return p ? p->index + 1 : 0; }
+
+bool worker::is_preempted() const noexcept { return p && p->policy && p->policy->preempts(*running()); }
+
 bool worker::owns_its_processor() const noexcept { return !p || p->owner.load(std::memory_order_relaxed) == this; }
 
 void worker::enter_slow() noexcept {
   bool used_up = budget_ < 0;
   if (!light_fence_) {
-    if (!mutation::no_fence) std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (!mutation::no_fence) detail::atomic_thread_fence(std::memory_order_seq_cst);
     budget_ = 0;
     used_up = --entries_left_ < 0;
   }
-  if (retake_requested() && p) {
-    std::uint32_t expected = asked;
+  if (hand_off_.requested() && p) {
     // Still the owner: honour the request at the next call that may suspend. Otherwise the monitor has won.
-    if (retake_.compare_exchange_strong(expected, none, std::memory_order_acq_rel))
+    if (hand_off_.keep(number_of(p)))
       yield_wanted_ = true;
     else
       lose_processor();
   }
   if (used_up) {
-    (light_fence_ ? budget_ : entries_left_) = entries_per_look;
-    if (p && running()) check_slice();
+    const bool look = !p || !p->policy;  // A policy is asked at each call that may suspend, and rules over time.
+    (light_fence_ ? budget_ : entries_left_) = look ? entries_per_look : 0;
+    if (look && p && running()) check_slice();
   }
   if (yield_wanted_) budget_ = 0;  // The next call that may suspend finds it used up.
 }
@@ -235,33 +251,27 @@ void worker::check_slice() noexcept {
 }
 
 void worker::pass_on_processor() noexcept {
-  worker* spare = home.take_spare();
-  if (!spare) return home.the_monitor().wake();
+  if (worker* other = home.take_spare())
+    give_processor_to(*other);
+  else
+    home.the_monitor().wake();
+}
+
+void worker::give_processor_to(worker& other) noexcept {
   // The monitor may be asking for the processor right now; the compare-and-swap decides who gives it away.
-  std::uint32_t expected = none;
-  const bool ours = retake_.compare_exchange_strong(expected, lost, std::memory_order_acq_rel) ||
-                    (expected == asked && retake_.compare_exchange_strong(expected, lost, std::memory_order_acq_rel));
+  const bool ours = hand_off_.give_away(number_of(p));
   processor& given = *p;
   lose_processor();
   if (ours)
-    home.hand_over(given, *spare);
+    home.hand_over(given, other);
   else
-    home.add_spare(*spare);
+    home.add_spare(other);
 }
 
-bool worker::try_retake() noexcept {
-  std::uint32_t state = none;
-  if (retake_.compare_exchange_strong(state, asked, std::memory_order_acq_rel)) {
-    if (mutation::no_fence)
-      std::atomic_signal_fence(std::memory_order_seq_cst);
-    else
-      home.fence_of_few();
-  } else if (state == lost) {
-    return false;
-  }
-  if (in_runtime()) return false;
-  state = asked;
-  return retake_.compare_exchange_strong(state, lost, std::memory_order_acq_rel);
+bool worker::try_retake(const processor& from) noexcept {
+  return hand_off_.try_retake(number_of(&from), [this] {
+    if (!mutation::no_fence) home.fence_of_few();
+  });
 }
 
 void worker::assign(processor& given) noexcept {
@@ -276,12 +286,13 @@ void worker::dismiss() noexcept {
 }
 
 void worker::wait_for_processor() noexcept {
-  retake_.store(none, std::memory_order_relaxed);  // We own nothing that could be retaken.
+  hand_off_.reset(0);
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   if (!home.add_spare(*this)) return;
   while (assigned_.load(std::memory_order_acquire) == 0) os::futex_wait(assigned_, 0);
   assigned_.store(0, std::memory_order_relaxed);
   p = std::exchange(given_, nullptr);
+  hand_off_.reset(number_of(p));
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -305,10 +316,7 @@ void worker::main_loop() noexcept {
   while (p) {
     activity* a = next_to_run();
     if (!a) break;
-    if (a->is_fiber())
-      run(*static_cast<fiber_control*>(a));
-    else
-      run(*static_cast<task_control*>(a));
+    run(*a);
     if (!p) wait_for_processor();
   }
   release_signal_stack();

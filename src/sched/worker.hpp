@@ -1,32 +1,22 @@
-// The worker: an OS thread that runs fibers and tasks while it holds a processor. And the hand-off protocol, in one
-// file.
-//
-// Every entry into the runtime that touches the processor is bracketed by enter() and leave(). Between them `in_rt_`
-// is 1 and nobody can take the processor away; outside (user code runs) the monitor may.
-//
-//   enter    in_rt_ = 1; compiler barrier; read retake_
-//   leave    in_rt_ = 0
-//   monitor  retake_: none -> asked; membarrier; if in_rt_ is set, give up (the request stays);
-//            else retake_: asked -> lost, and the processor goes to another worker
-//
-// Either the worker's in_rt_ = 1 precedes the barrier and the monitor sees it, or the worker's read of retake_ follows
-// the barrier and sees the request; then the compare-and-swap on retake_ decides. membarrier(2) is what lets enter()
-// do without a fence; where the kernel has none, every enter() takes its slow path and fences there.
+// The worker: an OS thread that runs fibers and tasks while it holds a processor. hand_off.hpp is how it loses one.
 //
 // A worker that has lost its processor goes on with its fiber as a foreign thread would: wakes and spawns go to the
 // global queue. At the fiber's next call that may suspend, the fiber is queued for a processor and the thread parks
 // in the pool of spare threads.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <exception>
 
 #include <pthread.h>
 
+#include <thrum/detail/atomic.hpp>
+
 #include "base/assert.hpp"
 #include "context/context.hpp"
 #include "sched/fiber_control.hpp"
+#include "sched/hand_off.hpp"
+#include "sched/seams.hpp"
 #include "sched/self.hpp"
 #include "sched/task_control.hpp"
 
@@ -37,26 +27,7 @@ class processor;
 
 // What to do with the fiber that has just been left, once its context is saved; or with a task, once its coroutine is
 // suspended.
-enum class after_switch : std::uint8_t { nothing, park, yield, yield_global, retire };
-
-// Builds that leave out one part of the protocol, to prove that tests/handoff_test.cpp notices.
-namespace mutation {
-#if defined(THRUM_MUTATE_NO_BUSY_FLAG)
-inline constexpr bool no_busy_flag = true;
-#else
-inline constexpr bool no_busy_flag = false;
-#endif
-#if defined(THRUM_MUTATE_NO_FENCE)
-inline constexpr bool no_fence = true;
-#else
-inline constexpr bool no_fence = false;
-#endif
-#if defined(THRUM_MUTATE_NO_RECHECK)
-inline constexpr bool no_recheck = true;
-#else
-inline constexpr bool no_recheck = false;
-#endif
-}  // namespace mutation
+enum class after_switch : std::uint8_t { nothing, park, park_timed, yield, yield_global, retire };
 
 class alignas(64) worker {
  public:
@@ -64,24 +35,20 @@ class alignas(64) worker {
   // processor, which keep the kernel's default.
   static constexpr std::int64_t worker_slice_ns = 500'000;
 
-  enum : std::uint32_t { none, asked, lost };  // retake_
-
-  worker(scheduler& home, bool light_fence) noexcept : home(home), light_fence_(light_fence) {}
+  // `p` null: a spare one.
+  worker(scheduler& home, bool light_fence, processor* p) noexcept
+      : home(home), p(p), hand_off_(number_of(p)), light_fence_(light_fence) {}
 
   // --- Entering and leaving the runtime; by this worker's thread.
   void enter() noexcept {
-    if (!mutation::no_busy_flag) in_rt_.store(1, std::memory_order_relaxed);
-    // Pairs with the membarrier in try_retake(). Without membarrier the budget is always used up: see enter_slow().
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (--budget_ < 0 || retake_requested()) [[unlikely]]
+    hand_off_.enter();
+    // Without membarrier the budget is always used up: see enter_slow().
+    if (--budget_ < 0 || hand_off_.requested()) [[unlikely]]
       enter_slow();
-  }
-  bool retake_requested() const noexcept {
-    return !mutation::no_recheck && retake_.load(std::memory_order_acquire) != none;
   }
   void leave() noexcept {
     THRUM_ASSERT(owns_its_processor());
-    in_rt_.store(0, std::memory_order_release);  // Pairs with the monitor's acquire.
+    hand_off_.leave();
   }
 
   // Inside the runtime nobody can have taken it away. Always true; for assertions.
@@ -100,8 +67,9 @@ class alignas(64) worker {
       give_way_if_asked();
   }
   // Who wants to yield has no budget.
-  bool wants_slow_entry() noexcept { return --budget_ < 0 || retake_.load(std::memory_order_relaxed) != none; }
+  bool wants_slow_entry() noexcept { return --budget_ < 0 || hand_off_.may_be_requested(); }
   bool should_yield() const noexcept { return yield_wanted_; }
+  bool is_preempted() const noexcept;  // By the pick policy.
 
   // --- Tasks. What is to be done with the running one once its coroutine has been suspended.
   void plan(after_switch what) noexcept { after_ = what; }
@@ -121,9 +89,9 @@ class alignas(64) worker {
     return true;
   }
 
-  // --- The monitor's side of the protocol (see above). True: the caller now owns the processor.
-  bool try_retake() noexcept;
-  bool in_runtime() const noexcept { return in_rt_.load(std::memory_order_acquire) != 0; }
+  // --- The monitor's side of the protocol. True: the caller now owns the processor, which was this worker's.
+  bool try_retake(const processor& from) noexcept;
+  bool in_runtime() const noexcept { return hand_off_.in_runtime(); }
 
   // What it runs has lost a processor before. Should it end meanwhile, its block stays readable.
   bool hogged_before() const noexcept {
@@ -141,7 +109,7 @@ class alignas(64) worker {
   // --- Constant once the thread runs.
   scheduler& home;
   pthread_t thread{};
-  std::atomic<pid_t> tid{0};
+  detail::atomic<pid_t> tid{0};
 
   // The fiber, or the task, that it runs. Written by this thread; the monitor reads.
   fiber_control* current() const noexcept { return current_.load(std::memory_order_relaxed); }
@@ -152,14 +120,22 @@ class alignas(64) worker {
   }
 
   // --- This thread's, inside the runtime.
-  processor* p = nullptr;        // Null: without a processor.
-  worker* next_spare = nullptr;  // Guarded by the spare pool's lock.
+  processor* p;  // Null: without a processor.
+
+  // --- Guarded by the scheduler's threads_lock_.
+  bool spare = false;
+  worker* next_spare = nullptr;
+  runnable_batch inbox;  // Runnable fibers that are pinned to this thread, found by others; empty while spare.
+  detail::atomic<bool> has_mail{false};  // There are any; may be read without the lock.
 
  private:
   friend class scheduler;
 
+  static std::uint32_t number_of(const processor* p) noexcept;  // For the hand-off.
+
   void set_current(fiber_control* f) noexcept { current_.store(f, std::memory_order_relaxed); }
-  // The next fiber, if it is to be switched to at once. A task runs on the worker's own stack: the loop takes it.
+  // The next fiber, if it is to be switched to at once. A task runs on the worker's own stack, and a pinned fiber may
+  // have to run elsewhere: the loop takes them.
   static fiber_control* pick_fiber(worker& w) noexcept;
   static worker& switch_away(worker& w, after_switch what, fiber_control* next) noexcept;
   static worker& switch_amid_exception(worker& w, after_switch what, fiber_control* next) noexcept;
@@ -170,7 +146,9 @@ class alignas(64) worker {
   void lose_processor() noexcept;
   void check_slice() noexcept;
   void pass_on_processor() noexcept;
+  void give_processor_to(worker& other) noexcept;
   activity* next_to_run() noexcept;
+  void run(activity& a) noexcept;
   void run(fiber_control& f) noexcept;
   void run(task_control& t) noexcept;
   void run_coroutines(void* coroutine) noexcept;
@@ -180,20 +158,18 @@ class alignas(64) worker {
   static void check_canary(const fiber_control& f) noexcept;
   void after_slow() noexcept;
   void finish_switch() noexcept;
-  void publish(activity& a) noexcept;
-  void cancel_parked(activity& a, std::uint64_t episode) noexcept;
+  void publish(activity& a, bool timed) noexcept;
   void wait_for_processor() noexcept;
   static void fiber_main(void* f);  // Not noexcept: see run_closure().
 
-  std::atomic<std::uint32_t> in_rt_{1};
-  std::atomic<std::uint32_t> retake_{none};
+  hand_off hand_off_;
   int budget_ = 0;
   const bool light_fence_;     // membarrier works.
   bool yield_wanted_ = false;  // Always without a processor.
   after_switch after_ = after_switch::nothing;
   int entries_left_ = 0;  // Without membarrier, in the place of the budget.
-  std::atomic<fiber_control*> current_{nullptr};
-  std::atomic<task_control*> task_{nullptr};
+  detail::atomic<fiber_control*> current_{nullptr};
+  detail::atomic<task_control*> task_{nullptr};
   activity* picked_ = nullptr;  // For the loop: picked by a fiber that could not switch to it.
   void* transfer_to_ = nullptr;
   const std::exception_ptr* task_failure_ = nullptr;
@@ -206,7 +182,7 @@ class alignas(64) worker {
   exception_state* exceptions_ = nullptr;  // This thread's __cxa_eh_globals,
   int* errno_ = nullptr;                   // and its errno: the compiler would keep either address across a switch.
 
-  std::atomic<std::uint32_t> assigned_{0};  // Futex: 1 once a processor has been assigned or at shutdown.
+  detail::atomic<std::uint32_t> assigned_{0};  // Futex: 1 once a processor has been assigned or at shutdown.
   processor* given_ = nullptr;
 };
 

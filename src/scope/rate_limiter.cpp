@@ -59,25 +59,32 @@ bool rate_limiter::try_acquire(std::size_t units) {
   return waiting_ == 0 && take_or_tell_when(units) == 0;
 }
 
+// True: taken. False: the caller counts among those who wait, until it leaves.
+bool rate_limiter::take_or_queue(std::size_t units) noexcept {
+  std::lock_guard held(lock_);
+  if (waiting_ == 0 && take_or_tell_when(units) == 0) return true;
+  ++waiting_;
+  return false;
+}
+
+std::int64_t rate_limiter::take_in_turn(std::size_t units) noexcept {
+  std::lock_guard held(lock_);
+  return take_or_tell_when(units);
+}
+
+void rate_limiter::leave_queue(bool was_first) noexcept {
+  {
+    std::lock_guard held(lock_);
+    --waiting_;
+  }
+  if (was_first) turn_.release(1);
+}
+
 bool rate_limiter::acquire_until_ns(std::size_t units, std::int64_t deadline_ns) {
   checked(units);
   sched::waiting w(sched::cancellation::point);
-  {
-    std::lock_guard held(lock_);
-    if (waiting_ == 0 && take_or_tell_when(units) == 0) return true;
-    ++waiting_;
-  }
-  struct place {
-    rate_limiter& limiter;
-    bool first = false;
-    ~place() {
-      {
-        std::lock_guard held(limiter.lock_);
-        --limiter.waiting_;
-      }
-      if (first) limiter.turn_.release(1);
-    }
-  } mine{*this};
+  if (take_or_queue(units)) return true;
+  place mine{*this};
   mine.first = turn_.acquire_until_ns(deadline_ns);
   return mine.first && wait_for_units(units, deadline_ns);
 }
@@ -85,11 +92,7 @@ bool rate_limiter::acquire_until_ns(std::size_t units, std::int64_t deadline_ns)
 // In its turn.
 bool rate_limiter::wait_for_units(std::size_t units, std::int64_t deadline_ns) {
   for (;;) {
-    std::int64_t when;
-    {
-      std::lock_guard held(lock_);
-      when = take_or_tell_when(units);
-    }
+    const auto when = take_in_turn(units);
     if (when == 0) return true;
     if (when > deadline_ns) return false;
     sched::waiting w(sched::cancellation::point);

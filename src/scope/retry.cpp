@@ -21,12 +21,14 @@ backoff::backoff(const retry_options& options)
   if (!sane) throw std::invalid_argument("thrum: retry: attempts, delays, factor or jitter out of range");
 }
 
-void backoff::pause() {
+std::chrono::nanoseconds backoff::next_pause() noexcept {
   const double random = sched::random_below(UINT32_MAX) / static_cast<double>(UINT32_MAX);
   const double share = 1 - options_.jitter * random;
   const std::chrono::nanoseconds delay(static_cast<std::int64_t>(delay_ns_ * share));
   delay_ns_ = std::min(delay_ns_ * options_.factor, static_cast<double>(options_.max_delay.count()));
-  this_fiber::sleep_for(delay);
+  return delay;
 }
+
+void backoff::pause() { this_fiber::sleep_for(next_pause()); }
 
 }  // namespace thrum::detail

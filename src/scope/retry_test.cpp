@@ -12,7 +12,6 @@ namespace thrum {
 namespace {
 
 using namespace test;
-using clock = std::chrono::steady_clock;
 
 class retry_test : public on_workers {};
 INSTANTIATE_TEST_SUITE_P(workers, retry_test, worker_counts, count_name);

@@ -14,11 +14,6 @@
 #include "sched/task_wait.hpp"
 
 namespace thrum::detail {
-namespace {
-
-constexpr sched::wait_kind awaited_children{"the children of a scope"};
-
-}  // namespace
 
 class scope_core {
  public:
@@ -39,6 +34,11 @@ class scope_core {
   void drop_child(sched::activity& a) noexcept;
   void failed(std::exception_ptr failure) noexcept;
   void ended() noexcept;
+
+  // Below it are its children, and what its opener has opened in it.
+  static cancel_node* node_of(const void* scope) noexcept {
+    return &static_cast<scope_core*>(const_cast<void*>(scope))->node;
+  }
 
   bool has(std::uint32_t flags) const noexcept { return node.flags.load(std::memory_order_acquire) & flags; }
   std::vector<std::exception_ptr> failures() const;
@@ -63,6 +63,12 @@ class scope_core {
   std::vector<std::exception_ptr> later_;
   bool closed = false;
 };
+
+namespace {
+
+constexpr sched::wait_kind awaited_children{.what = "the children of a scope", .needed = &scope_core::node_of};
+
+}  // namespace
 
 scope_core::scope_core(sched::activity& opener, std::chrono::nanoseconds deadline, bool shield)
     : opener(opener), outer(opener.active) {

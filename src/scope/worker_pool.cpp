@@ -40,12 +40,12 @@ void worker_pool::supervise(std::size_t fibers) {
   struct publication {
     worker_pool& pool;
     publication(worker_pool& p, scope& s) : pool(p) {
-      std::lock_guard hold(pool.m_);
+      std::lock_guard held(pool.lock_);
       pool.scope_ = &s;
       if (pool.cancelled_) s.cancel();
     }
     ~publication() {
-      std::lock_guard hold(pool.m_);
+      std::lock_guard held(pool.lock_);
       pool.scope_ = nullptr;
     }
   } published(*this, s);
@@ -71,11 +71,11 @@ void worker_pool::work() {
   }
 }
 
-// Shielded: what nobody received is dropped also when everything is cancelled.
-void worker_pool::drop_jobs() {
-  scope shielded{.shield = true};
-  while (jobs_.try_receive()) {
-  }
+// Also when everything is cancelled; a scope that shields from it would need memory.
+void worker_pool::drop_jobs() noexcept {
+  auto& jobs = *detail::channel_access::core(jobs_);
+  detail::element_storage<std::unique_ptr<detail::pool_job>> job;
+  while (detail::channel_take(jobs, job.address()) == detail::channel_result::done) (void)job.take();
 }
 
 void worker_pool::send(std::unique_ptr<detail::pool_job> job) {
@@ -105,7 +105,7 @@ void worker_pool::join() {
 
 void worker_pool::cancel() noexcept {
   close();
-  std::lock_guard hold(m_);
+  std::lock_guard held(lock_);
   cancelled_ = true;
   if (scope_) scope_->cancel();
 }

@@ -113,9 +113,9 @@ TEST_P(condition_variable_test, timed_waits_hold_the_mutex_again) {
     mutex m;
     condition_variable changed;
     std::unique_lock hold(m);
-    const auto until = std::chrono::steady_clock::now() + 3ms;
+    const auto until = clock::now() + 3ms;
     EXPECT_EQ(changed.wait_until(hold, until), std::cv_status::timeout);
-    EXPECT_GE(std::chrono::steady_clock::now(), until);
+    EXPECT_GE(clock::now(), until);
     EXPECT_FALSE(changed.wait_for(hold, 1ms, [] { return false; }));
     EXPECT_TRUE(changed.wait_for(hold, 1ms, [] { return true; }));
     EXPECT_FALSE(changed.wait_until(hold, until, [] { return false; }));
@@ -287,7 +287,7 @@ TEST_P(condition_variable_any_test, timed_waits_end_and_relock) {
     std::unique_lock hold(m);
     EXPECT_EQ(changed.wait_for(hold, 1ms), std::cv_status::timeout);
     EXPECT_FALSE(changed.wait_for(hold, 1ms, [] { return false; }));
-    EXPECT_TRUE(changed.wait_until(hold, std::chrono::steady_clock::now(), [] { return true; }));
+    EXPECT_TRUE(changed.wait_until(hold, clock::now(), [] { return true; }));
     EXPECT_TRUE(hold.owns_lock());
   });
 }

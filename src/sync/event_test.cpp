@@ -49,7 +49,7 @@ TEST_P(event_test, reset_stops_those_who_come_later_only) {
     e.reset();
     before.join();
     EXPECT_FALSE(e.wait_for(1ms));
-    EXPECT_FALSE(e.wait_until(std::chrono::steady_clock::now()));
+    EXPECT_FALSE(e.wait_until(clock::now()));
     e.set();
     EXPECT_TRUE(e.wait_for(0s));
   });

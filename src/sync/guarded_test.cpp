@@ -78,7 +78,7 @@ TEST_P(guarded_test, timed_waits_tell_whether_it_holds) {
   run([] {
     guarded<bool> ready(false);
     EXPECT_FALSE(ready.wait_for(1ms, [](bool r) { return r; }));
-    EXPECT_FALSE(ready.wait_until(std::chrono::steady_clock::now(), [](bool r) { return r; }));
+    EXPECT_FALSE(ready.wait_until(clock::now(), [](bool r) { return r; }));
     fiber f = spawn([&] {
       auto a = ready.wait_for(hang_guard, [](bool r) { return r; });
       ASSERT_TRUE(a);

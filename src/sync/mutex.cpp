@@ -15,27 +15,24 @@
 
 #include "base/assert.hpp"
 #include "sched/task_wait.hpp"
+#include "sync/compete.hpp"
 
 namespace thrum {
 namespace {
 
 constexpr std::uintptr_t has_waiters = 1, woken = 2, starving = 4;
 constexpr std::uintptr_t owner_mask = ~std::uintptr_t{7};
-constexpr std::int64_t starving_after_ns = 1'000'000;
-
-constexpr sched::claim_code compete = sched::clause_code(0);      // Woken: the mutex may be free.
-constexpr sched::claim_code handed_over = sched::clause_code(1);  // Woken as the owner.
 
 std::uintptr_t identity(const sched::waiter& w) noexcept { return reinterpret_cast<std::uintptr_t>(&w); }
 
 [[noreturn]] void refuse_second_lock() noexcept { base::panic("a mutex is locked by its owner again"); }
 
 const sched::waiter* owner_of(const void* word) noexcept {
-  const auto w = static_cast<const std::atomic<std::uintptr_t>*>(word)->load(std::memory_order_relaxed);
+  const auto w = static_cast<const detail::atomic<std::uintptr_t>*>(word)->load(std::memory_order_relaxed);
   return reinterpret_cast<const sched::waiter*>(w & owner_mask);
 }
 
-constexpr sched::wait_kind awaited_mutex{"a mutex", &owner_of};
+constexpr sched::wait_kind awaited_mutex{.what = "a mutex", .holder = &owner_of, .is_lock = true};
 
 }  // namespace
 
@@ -102,7 +99,7 @@ bool mutex::lock_slow(std::uintptr_t self, std::int64_t deadline_ns) {
 bool mutex::begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns) {
   auto& t = sched::begin_task_call(sched::cancellation::none);
   const auto self = identity(t);
-  if (take(self)) return sched::go_on(t);
+  if (take(self)) return sched::go_on();
   if ((word_.load(std::memory_order_relaxed) & owner_mask) == self) refuse_second_lock();
   return sched::begin_wait(
       w, timer, queue_, [&] { return take_or_announce(self, false, false); }, deadline_ns, {&awaited_mutex, &word_},
@@ -140,18 +137,18 @@ void mutex::unlock_slow() noexcept {
     const bool starved = word_.load(std::memory_order_relaxed) & starving;
     bool hand_over = false;
     while (sched::wait_node* head = queue_.waiters.first) {
-      const bool is_task = head->who->kind() == sched::waiter_kind::task;
-      hand_over = starved || is_task;
-      if (!is_task)
-        head->code = hand_over ? handed_over : compete;  // A task knows one code only: that it is the owner.
+      const bool task = is_task(*head->who);
+      hand_over = starved || task;
+      if (!task) head->code = hand_over ? handed_over : compete;
+      // Before the claim: a new owner may unlock as soon as it is claimed, and does so without the queue's lock.
+      if (hand_over) word_.store(identity(*head->who) | (head->next ? has_waiters : 0), std::memory_order_release);
       next = sched::claim_first(queue_.waiters);
       if (next.who) break;
     }
-    const auto rest = queue_.waiters.empty() ? 0 : has_waiters;
     if (!next.who)
       word_.store(0, std::memory_order_release);
-    else
-      word_.store(hand_over ? identity(*next.who) | rest : rest | woken, std::memory_order_release);
+    else if (!hand_over)
+      word_.store((queue_.waiters.empty() ? 0 : has_waiters) | woken, std::memory_order_release);
   }
   finish_wake(next);
 }

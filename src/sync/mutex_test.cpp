@@ -179,7 +179,7 @@ TEST_P(mutex_test, starving_waiters_are_served_first_in_first_out) {
         // Kept for longer than a millisecond: all who wait starve by then.
         this_fiber::sleep_for(3ms);
       }));
-      settle();
+      until_the_others_wait();
     }
     m.unlock();
     for (auto& w : waiters) w.join();
@@ -210,15 +210,17 @@ INSTANTIATE_TEST_SUITE_P(workers, timed_mutex_test, worker_counts, count_name);
 TEST_P(timed_mutex_test, timed_locking_tells_whether_it_was_locked) {
   run([] {
     timed_mutex m;
+    event gave_up;
     EXPECT_TRUE(m.try_lock_for(0s));
     fiber f = spawn([&] {
-      const auto until = std::chrono::steady_clock::now() + 3ms;
+      const auto until = clock::now() + 3ms;
       EXPECT_FALSE(m.try_lock_until(until));
-      EXPECT_GE(std::chrono::steady_clock::now(), until);
+      EXPECT_GE(clock::now(), until);
+      gave_up.set();
       std::unique_lock hold(m, hang_guard);
       EXPECT_TRUE(hold.owns_lock());
     });
-    settle();
+    gave_up.wait();
     settle();
     m.unlock();
     f.join();

@@ -49,8 +49,8 @@ bool semaphore_core::acquire_until_ns(std::int64_t deadline_ns) {
 }
 
 bool semaphore_core::begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns) {
-  auto& self = sched::begin_task_call(sched::cancellation::point);
-  if (try_acquire()) return sched::go_on(self);
+  sched::begin_task_call(sched::cancellation::point);
+  if (try_acquire()) return sched::go_on();
   return sched::begin_wait(w, timer, queue_, [this] { return announce(); }, deadline_ns, {&awaited_permit, this});
 }
 

@@ -46,8 +46,8 @@ TEST_P(task_locks_test, a_recursive_mutex_counts) {
       co_await m.async_lock();
       co_await m.async_lock();
       m.unlock();
-      spawn([&] { EXPECT_FALSE(m.try_lock()); }).detach();
-      co_await async_sleep_for(a_moment);
+      fiber other = spawn([&] { EXPECT_FALSE(m.try_lock()); });
+      co_await other.async_join();
       m.unlock();
     }).join();
     EXPECT_TRUE(m.try_lock());
@@ -81,16 +81,19 @@ TEST_P(task_locks_test, a_condition_variable_returns_the_lock) {
   run([] {
     mutex m;
     condition_variable changed;
+    event gave_up;
     bool ready = false;
     auto t = spawn([&]() -> task<bool> {
       auto hold = co_await m.async_scoped_lock();
       const bool early = co_await changed.async_wait_for(hold, 1ms);
       EXPECT_TRUE(hold.owns_lock());
       EXPECT_FALSE(early);
+      gave_up.set();
       while (!ready) co_await changed.async_wait(hold);
       co_return hold.owns_lock();
     });
-    this_fiber::sleep_for(3 * a_moment);
+    gave_up.wait();
+    settle();
     {
       std::lock_guard hold(m);
       ready = true;

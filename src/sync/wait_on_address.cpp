@@ -27,7 +27,7 @@ wait_queue& queue_for(const void* address) noexcept {
 bool address_wait::wait_until_ns(std::int64_t deadline_ns) const {
   return sched::wait_until(
       queue_for(address), [this] { return changed(address, old); }, deadline_ns, {&awaited_change, address},
-      const_cast<void*>(address));
+      sched::cancellation::point, const_cast<void*>(address));
 }
 
 bool address_wait::begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns) const {

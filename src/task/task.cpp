@@ -1,5 +1,7 @@
 // Tasks as activities: starting, transferring, joining, sleeping.
 #include <thrum/task.hpp>
+#include <thrum/task_handle.hpp>
+#include <thrum/task_sleep.hpp>
 
 #include "base/assert.hpp"
 #include "runtime/make_task.hpp"
@@ -47,11 +49,7 @@ sched::task_control* start_task(void* coroutine, std::source_location where, boo
 
 void join_task(sched::task_control& t) { sched::join(t, sched::never, false); }
 
-void stop_task(sched::task_control& t) noexcept {
-  sched::runnable_batch batch;
-  sched::cancel(t.own_scope, cancel_node::cancelled, batch);
-  sched::make_runnable(batch);
-}
+void stop_task(sched::task_control& t) noexcept { sched::stop(t); }
 
 void drop_task(sched::task_control& t, std::coroutine_handle<> root) noexcept {
   stop_task(t);
@@ -91,11 +89,7 @@ void sleep_awaiter::await_resume() {
 
 bool yield_awaiter::await_ready() const {
   sched::begin_task_call(sched::cancellation::point);
-  auto* w = sched::this_worker();
-  w->enter();
-  const bool global = w->should_yield();
-  w->leave();
-  w->plan(global ? sched::after_switch::yield_global : sched::after_switch::yield);
+  sched::yield_task();
   return false;
 }
 

@@ -1,4 +1,5 @@
-// What task.hpp promises. The twins of the waiting calls: tests/semantics_tasks_test.cpp.
+// What task.hpp, task_handle.hpp and task_sleep.hpp promise. The twins of the waiting calls:
+// tests/semantics_calls.hpp.
 #include <thrum/task.hpp>
 
 #include <atomic>
@@ -106,15 +107,15 @@ TEST(task_outside, needs_a_runtime) {
 
 TEST_P(task_test, sleeps_and_yields) {
   run([] {
-    const auto before = std::chrono::steady_clock::now();
+    const auto before = clock::now();
     auto t = spawn([]() -> task<> {
       co_await async_sleep_for(5ms);
-      co_await async_sleep_until(std::chrono::steady_clock::now() + 2ms);
+      co_await async_sleep_until(clock::now() + 2ms);
       for (int i = 0; i < 100; ++i) co_await async_yield();
       co_await async_sleep_for(-1s);
     });
     t.join();
-    EXPECT_GE(std::chrono::steady_clock::now() - before, 7ms);
+    EXPECT_GE(clock::now() - before, 7ms);
   });
 }
 
@@ -209,6 +210,41 @@ TEST_P(task_test, a_handle_dropped_in_a_task_stops_the_other) {
       co_return;
     }).join();
     EXPECT_TRUE(eventually([&] { return alive == 0; }));
+  });
+}
+
+TEST_P(task_test, a_handle_that_is_assigned_to_ends_the_task_that_it_had) {
+  run([] {
+    std::atomic<int> alive{0};
+    auto body = [](counted) -> task<> { co_await async_sleep_for(24h); };
+    auto a = spawn(body(counted(alive)));
+    auto b = spawn([]() -> task<> { co_await async_sleep_for(24h); });
+    const auto id = b.get_id();
+    a = std::move(b);
+    EXPECT_EQ(alive, 0);  // Though b is still there.
+    EXPECT_FALSE(b.joinable());
+    EXPECT_EQ(a.get_id(), id);
+    auto& same = a;
+    a = std::move(same);
+    EXPECT_EQ(a.get_id(), id);
+    a = {};
+    EXPECT_FALSE(a.joinable());
+  });
+}
+
+TEST_P(task_test, a_task_that_is_assigned_to_destroys_what_it_had) {
+  run([] {
+    std::atomic<int> alive{0};
+    auto body = [](counted) -> task<int> { co_return 1; };
+    auto a = body(counted(alive));
+    auto b = give(2);
+    EXPECT_EQ(alive, 1);
+    a = std::move(b);
+    EXPECT_EQ(alive, 0);
+    EXPECT_FALSE(static_cast<bool>(b));
+    auto& same = a;
+    a = std::move(same);
+    EXPECT_EQ(spawn(std::move(a)).join(), 2);
   });
 }
 

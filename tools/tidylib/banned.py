@@ -6,8 +6,8 @@ from . import tree
 # The homes of thread-local state: the worker, behind accessors that compilers cannot see through; the waiter
 # of a plain thread and its fiber_locals, which no fiber asks for; the random source of threads without a
 # processor, which is never used across a wait.
-THREAD_LOCALS = ("src/sched/self.cpp", "src/sched/thread_waiter.cpp", "src/sched/wait.cpp",
-                 "src/runtime/locals.cpp")
+THREAD_LOCALS = ("src/sched/self.cpp", "src/sched/thread_waiter.cpp", "src/sched/thread_lease.cpp",
+                 "src/sched/wait.cpp", "src/runtime/locals.cpp")
 LIBRARY = ("src/", "include/")
 EVERYWHERE = ("src/", "include/", "lab/", "tests/", "benches/", "examples/")
 

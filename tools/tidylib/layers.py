@@ -29,8 +29,9 @@ EXCEPTIONS = {
 # Public headers, or directories of them, belong to the layer that implements them; thrum.hpp, the facade, may
 # include them all.
 PUBLIC = {
-    "cancelled": "sched",
+    "clock": "base", "cancelled": "sched", "inspector": "sched",
     "runtime": "runtime", "fiber": "runtime", "fiber_local": "runtime", "context_value": "runtime",
+    "label": "runtime", "pin": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
     "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync", "lock": "sync",
     "wait_on_address": "sync",
@@ -38,9 +39,11 @@ PUBLIC = {
     "detail/select_core": "chan",
     "scope": "scope", "future": "scope", "promise": "scope", "async": "scope", "when": "scope", "concurrent": "scope",
     "started": "scope", "select_end": "scope", "worker_pool": "scope", "rate_limiter": "scope", "retry": "scope",
-    "detail/future_core": "scope", "detail/channel_awaiters": "chan",
-    "task": "task", "task_scope": "task", "task_sync": "task",
+    "detail/future_core": "scope", "detail/concurrent_work": "scope", "detail/channel_awaiters": "chan",
+    "task": "task", "task_handle": "task", "task_scope": "task", "task_sleep": "task", "task_sync": "task",
+    "task_concurrent": "task", "task_retry": "task",
     "net": "net",
+    "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.
 

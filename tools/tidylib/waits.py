@@ -1,7 +1,7 @@
-"""Every public call that may wait is cancelled by some test, at the place where it waits.
+"""Every public call that may wait is cancelled by some test, at the place where it waits, and has a twin for tasks.
 
 The calls are found in the public headers by their names. A call and its forms (_for, _until, the twin async_x)
-count as one: `header.name`.
+count as one: `header.name`. Of a call with forms each needs its twin.
 """
 import re
 
@@ -12,10 +12,11 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "wait_writable", "arrive_and_wait", "submit", "async", "start", "select", "call_once", "race", "join_all",
          "for_each_concurrent", "map_concurrent", "parallel_for", "parallel_reduce", "retry", "wait_on_address",
          "with_scope")
-DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?(?:(?!return\b|friend\b)[\w:<>&*,\[\]]+\s+)+(?:async_)?(" +
-                         "|".join(NAMES) + r")(?:_for|_until)?\(", re.M)
+DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
+                         r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
+                         r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
 
-TABLE = "tests/semantics_cancellation_test.cpp"
+TABLE = "tests/semantics_calls.hpp"
 
 # The call -> the kind in the table of TABLE.
 KINDS = {
@@ -30,12 +31,13 @@ KINDS = {
     "once.call_once": "call_once", "task_sync.call_once": "call_once",
     "select.select": "select", "select_list.wait": "select",
     "semaphore.acquire": "semaphore_acquire", "semaphore.try_acquire": "semaphore_acquire",
-    "task.join": "task_join", "task.sleep": "sleep_for", "task.yield": "sleep_for",
+    "task_handle.join": "task_join", "task_sleep.sleep": "sleep_for", "task_sleep.yield": "sleep_for",
     "tcp_listener.accept": "tcp_accept", "tcp_stream.read_some": "tcp_read", "tcp_stream.read_exactly": "tcp_read",
     "tcp_stream.wait_readable": "tcp_wait_readable", "tcp_stream.write_some": "tcp_write",
-    "tcp_stream.write_all": "tcp_write", "tcp_stream.wait_writable": "tcp_write",
+    "tcp_stream.write_all": "tcp_write", "tcp_stream.wait_writable": "tcp_wait_writable",
     "ticker.receive": "receive_of_a_timer",
     "wait_group.wait": "wait_group_wait", "wait_on_address.wait_on_address": "wait_on_address",
+    "worker_pool.submit": "worker_pool_submit", "worker_pool.join": "worker_pool_join",
 }
 
 # Cancelled by tests of their own.
@@ -52,16 +54,21 @@ ELSEWHERE = {
     "scope.start": "src/scope/started_test.cpp",
     "scope.with_scope": "src/scope/scope_test.cpp",
     "task_scope.with_scope": "src/task/task_scope_test.cpp",
-    "tcp_stream.connect": "src/net/tcp_test.cpp",
-    "worker_pool.submit": "src/scope/worker_pool_test.cpp",
+    "tcp_stream.connect": "src/net/tcp_errors_test.cpp",
+    "task_concurrent.for_each_concurrent": "src/task/task_concurrent_test.cpp",
+    "task_concurrent.map_concurrent": "src/task/task_concurrent_test.cpp",
+    "task_concurrent.race": "src/task/task_concurrent_test.cpp",
+    "task_concurrent.join_all": "src/task/task_concurrent_test.cpp",
+    "task_concurrent.parallel_for": "src/task/task_concurrent_test.cpp",
+    "task_concurrent.parallel_reduce": "src/task/task_concurrent_test.cpp",
+    "task_retry.retry": "src/task/task_retry_test.cpp",
     "worker_pool.async": "src/scope/worker_pool_test.cpp",
-    "worker_pool.join": "src/scope/worker_pool_test.cpp",
 }
 
 # No cancellation points, each with its reason.
 EXEMPT = {
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
-    "task.start": "starts a task", "worker_pool.send": "its own, under submit",
+    "worker_pool.send": "its own, under submit",
     "concurrent.get": "a result that is there", "context_value.get": "a value that is there",
     "fiber_local.get": "a value that is there",
     "guarded.lock": "locking", "lock.lock": "locking", "lock.try_lock": "locking", "mutex.lock": "locking",
@@ -71,15 +78,32 @@ EXEMPT = {
 }
 
 
+# Where the twins of a header's calls are, if not beside them.
+TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "task_sync", "guarded": "task_sync",
+            "scope": "task_scope", "fiber": "task_sleep"}
+
+# Calls without a twin, or with one of another name, each with its reason.
+NO_TWIN = {
+    "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
+    "task.start": "starts a task", "worker_pool.send": "its own, under submit",
+    "concurrent.get": "a result that is there", "context_value.get": "a value that is there",
+    "fiber_local.get": "a value that is there",
+    "lock.lock": "of std's kind: async_lock of the mutex, and adopt it", "lock.try_lock": "never waits",
+    "mutex.try_lock": "never waits", "shared_mutex.try_lock": "never waits", "shared_mutex.wait": "its own, under lock",
+    "semaphore.try_acquire": "never waits", "rate_limiter.try_acquire": "never waits",
+    "worker_pool.async": "async_future: a twin of that name would be async_async",
+}
+
+
 def check(files):
-    """Calls in no list, and lists that name what is not there."""
+    """Calls in no list, calls without a twin, and lists that name what is not there."""
     listed = KINDS.keys() | ELSEWHERE.keys() | EXEMPT.keys()
-    findings = []
+    findings = twinless(files)
     for path, code in files.items():
         if not re.fullmatch(r"include/thrum/(net/)?\w+\.hpp", path):
             continue
         header = path.rsplit("/", 1)[1][:-4]
-        for name in sorted(set(DECLARATION.findall(tree.blank(code)))):
+        for name in sorted({call["name"] for call in DECLARATION.finditer(tree.blank(code))}):
             if f"{header}.{name}" not in listed:
                 findings.append(f"{path}: {header}.{name} may wait, and no test cancels it: see tools/tidylib/waits.py")
     if TABLE in files:
@@ -87,4 +111,29 @@ def check(files):
                      if f'{{"{kind}",' not in files[TABLE]]
         findings += [f"tools/tidylib/waits.py: {path} cancels nothing" for path in sorted(set(ELSEWHERE.values()))
                      if not re.search(r"cancel|timed_out|deadline", files.get(path, ""))]
+    return findings
+
+
+def calls_of(files, header):
+    """The forms of waiting calls in a public header, and those that have a twin there."""
+    plain, twins = set(), set()
+    for path, code in files.items():
+        if re.fullmatch(rf"include/thrum/(net/)?{header}\.hpp", path):
+            for call in DECLARATION.finditer(tree.blank(code)):
+                (twins if call["twin"] else plain).add((call["name"], call["form"] or ""))
+    return plain, twins
+
+
+def twinless(files):
+    findings = []
+    for path in files:
+        if not re.fullmatch(r"include/thrum/(net/)?\w+\.hpp", path):
+            continue
+        header = path.rsplit("/", 1)[1][:-4]
+        plain, twins = calls_of(files, header)
+        twins |= calls_of(files, TWINS_IN.get(header, header))[1]
+        for name, form in sorted(plain - twins):
+            if f"{header}.{name}{form}" not in NO_TWIN:
+                findings.append(f"{path}: {header}.{name}{form} has no twin async_{name}{form} for tasks: "
+                                "see tools/tidylib/waits.py")
     return findings

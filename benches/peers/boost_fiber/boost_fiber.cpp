@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "../../bench.hpp"
+#include "../../parked.hpp"
 #include "../hog.hpp"
 
 namespace fibers = boost::fibers;
@@ -164,23 +165,16 @@ void timers(const options& o) {
 
 void parked_memory(const options& o) {
   long n = o.count ? o.count : o.quick ? 10000 : 100000;
-  auto before = bench::memory_of();
-  double cpu = bench::cpu_seconds();
-  std::atomic<long> started{0}, ended{0};
-  auto sleep = [](double s) { boost::this_fiber::sleep_for(std::chrono::nanoseconds(long(s * 1e9))); };
+  bench::parked crowd(n);
+  auto sleep = [](auto d) { boost::this_fiber::sleep_for(d); };
   auto all = start(n, [&](long) {
-    ++started;
-    sleep(o.seconds);
-    ++ended;
+    ++crowd.started;
+    sleep(std::chrono::nanoseconds(long(o.seconds * 1e9)));
+    ++crowd.ended;
   });
-  while (started < n) sleep(0.001);
-  sleep(0.5);
-  auto parked = bench::memory_of();
-  double idle = bench::idle_cpu_ms_per_s([&] { sleep(1); });
-  if (ended != 0) bench::fail("Some fibers ended before all had been measured: give more --seconds.", 1);
+  crowd.weigh(sleep);
   join(all);
-  bench::report_parked(n, before, parked, idle);
-  bench::report(bench::size_name(n), "cpu_s", bench::cpu_seconds() - cpu, "s");
+  crowd.report();
 }
 
 void call_runtime_without_waiting() {

@@ -54,34 +54,55 @@ func sizeName(n int) string {
 	return fmt.Sprint(n)
 }
 
+// N goroutines that wait for the same thing at the same time.
+type crowd struct {
+	n              int
+	started, ended int64
+	all            sync.WaitGroup
+}
+
+func gather(n int, wait func()) *crowd {
+	c := &crowd{n: n}
+	c.all.Add(n)
+	for i := 0; i < n; i++ {
+		go func() {
+			atomic.AddInt64(&c.started, 1)
+			wait()
+			atomic.AddInt64(&c.ended, 1)
+			c.all.Done()
+		}()
+	}
+	return c
+}
+
+// Weighs the process once all of them wait.
+func (c *crowd) weigh() (rss, tables float64) {
+	for atomic.LoadInt64(&c.started) < int64(c.n) {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(500 * time.Millisecond)
+	return memory()
+}
+
+// To be asked when all has been measured.
+func (c *crowd) mustStillWait(advice string) {
+	if atomic.LoadInt64(&c.ended) != 0 {
+		fail(1, "Some goroutines ended before all had been measured"+advice+".")
+	}
+}
+
 // N goroutines sleep; memory is read while all of them are alive and asleep, CPU time at the end.
 func parkedMemory(o options) {
 	n := o.scaled(1000000)
 	rss0, tables0 := memory()
 	cpu0 := cpuSeconds()
-	var started, ended int64
-	var all sync.WaitGroup
-	all.Add(n)
-	for i := 0; i < n; i++ {
-		go func() {
-			atomic.AddInt64(&started, 1)
-			time.Sleep(time.Duration(o.seconds * 1e9))
-			atomic.AddInt64(&ended, 1)
-			all.Done()
-		}()
-	}
-	for atomic.LoadInt64(&started) < int64(n) {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(500 * time.Millisecond)
-	rss, tables := memory()
+	asleep := gather(n, func() { time.Sleep(time.Duration(o.seconds * 1e9)) })
+	rss, tables := asleep.weigh()
 	idle, begin := cpuSeconds(), time.Now()
 	time.Sleep(time.Second)
 	idle = 1e3 * (cpuSeconds() - idle) / time.Since(begin).Seconds()
-	if atomic.LoadInt64(&ended) != 0 {
-		fail(1, "Some goroutines ended before all had been measured: give more --seconds.")
-	}
-	all.Wait()
+	asleep.mustStillWait(": give more --seconds")
+	asleep.all.Wait()
 	name := sizeName(n)
 	report(name, "rss_bytes_each", (rss-rss0)/float64(n), "bytes")
 	report(name, "rss_pte_bytes_each", (rss-rss0+tables-tables0)/float64(n), "bytes")
@@ -94,27 +115,11 @@ func parkedOnChannel(o options) {
 	n := o.scaled(1000000)
 	rss0, _ := memory()
 	words := make(chan int)
-	var started, ended int64
-	var all sync.WaitGroup
-	all.Add(n)
-	for i := 0; i < n; i++ {
-		go func() {
-			atomic.AddInt64(&started, 1)
-			<-words
-			atomic.AddInt64(&ended, 1)
-			all.Done()
-		}()
-	}
-	for atomic.LoadInt64(&started) < int64(n) {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(500 * time.Millisecond)
-	rss, _ := memory()
-	if atomic.LoadInt64(&ended) != 0 {
-		fail(1, "Some goroutines ended before all had been measured.")
-	}
+	waiting := gather(n, func() { <-words })
+	rss, _ := waiting.weigh()
+	waiting.mustStillWait("")
 	close(words)
-	all.Wait()
+	waiting.all.Wait()
 	report(sizeName(n), "rss_bytes_each", (rss-rss0)/float64(n), "bytes")
 }
 

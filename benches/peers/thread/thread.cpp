@@ -21,6 +21,7 @@
 
 #include "../../bench.hpp"
 #include "../../contention.hpp"
+#include "../../parked.hpp"
 #include "../../server.hpp"
 #include "../hog.hpp"
 #include "channel.hpp"
@@ -219,22 +220,16 @@ void timers(const options& o) {
 
 void parked_memory(const options& o) {
   long n = o.count ? o.count : 10000;
-  auto before = bench::memory_of();
-  double cpu = bench::cpu_seconds();
-  std::atomic<long> started{0}, ended{0};
+  bench::parked crowd(n);
+  auto sleep = [](auto d) { std::this_thread::sleep_for(d); };
   auto all = start(n, [&](long) {
-    ++started;
-    std::this_thread::sleep_for(std::chrono::duration<double>(o.seconds));
-    ++ended;
+    ++crowd.started;
+    sleep(std::chrono::duration<double>(o.seconds));
+    ++crowd.ended;
   });
-  while (started < n) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  auto parked = bench::memory_of();
-  double idle = bench::idle_cpu_ms_per_s([] { std::this_thread::sleep_for(std::chrono::seconds(1)); });
-  if (ended != 0) bench::fail("Some threads ended before all had been measured: give more --seconds.", 1);
+  crowd.weigh(sleep);
   join(all);
-  bench::report_parked(n, before, parked, idle);
-  bench::report(bench::size_name(n), "cpu_s", bench::cpu_seconds() - cpu, "s");
+  crowd.report();
 }
 
 void call_runtime_without_waiting() {

@@ -29,9 +29,9 @@ struct async_wait {
 
 // Beside it where there is a deadline: a sched::timer.
 struct async_timer {
-  alignas(8) std::byte timer[80];
+  alignas(8) std::byte timer[72];
   bool armed = false;
-  bool waiting = false;
+  bool waiting = false;  // Of an awaiter that has no async_wait: a sleep.
 
   // Until it is armed there is room for its deadline.
   void set_deadline_ns(std::int64_t t) noexcept { std::memcpy(timer, &t, sizeof t); }
@@ -45,6 +45,14 @@ struct async_timer {
 // The running task goes on with this coroutine when it is resumed.
 void suspend_task(void* coroutine) noexcept;
 
+// The base of awaiters: all of them suspend in this way. Empty, so that it adds nothing to their size.
+struct suspends_task {
+  template <class Handle>
+  void await_suspend(Handle h) const noexcept {
+    suspend_task(h.address());
+  }
+};
+
 // After a wait in a queue. False: the deadline has passed. Throws cancelled.
 bool end_wait(async_wait& wait, async_timer* timer);
 
@@ -55,17 +63,13 @@ struct no_ending {
 // The awaiter of a call x() that waits without limit. Begin: bool(async_wait&, async_timer*); throws cancelled. End
 // makes the result, after the wait.
 template <class Begin, class End = no_ending>
-class [[nodiscard]] awaiter {
+class [[nodiscard]] awaiter : public suspends_task {
  public:
   explicit awaiter(Begin begin, End end = {}) : begin_(std::move(begin)), end_(std::move(end)) {}
   awaiter(const awaiter&) = delete;
   awaiter& operator=(const awaiter&) = delete;
 
   bool await_ready() { return begin_(wait_, nullptr); }
-  template <class Handle>
-  void await_suspend(Handle h) noexcept {
-    suspend_task(h.address());
-  }
   decltype(auto) await_resume() {
     end_wait(wait_, nullptr);
     return end_();
@@ -79,7 +83,7 @@ class [[nodiscard]] awaiter {
 
 // The same with a deadline: co_await tells whether it was met.
 template <class Begin>
-class [[nodiscard]] timed_awaiter {
+class [[nodiscard]] timed_awaiter : public suspends_task {
  public:
   timed_awaiter(std::int64_t deadline_ns, Begin begin) : begin_(std::move(begin)) {
     timer_.set_deadline_ns(deadline_ns);
@@ -88,10 +92,6 @@ class [[nodiscard]] timed_awaiter {
   timed_awaiter& operator=(const timed_awaiter&) = delete;
 
   bool await_ready() { return begin_(wait_, &timer_, timer_.deadline_ns()); }
-  template <class Handle>
-  void await_suspend(Handle h) noexcept {
-    suspend_task(h.address());
-  }
   bool await_resume() { return end_wait(wait_, &timer_); }
 
  private:

@@ -1,9 +1,9 @@
 // A node of the cancellation tree: one per scope and one per fiber. The algorithms are in src/sched/cancel.cpp.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/spinlock.hpp>
 
 namespace thrum::sched {
@@ -16,7 +16,7 @@ struct cancel_node {
   enum flag : std::uint32_t { cancelled = 1, expired = 2, shield = 4 };
 
   // Set by any thread, read by the owner at every waiting call.
-  std::atomic<std::uint32_t> flags{0};
+  atomic<std::uint32_t> flags{0};
   spinlock lock;  // Guards children and, with the parent's lock, membership in the parent's list.
   cancel_node* parent = nullptr;
   cancel_node* first_child = nullptr;

@@ -17,15 +17,10 @@ namespace thrum::detail {
 bool was_sent(channel_result r);
 
 template <bool Timed>
-class channel_awaiter {
+class channel_awaiter : public suspends_task {
  public:
   channel_awaiter(const channel_awaiter&) = delete;
   channel_awaiter& operator=(const channel_awaiter&) = delete;
-
-  template <class Handle>
-  void await_suspend(Handle h) noexcept {
-    suspend_task(h.address());
-  }
 
  protected:
   struct no_timer {};

@@ -40,6 +40,8 @@ void release(channel_core* c) noexcept;
 inline constexpr std::int64_t only_try = INT64_MIN;
 channel_result channel_send(channel_core* c, void* element, std::int64_t deadline_ns);
 channel_result channel_receive(channel_core* c, void* into, std::int64_t deadline_ns);
+// As a try, but no cancellation point.
+channel_result channel_take(channel_core& c, void* into) noexcept;
 bool channel_close(channel_core* c);                      // False: it was closed already.
 bool channel_take(channel_core* c, void* into) noexcept;  // Only tries; also in a cancelled scope.
 bool channel_closed(const channel_core* c) noexcept;

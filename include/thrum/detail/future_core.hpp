@@ -41,7 +41,8 @@ class future_core {
   bool ready() const noexcept;
   bool wait_until_ns(std::int64_t deadline_ns);  // False: timed out. Throws cancelled.
   bool begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns);
-  void rethrow_failure() const;  // Once it is ready.
+  void rethrow_failure() const;  // Once it is ready, as the next.
+  bool failed() const noexcept { return failure_ != nullptr; }
   select_clause describe() noexcept;
 
   // Runs c once the result is there, which may be now.

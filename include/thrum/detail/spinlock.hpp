@@ -8,8 +8,9 @@
 // Never held across user code, a blocking call or a fiber switch.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
+
+#include <thrum/detail/atomic.hpp>
 
 namespace thrum::detail {
 
@@ -35,7 +36,7 @@ class spinlock {
  private:
   void lock_slow() noexcept;
 
-  std::atomic<std::uint32_t> state_{0};
+  atomic<std::uint32_t> state_{0};
 };
 
 }  // namespace thrum::detail

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -23,7 +24,7 @@ class scheduler;
 
 namespace thrum::net {
 
-// Owns a descriptor. One fiber may read while another writes. Movable while no operation is under way.
+// Owns a descriptor. One fiber or task may read while another writes. Movable while no operation is under way.
 class socket {
  public:
   socket() noexcept = default;
@@ -38,7 +39,7 @@ class socket {
   bool is_open() const noexcept { return fd_ >= 0; }
   int native_handle() const noexcept { return fd_; }  // Stays owned; it is in non-blocking mode.
 
-  // Every operation from now on fails with errc::timed_out once the time has come, until a later deadline is
+  // Every operation from now on fails with errc::timed_out once the time has come, until another deadline is
   // set.
   template <class Clock, class Duration>
   void set_deadline(std::chrono::time_point<Clock, Duration> t) noexcept {
@@ -46,10 +47,11 @@ class socket {
   }
   void clear_deadline() noexcept { deadline_ns_ = detail::never; }
 
-  // Each single operation fails with errc::timed_out when it waits longer than this. Zero or less: no limit.
+  // Every single wait of an operation fails with errc::timed_out when it takes longer than this; read_exactly() and
+  // write_all() may wait several times. Zero or less: no limit.
   void set_timeout(std::chrono::nanoseconds d) noexcept { timeout_ns_ = d.count() > 0 ? d.count() : 0; }
 
-  // Fibers that wait in an operation on it get errc::bad_file_descriptor. May be repeated. Does not suspend.
+  // Fibers and tasks that wait in an operation on it get errc::bad_file_descriptor. May be repeated. Does not suspend.
   void close() noexcept;
 
  protected:
@@ -57,6 +59,10 @@ class socket {
 
   enum class direction : unsigned char { reading, writing };
 
+  // attempt()'s value when it succeeds (>= 0), -1 and `error` when it fails; nothing when there is nothing to be had
+  // now.
+  template <class Attempt>
+  std::optional<long> attempt_once(direction d, std::error_code& error, Attempt& attempt);
   // Runs attempt() until it succeeds (returns >= 0) or fails with something other than EAGAIN, waiting in
   // between. Sets `error` on failure, operation_canceled included; returns attempt()'s value, or -1.
   template <class Attempt>

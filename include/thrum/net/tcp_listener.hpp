@@ -34,8 +34,9 @@ class tcp_listener : public socket {
   // The next connection. Throws std::system_error, such as errc::too_many_files_open.
   tcp_stream accept();
   tcp_stream accept(std::error_code& error);
-  // For tasks, with <thrum/task.hpp>: co_await it. Throws as accept() does.
+  // For tasks, with <thrum/task.hpp>: co_await them. Throw or report as accept() does.
   task<tcp_stream> async_accept();
+  task<tcp_stream> async_accept(std::error_code& error);
 
   std::uint16_t local_port() const;
   std::string local_address() const;

@@ -57,14 +57,22 @@ class tcp_stream : public socket {
   void wait_writable();
   void wait_writable(std::error_code& error);
 
-  // For tasks, with <thrum/task.hpp>: co_await them. The buffer, and the stream, must outlive the call. Throw as the
-  // plain calls do.
+  // For tasks, with <thrum/task.hpp>: co_await them. The buffer, the stream and the error_code must outlive the call.
+  // Throw or report as the plain calls do.
   static task<tcp_stream> async_connect(std::string address, std::chrono::nanoseconds timeout = {});
+  static task<tcp_stream> async_connect(std::string address, std::chrono::nanoseconds timeout, std::error_code& error);
   task<std::size_t> async_read_some(std::span<std::byte> buffer);
+  task<std::size_t> async_read_some(std::span<std::byte> buffer, std::error_code& error);
   task<void> async_read_exactly(std::span<std::byte> buffer);
+  task<std::size_t> async_read_exactly(std::span<std::byte> buffer, std::error_code& error);
   task<std::size_t> async_write_some(std::span<const std::byte> data);
+  task<std::size_t> async_write_some(std::span<const std::byte> data, std::error_code& error);
   task<void> async_write_all(std::span<const std::byte> data);
+  task<std::size_t> async_write_all(std::span<const std::byte> data, std::error_code& error);
   task<void> async_wait_readable();
+  task<void> async_wait_readable(std::error_code& error);
+  task<void> async_wait_writable();
+  task<void> async_wait_writable(std::error_code& error);
 
   // Clauses for select(), in fibers and tasks: f() runs when the stream has something to read, or can be written to, or
   // has ended or failed: what read_some() or write_some() then do at once.
@@ -93,8 +101,6 @@ class tcp_stream : public socket {
   detail::select_clause describe_writable();
   bool connection_settled(std::error_code& error);
   bool may_have_bytes(std::error_code& error);
-  task<std::size_t> async_read(std::span<std::byte> buffer, std::error_code& error);
-  task<std::size_t> async_write(std::span<const std::byte> data, std::error_code& error);
   std::error_code pending_error() const noexcept;
 
   bool broken_ = false;  // A write stopped in the middle.

@@ -1,0 +1,77 @@
+// Where sockets meet the system: the kernel's calls, or those of the runtime's own (sched/socket_system.hpp).
+#pragma once
+
+#include <cerrno>
+#include <span>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sched/scheduler.hpp"
+#include "sched/socket_system.hpp"
+
+namespace thrum::net::system {
+
+// Null: the kernel.
+inline sched::socket_system* own() noexcept {
+  auto* w = sched::this_worker();
+  return w ? w->home.sockets() : nullptr;
+}
+
+inline int open(int family) noexcept {
+  if (auto* s = own()) return s->open(family);
+  return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+inline int set_option(int fd, int level, int option, int value) noexcept {
+  if (auto* s = own()) return s->set_option(fd, level, option, value);
+  return ::setsockopt(fd, level, option, &value, sizeof value);
+}
+inline int listen(int fd, const sockaddr* address, socklen_t length, int backlog) noexcept {
+  if (auto* s = own()) return s->listen(fd, address, length, backlog);
+  return ::bind(fd, address, length) != 0 ? -1 : ::listen(fd, backlog);
+}
+inline int accept(int fd) noexcept {
+  if (auto* s = own()) return s->accept(fd);
+  return ::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+inline int connect(int fd, const sockaddr* address, socklen_t length) noexcept {
+  if (auto* s = own()) return s->connect(fd, address, length);
+  return ::connect(fd, address, length);
+}
+inline long receive(int fd, std::span<std::byte> buffer) noexcept {
+  if (auto* s = own()) return s->receive(fd, buffer, false);
+  return ::recv(fd, buffer.data(), buffer.size(), 0);
+}
+inline long peek(int fd, std::span<std::byte> buffer) noexcept {
+  if (auto* s = own()) return s->receive(fd, buffer, true);
+  return ::recv(fd, buffer.data(), buffer.size(), MSG_PEEK);
+}
+inline long send(int fd, std::span<const std::byte> data) noexcept {
+  if (auto* s = own()) return s->send(fd, data);
+  return ::send(fd, data.data(), data.size(), MSG_NOSIGNAL);
+}
+inline int shut_down_writing(int fd) noexcept {
+  if (auto* s = own()) return s->shut_down_writing(fd);
+  return ::shutdown(fd, SHUT_WR);
+}
+// SO_ERROR, which asking clears; -1, and errno, for no socket.
+inline int take_error(int fd) noexcept {
+  if (auto* s = own()) return s->take_error(fd);
+  int value = 0;
+  socklen_t length = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &length) != 0 ? -1 : value;
+}
+inline int local_name(int fd, sockaddr* address, socklen_t* length) noexcept {
+  if (auto* s = own()) return s->local_name(fd, address, length);
+  return ::getsockname(fd, address, length);
+}
+inline int peer_name(int fd, sockaddr* address, socklen_t* length) noexcept {
+  if (auto* s = own()) return s->peer_name(fd, address, length);
+  return ::getpeername(fd, address, length);
+}
+inline void close(int fd) noexcept {
+  if (auto* s = own()) return s->close(fd);
+  ::close(fd);
+}
+
+}  // namespace thrum::net::system

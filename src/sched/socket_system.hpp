@@ -1,0 +1,31 @@
+// The system's calls on sockets, where they are not the kernel's: what a simulation brings. See seams.hpp.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include <sys/socket.h>
+
+namespace thrum::sched {
+
+// Each as POSIX has it, for sockets that do not block: a negative value, and errno, tells of failure. Called by
+// workers, inside and outside of the runtime.
+class socket_system {
+ public:
+  virtual ~socket_system() = default;
+
+  virtual int open(int family) noexcept = 0;
+  virtual int set_option(int fd, int level, int option, int value) noexcept = 0;
+  virtual int listen(int fd, const sockaddr* address, socklen_t length, int backlog) noexcept = 0;  // Binds, too.
+  virtual int accept(int fd) noexcept = 0;
+  virtual int connect(int fd, const sockaddr* address, socklen_t length) noexcept = 0;
+  virtual long receive(int fd, std::span<std::byte> buffer, bool peek) noexcept = 0;
+  virtual long send(int fd, std::span<const std::byte> data) noexcept = 0;
+  virtual int shut_down_writing(int fd) noexcept = 0;
+  virtual int take_error(int fd) noexcept = 0;  // SO_ERROR, which asking clears; -1 for no socket.
+  virtual int local_name(int fd, sockaddr* address, socklen_t* length) noexcept = 0;
+  virtual int peer_name(int fd, sockaddr* address, socklen_t* length) noexcept = 0;
+  virtual void close(int fd) noexcept = 0;
+};
+
+}  // namespace thrum::sched

@@ -1,0 +1,110 @@
+// The simulated world: what the scheduler receives instead of the real clock, random source, pick policy and poller.
+//
+// One worker thread runs everything. The world keeps all that is runnable and decides, each time the worker asks, who
+// runs next; a decision takes a little virtual time. When nothing is runnable the scheduler waits in its poller, and
+// that wait ends at once: at the time of the next timer, or of the next thing that the network delivers. Without
+// either, and with the program still running, it is a deadlock, since there is no outside.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <source_location>
+#include <vector>
+
+#include <thrum/detail/atomic.hpp>
+
+#include "base/rng.hpp"
+#include "sched/scheduler.hpp"
+#include "sched/seams.hpp"
+#include "sim/chooser.hpp"
+#include "sim/network.hpp"
+#include "sim/schedule.hpp"
+
+namespace thrum::sim {
+
+inline constexpr int failure_status = 2;
+
+// Told of each decision, before it takes effect: it may be the last.
+class recorder {
+ public:
+  virtual ~recorder() = default;
+  virtual void decided(std::size_t choice, std::size_t candidates) noexcept = 0;
+};
+
+class world final : public sched::seams,
+                    public sched::clock_source,
+                    public sched::pick_policy,
+                    public sched::runtime_host {
+ public:
+  world(const schedule& s, recorder* r, bool tells);
+
+  // Between these two the program runs, and nothing to do is a deadlock. On the main fiber.
+  void begin(sched::scheduler& home);
+  void end() noexcept;
+
+  trace so_far() const noexcept;
+  // Reports the sentence and every fiber, with the line that replays it, and ends the process.
+  [[noreturn]] void fail(const char* what) noexcept override;
+
+  // --- What the scheduler sees.
+  sched::clock_source& clock() override { return *this; }
+  std::unique_ptr<sched::random_source> make_random(unsigned index) override;
+  sched::pick_policy* policy() override { return this; }
+  sched::socket_system* sockets() override { return &network_; }
+  sched::runtime_host* host() override { return this; }
+  std::unique_ptr<sched::poller> make_poller() override;
+
+  std::int64_t now_ns() noexcept override { return now_.load(std::memory_order_relaxed); }
+  bool runs_on(const sched::scheduler& s) const noexcept { return &s == home_; }
+  // An allocation by the program.
+  bool allocation_fails() noexcept {
+    return ++allocations_ == plan_.chosen.goes_wrong_at && plan_.chosen.goes_wrong == fault::allocation;
+  }
+
+  sched::activity* pick(const sched::runnable_batch& found) noexcept override;
+  bool preempts(sched::activity& caller) noexcept override;
+
+ private:
+  class waiting_room;
+
+  void look_whether_the_last_is_stuck() noexcept;
+  void let_time_pass() noexcept;
+  void put_preempted_in_its_place() noexcept;
+  std::size_t decide() noexcept;
+  void tell(const sched::activity& next) noexcept;
+  void tell_of_the_last(const sched::activity& last) noexcept;
+
+  const schedule plan_;
+  recorder* const recorder_;
+  const bool tells_;
+  const std::unique_ptr<chooser> chooser_;
+  base::rng stalls_;
+  detail::atomic<std::int64_t> now_;
+  network network_;
+
+  // The worker's thread's.
+  sched::scheduler* home_ = nullptr;  // Null unless the program runs.
+  int threads_ = 0;                   // Of the process, when it began.
+  std::vector<sched::activity*> runnable_;
+  const sched::activity* preempted_ = nullptr;  // It could go on.
+  const sched::activity* last_ = nullptr;
+  std::uint64_t last_id_ = 0;
+  std::size_t in_a_row_ = 0;  // Times that `last_` was chosen although others could run.
+  std::uint64_t calls_ = 0;
+  std::uint64_t allocations_ = 0;
+  std::uint64_t picks_ = 0;
+  std::uint64_t decisions_ = 0;
+  std::uint64_t fingerprint_ = 0;
+};
+
+struct simulation {
+  const std::function<void()>& program;
+  std::source_location where;
+  recorder* told = nullptr;
+  bool tells = false;  // The story, on standard error.
+};
+// Runs the program in a world of its own. What it throws is rethrown; other failures end the process: world::fail().
+trace run_in_world(const schedule& s, const simulation& what);
+
+}  // namespace thrum::sim
