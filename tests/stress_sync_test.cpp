@@ -274,6 +274,34 @@ TEST_P(sync_storm, a_recursive_mutex_is_held_by_one_as_often_as_it_likes) {
   });
 }
 
+// A thread's first call may come while the owner, a thread that ends, gives back the identity that the first is given.
+TEST_P(sync_storm, a_recursive_mutex_knows_a_new_thread_from_one_that_has_ended) {
+  run([] {
+    repeat([] {
+      recursive_mutex m;
+      int inside = 0;
+      crowd(
+          crew,
+          [&] {
+            for (int k = 0; k < scale; ++k)
+              std::thread([&] {
+                const std::lock_guard held(m);
+                EXPECT_EQ(++inside, 1);
+                --inside;
+              }).join();
+          },
+          [&]() -> task<> {
+            for (int k = 0; k < scale; ++k) {
+              co_await m.async_lock();
+              EXPECT_EQ(++inside, 1);
+              --inside;
+              m.unlock();
+            }
+          });
+    });
+  });
+}
+
 // Everybody who looks at a result sees the same, whether it is a value, a failure, or a promise that was dropped.
 TEST_P(sync_storm, all_copies_of_a_future_tell_the_same) {
   run([] {

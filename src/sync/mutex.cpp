@@ -62,8 +62,10 @@ bool mutex::lock_until_ns(std::int64_t deadline_ns) {
   return take(self) || lock_slow(self, deadline_ns);
 }
 
+// The identity comes first: a new thread may be given that of the owner, who unlocks and ends between the two lines.
 bool mutex::is_held_by_caller() const noexcept {
-  return (word_.load(std::memory_order_relaxed) & owner_mask) == identity(sched::current_waiter());
+  const auto self = identity(sched::current_waiter());
+  return (word_.load(std::memory_order_relaxed) & owner_mask) == self;
 }
 
 bool mutex::lock_slow(std::uintptr_t self, std::int64_t deadline_ns) {

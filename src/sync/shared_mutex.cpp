@@ -158,9 +158,10 @@ bool shared_mutex::begin_wait(detail::async_wait& w, bool writing) {
 }
 
 void shared_mutex::unlock() noexcept {
+  const auto* self = &sched::current_waiter();
   auto w = word_.load(std::memory_order_relaxed);
   if (!(w & written)) base::panic("unlock of a shared_mutex that is not locked for writing");
-  if (writer_.load(std::memory_order_relaxed) != &sched::current_waiter())
+  if (writer_.load(std::memory_order_relaxed) != self)
     base::panic("unlock of a shared_mutex that another fiber or thread holds");
   writer_.store(nullptr, std::memory_order_relaxed);
   do {
