@@ -16,6 +16,11 @@ if(THRUM_BUILD_SHARED)
 endif()
 install(TARGETS ${thrum_libraries} EXPORT thrum_targets)
 install(EXPORT thrum_targets NAMESPACE thrum:: DESTINATION ${thrum_cmake_directory})
+if(TARGET thrum_tls)
+  list(TRANSFORM thrum_libraries REPLACE "^thrum_" "thrum_tls_")
+  install(TARGETS ${thrum_libraries} EXPORT thrum_tls_targets)
+  install(EXPORT thrum_tls_targets NAMESPACE thrum:: DESTINATION ${thrum_cmake_directory})
+endif()
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/thrum-config.cmake.in
                               ${PROJECT_BINARY_DIR}/thrum-config.cmake

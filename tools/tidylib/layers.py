@@ -12,6 +12,7 @@ ROWS = [
     ("runtime", "sync", "chan", "scope"),
     ("task",),
     ("blocking", "net", "process"),
+    ("tls",),
     ("actor", "http", "grpc", "cluster"),
     ("hooks", "sim", "obs"),
 ]
@@ -42,7 +43,7 @@ PUBLIC = {
     "detail/future_core": "scope", "detail/concurrent_work": "scope", "detail/channel_awaiters": "chan",
     "task": "task", "task_handle": "task", "task_scope": "task", "task_sleep": "task", "task_sync": "task",
     "task_concurrent": "task", "task_retry": "task",
-    "net": "net",
+    "net": "net", "net/tls_context": "tls", "net/tls_stream": "tls",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.

@@ -55,6 +55,8 @@ ELSEWHERE = {
     "scope.with_scope": "src/scope/scope_test.cpp",
     "task_scope.with_scope": "src/task/task_scope_test.cpp",
     "tcp_stream.connect": "src/net/tcp_errors_test.cpp",
+    **{f"tls_stream.{call}": "src/tls/tls_test.cpp"
+       for call in ("accept", "connect", "read_exactly", "read_some", "write_all", "write_some")},
     "task_concurrent.for_each_concurrent": "src/task/task_concurrent_test.cpp",
     "task_concurrent.map_concurrent": "src/task/task_concurrent_test.cpp",
     "task_concurrent.race": "src/task/task_concurrent_test.cpp",

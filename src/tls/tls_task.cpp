@@ -1,0 +1,169 @@
+// The twins of tls_stream.cpp's calls for tasks.
+#include <memory>
+#include <mutex>
+
+#include <thrum/task.hpp>
+
+#include "tls/stream_state.hpp"
+
+namespace thrum::net {
+
+task<void> tls_stream::state::async_send_output(std::error_code& error) {
+  while (!error) {
+    const auto data = next_output();
+    if (data.empty()) co_return;
+    sent += co_await transport.async_write_some(data, error);
+  }
+}
+
+task<void> tls_stream::state::async_flush(std::error_code& error) {
+  const auto turn = co_await sending.async_scoped_lock();
+  co_await async_send_output(error);
+}
+
+task<void> tls_stream::state::async_help_sending(std::error_code& error) {
+  while (!error && has_output()) {
+    std::unique_lock turn(sending, std::try_to_lock);
+    if (!turn) co_return;
+    co_await async_send_output(error);
+  }
+}
+
+// A task that waits holds no buffer.
+task<void> tls_stream::state::async_receive_input(std::error_code& error) {
+  co_await transport.async_wait_readable(error);
+  if (error) co_return;
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(tls_input_bytes);
+  const auto n = co_await transport.async_read_some(std::span(buffer.get(), tls_input_bytes), error);
+  take_input(std::span(buffer.get(), n), error);
+}
+
+task<void> tls_stream::state::async_handshake(std::error_code& error) {
+  for (;;) {
+    std::error_code why;
+    const auto o = locked([&] { return engine.handshake(why); });
+    co_await async_flush(error);
+    if (o == outcome::failed) error = why;
+    if (error || o == outcome::done) co_return;
+    co_await async_receive_input(error);
+    if (error) co_return;
+  }
+}
+
+// -----------------------------------------------------------------------------------------------------------------
+
+task<tls_stream> tls_stream::async_connect(tls_context context, tcp_stream transport, std::string host,
+                                           tls_connect_options options, std::error_code& error) {
+  if (!begin_tls_call(&context, error)) co_return tls_stream();
+  auto s = state::client(context, std::move(transport), host, options);
+  co_await s->async_handshake(error);
+  co_return state::finished(std::move(s), error);
+}
+
+task<tls_stream> tls_stream::async_connect(tls_context context, tcp_stream transport, std::string host,
+                                           tls_connect_options options) {
+  std::error_code error;
+  auto s = co_await async_connect(context, std::move(transport), host, options, error);
+  if (error) raise_tls(error, "thrum: TLS handshake with the server");
+  co_return s;
+}
+
+task<tls_stream> tls_stream::async_accept(tls_context context, tcp_stream transport, std::chrono::nanoseconds timeout,
+                                          std::error_code& error) {
+  if (!begin_tls_call(&context, error)) co_return tls_stream();
+  auto s = state::server(context, std::move(transport), timeout);
+  co_await s->async_handshake(error);
+  co_return state::finished(std::move(s), error);
+}
+
+task<tls_stream> tls_stream::async_accept(tls_context context, tcp_stream transport, std::chrono::nanoseconds timeout) {
+  std::error_code error;
+  auto s = co_await async_accept(context, std::move(transport), timeout, error);
+  if (error) raise_tls(error, "thrum: TLS handshake with the client");
+  co_return s;
+}
+
+// -----------------------------------------------------------------------------------------------------------------
+
+task<std::size_t> tls_stream::async_read_some(std::span<std::byte> buffer, std::error_code& error) {
+  if (!begin_tls_call(state_.get(), error) || buffer.empty()) co_return 0;
+  for (;;) {
+    std::size_t n = 0;
+    const auto o = state_->locked([&] { return state_->engine.read(buffer, n, error); });
+    if (o == state::outcome::done) co_return n;
+    if (o != state::outcome::needs_input) co_return 0;
+    co_await state_->async_help_sending(error);
+    if (!error) co_await state_->async_receive_input(error);
+    if (error) co_return 0;
+  }
+}
+
+task<std::size_t> tls_stream::async_read_some(std::span<std::byte> buffer) {
+  std::error_code error;
+  const auto n = co_await async_read_some(buffer, error);
+  if (error) raise_tls(error, "thrum: TLS read");
+  co_return n;
+}
+
+task<std::size_t> tls_stream::async_read_exactly(std::span<std::byte> buffer, std::error_code& error) {
+  std::size_t done = 0;
+  error.clear();
+  while (done < buffer.size()) {
+    const auto n = co_await async_read_some(buffer.subspan(done), error);
+    if (!error && n == 0) error = std::make_error_code(std::errc::connection_aborted);
+    if (error) break;
+    done += n;
+  }
+  co_return done;
+}
+
+task<void> tls_stream::async_read_exactly(std::span<std::byte> buffer) {
+  std::error_code error;
+  (void)co_await async_read_exactly(buffer, error);
+  if (error) raise_tls(error, "thrum: TLS read_exactly");
+}
+
+task<std::size_t> tls_stream::async_write_some(std::span<const std::byte> data, std::error_code& error) {
+  if (!begin_tls_call(state_.get(), error) || data.empty() || !state_->may_write(error)) co_return 0;
+  std::size_t n = 0;
+  state_->encrypt(data, n, error);
+  if (!error) co_await state_->async_flush(error);
+  co_await state_->async_help_sending(error);  // As in write_some().
+  state_->broken = static_cast<bool>(error);
+  co_return error ? 0 : n;
+}
+
+task<std::size_t> tls_stream::async_write_some(std::span<const std::byte> data) {
+  std::error_code error;
+  const auto n = co_await async_write_some(data, error);
+  if (error) raise_tls(error, "thrum: TLS write");
+  co_return n;
+}
+
+task<std::size_t> tls_stream::async_write_all(std::span<const std::byte> data, std::error_code& error) {
+  std::size_t done = 0;
+  error.clear();
+  while (done < data.size() && !error) done += co_await async_write_some(data.subspan(done), error);
+  co_return done;
+}
+
+task<void> tls_stream::async_write_all(std::span<const std::byte> data) {
+  std::error_code error;
+  (void)co_await async_write_all(data, error);
+  if (error) raise_tls(error, "thrum: TLS write_all");
+}
+
+task<void> tls_stream::async_shutdown_write(std::error_code& error) {
+  if (!begin_tls_call(state_.get(), error) || !state_->may_write(error)) co_return;
+  state_->broken = true;
+  state_->locked([&] { return state_->engine.say_farewell(error); });
+  if (!error) co_await state_->async_flush(error);
+}
+
+task<void> tls_stream::async_shutdown_write() {
+  std::error_code error;
+  co_await async_shutdown_write(error);
+  if (error) raise_tls(error, "thrum: TLS shutdown_write");
+}
+
+}  // namespace thrum::net
