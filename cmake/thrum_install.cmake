@@ -33,5 +33,11 @@ install(FILES ${PROJECT_BINARY_DIR}/thrum-config.cmake ${PROJECT_BINARY_DIR}/thr
 
 # The .pc file finds its prefix from its own place, so that an installed tree can be moved.
 file(RELATIVE_PATH thrum_pc_to_prefix /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
-configure_file(${PROJECT_SOURCE_DIR}/cmake/thrum.pc.in ${PROJECT_BINARY_DIR}/thrum.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/thrum.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+set(thrum_pc_files thrum)
+if(TARGET thrum_tls)
+  list(APPEND thrum_pc_files thrum-tls)
+endif()
+foreach(name IN LISTS thrum_pc_files)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/${name}.pc.in ${PROJECT_BINARY_DIR}/${name}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()

@@ -76,7 +76,7 @@ set(thrum_not_simulated
 list(TRANSFORM thrum_not_simulated PREPEND "workers/")
 list(TRANSFORM thrum_not_simulated APPEND "/1")
 list(JOIN thrum_not_simulated ":" thrum_not_simulated)
-set(thrum_simulated_modules runtime sync chan scope task net)
+set(thrum_simulated_modules runtime sync chan scope task net tls)
 set(thrum_simulation_seeds 1 2 3 4 5 6 7 8)
 
 # thrum_module_simulations(module): a module's tests once more, in simulations, each time all in one process.

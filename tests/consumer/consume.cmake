@@ -1,5 +1,6 @@
 # One stranger's way to thrum, as a script: HOW is find_package, pkg_config, add_subdirectory, or install,
-# which builds and installs the package that the first two use; FLAVOUR is static or shared.
+# which builds and installs the package that the first two use; FLAVOUR is static or shared; TLS tells whether to use
+# thrum::tls as well.
 
 function(run)
   execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY COMMAND_ECHO STDOUT)
@@ -57,16 +58,27 @@ function(check_result program)
   endif()
 endfunction()
 
+function(check_tls program)
+  execute_process(COMMAND ${program} OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT text STREQUAL "tls: wrong version number\n")
+    message(FATAL_ERROR "the program printed '${text}'")
+  endif()
+endfunction()
+
 set(program ${WORK}/${HOW}.${FLAVOUR}/consumer)
 set(project ${ROOT}/tests/consumer/project)
 if(HOW STREQUAL "install")
   install_package()
   return()
 elseif(HOW STREQUAL "find_package")
-  build(${project} ${WORK}/${HOW}.${FLAVOUR} -DCMAKE_PREFIX_PATH=${PACKAGE} -DFLAVOUR=${FLAVOUR})
+  build(${project} ${WORK}/${HOW}.${FLAVOUR} -DCMAKE_PREFIX_PATH=${PACKAGE} -DFLAVOUR=${FLAVOUR}
+        -DTLS=${TLS})
 elseif(HOW STREQUAL "pkg_config")
   build_with_pkg_config(${program})
 else()
-  build(${project} ${WORK}/${HOW}.${FLAVOUR} -DROOT=${ROOT})
+  build(${project} ${WORK}/${HOW}.${FLAVOUR} -DROOT=${ROOT} -DTLS=${TLS})
 endif()
 check_result(${program})
+if(TLS AND NOT HOW STREQUAL "pkg_config")
+  check_tls(${WORK}/${HOW}.${FLAVOUR}/tls_consumer)
+endif()
