@@ -100,7 +100,7 @@ void with_runtime(runtime_options options, F&& f) {
 template <class F>
 void with_workers(unsigned n, F&& f) {
   if (const char* seed = std::getenv("THRUM_TEST_SIM"))
-    sim::run({.seed = std::strtoull(seed, nullptr, 10)}, [&] { f(); });
+    sim::run({.seed = std::strtoull(seed, nullptr, 10), .one_in_interrupted = 10}, [&] { f(); });
   else
     with_runtime({.workers = n}, [&](runtime&) { f(); });
 }

@@ -64,9 +64,10 @@ struct options {
   // How long what one end of a connection does takes to reach the other.
   std::chrono::nanoseconds latency_min = std::chrono::microseconds(50);
   std::chrono::nanoseconds latency_max = std::chrono::microseconds(500);
-  std::uint32_t one_in_resets = 0;  // Of so many segments that arrive, one breaks its connection. 0: none.
-  fault goes_wrong = fault::none;   // The call that may suspend, or the allocation,
-  std::uint64_t goes_wrong_at = 0;  // of this number, from 1 on.
+  std::uint32_t one_in_resets = 0;       // Of so many segments that arrive, one breaks its connection. 0: none.
+  std::uint32_t one_in_interrupted = 0;  // Of so many calls on sockets, one fails with EINTR. 0: none.
+  fault goes_wrong = fault::none;        // The call that may suspend, or the allocation,
+  std::uint64_t goes_wrong_at = 0;       // of this number, from 1 on.
   std::size_t decisions_max = 1'000'000;
   std::size_t stack_size = 256 * 1024;  // Of every fiber, as in runtime_options.
   bool leaks_fail = false;  // Whoever still waits a (virtual) second after the program has returned has been forgotten.

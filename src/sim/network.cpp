@@ -287,6 +287,7 @@ int network::accept(int fd) noexcept {
   auto* e = find(fd);
   if (!e) return fail(no_such(fd));
   if (e->is != state::listening) return fail(EINVAL);
+  if (is_interrupted()) return fail(EINTR);
   if (e->pending.empty()) return fail(EAGAIN);
   const int accepted = e->pending.front();
   e->pending.pop_front();
@@ -308,13 +309,14 @@ int network::connect(int fd, const sockaddr* address, socklen_t length) noexcept
   e->is = state::connecting;
   give_up_later(fd, from_to(*e), patience_connecting);
   post({.what = kind::request, .to = -1, .from = fd, .along = from_to(*e), .address = e->remote}, nullptr);
-  return fail(EINPROGRESS);
+  return fail(is_interrupted() ? EINTR : EINPROGRESS);  // It goes on all the same.
 }
 
 long network::receive(int fd, std::span<std::byte> buffer, bool peek) noexcept {
   const own_allocations unwatched;
   auto* e = find(fd);
   if (!e) return fail(no_such(fd));
+  if (is_interrupted()) return fail(EINTR);
   if (!e->inbox.empty()) {
     const auto n = std::min(buffer.size(), e->inbox.size());
     const auto end = e->inbox.begin() + static_cast<std::ptrdiff_t>(n);
@@ -335,6 +337,7 @@ long network::send(int fd, std::span<const std::byte> data) noexcept {
   const own_allocations unwatched;
   auto* e = find(fd);
   if (!e) return fail(no_such(fd));
+  if (is_interrupted()) return fail(EINTR);
   if (e->error != 0) return fail(std::exchange(e->error, 0));
   if (e->sent_end || e->is_reset) return fail(EPIPE);
   if (e->is != state::connected) return fail(ENOTCONN);

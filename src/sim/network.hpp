@@ -101,6 +101,7 @@ class network final : public sched::socket_system {
   void give_up_later(int sender, const path& p, std::chrono::seconds patience);
   void give_up(const event& e, sched::runnable_batch& out);
   void send_segments(const endpoint& from, endpoint& to, std::span<const std::byte> data);
+  bool is_interrupted() noexcept { return chance(options_.one_in_interrupted); }
   bool chance(std::uint32_t one_in) noexcept { return one_in > 0 && rng_.below(one_in) == 0; }
   std::size_t some_of(std::size_t n) noexcept { return 1 + static_cast<std::size_t>(rng_.next() % (n - 1)); }
   void happen(event& e, sched::runnable_batch& out);

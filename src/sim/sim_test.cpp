@@ -487,6 +487,11 @@ TEST(sim_network, connections_break_when_asked_to) {
   EXPECT_LT(whole, 390);
 }
 
+TEST(sim_network, interrupted_calls_are_made_again) {
+  sim::options o{.one_in_interrupted = 3};
+  for (o.seed = 1; o.seed <= 50; ++o.seed) sim::run(o, [] { EXPECT_EQ(ask_an_echo_server(false), 8); });
+}
+
 TEST(sim_network, far_ends_are_far) {
   const sim::options far{.latency_min = 1s, .latency_max = 1s};
   EXPECT_GE(sim::run(far, [] { ask_an_echo_server(false); }).elapsed, 4s);  // There and back to connect, and to ask.
