@@ -20,6 +20,7 @@
 #include <thrum/latch.hpp>
 #include <thrum/lock.hpp>
 #include <thrum/mutex.hpp>
+#include <thrum/net/byte_stream.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/once.hpp>
