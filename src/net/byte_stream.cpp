@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "net/byte_stream_system.hpp"
+#include "net/socket_errors.hpp"
 #include "net/socket_operation.hpp"
 #include "net/system_calls.hpp"
 #include "os/errno.hpp"

@@ -2,22 +2,15 @@
 // tasks.
 #pragma once
 
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <system_error>
 
 #include <thrum/net/byte_stream.hpp>
 
 #include "net/system_calls.hpp"
-#include "os/errno.hpp"
 
 namespace thrum::net {
-
-inline bool try_again(int error) noexcept { return error == EAGAIN || error == EINTR; }
-
-inline std::error_code last_error() noexcept { return {os::error_number(), std::generic_category()}; }
 
 struct send_call {
   int fd;

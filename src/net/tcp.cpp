@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "net/address.hpp"
+#include "net/socket_errors.hpp"
 #include "net/socket_operation.hpp"
 #include "net/tcp_system.hpp"
 #include "os/errno.hpp"
@@ -23,7 +24,7 @@ namespace thrum::net {
 tcp_listener tcp_listener::bind(std::string_view text, const listen_options& options, std::error_code& error) {
   const auto a = parse_address(text, error);
   if (error) return {};
-  tcp_listener l(open_socket(a, error));
+  tcp_listener l(open_socket(a, error), options.wait_for_descriptors);
   if (error) return {};
   if (options.reuse_address) system::set_option(l.fd_, SOL_SOCKET, SO_REUSEADDR, 1);
   if (options.reuse_port) system::set_option(l.fd_, SOL_SOCKET, SO_REUSEPORT, 1);
@@ -42,9 +43,9 @@ tcp_listener tcp_listener::bind(std::string_view text, const listen_options& opt
 }
 
 tcp_stream tcp_listener::accept(std::error_code& error) {
-  const long fd = perform(direction::reading, error, accept_call{fd_});
+  const long fd = accept_next(error);
   if (fd < 0) return {};
-  no_delay(static_cast<int>(fd));
+  switch_nagle_off(static_cast<int>(fd));
   return tcp_stream(static_cast<int>(fd));
 }
 
@@ -69,7 +70,7 @@ tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds t
   if (error) return {};
   tcp_stream s(open_socket(a, error));
   if (error || !s.begin(error)) return {};
-  no_delay(s.fd_);
+  switch_nagle_off(s.fd_);
   s.set_timeout(timeout);
   if (system::connect(s.fd_, a.get(), a.length) != 0) {
     if (!in_progress(os::error_number()))

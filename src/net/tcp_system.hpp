@@ -9,14 +9,12 @@
 #include <sys/socket.h>
 
 #include "net/address.hpp"
-#include "net/byte_stream_system.hpp"
+#include "net/socket_errors.hpp"
 #include "net/system_calls.hpp"
-#include "os/errno.hpp"
 
 namespace thrum::net {
 
 inline bool in_progress(int error) noexcept { return error == EINPROGRESS || error == EINTR; }
-inline bool died_in_queue(int error) noexcept { return error == ECONNABORTED || error == EPROTO; }
 
 inline int open_socket(const address& a, std::error_code& error) noexcept {
   const int fd = system::open(a.family());
@@ -24,17 +22,6 @@ inline int open_socket(const address& a, std::error_code& error) noexcept {
   return fd;
 }
 
-inline void no_delay(int fd) noexcept { system::set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); }
-
-struct accept_call {
-  int fd;
-  long operator()() const noexcept {
-    for (;;) {
-      const int accepted = system::accept(fd);
-      // A connection that died in the queue is not the listener's failure.
-      if (accepted >= 0 || !died_in_queue(os::error_number())) return accepted;
-    }
-  }
-};
+inline void switch_nagle_off(int fd) noexcept { system::set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); }
 
 }  // namespace thrum::net

@@ -7,15 +7,16 @@
 #include <thrum/net/tcp_stream.hpp>
 
 #include "net/address.hpp"
+#include "net/socket_errors.hpp"
 #include "net/socket_operation.hpp"
 #include "net/tcp_system.hpp"
 
 namespace thrum::net {
 
 task<tcp_stream> tcp_listener::async_accept(std::error_code& error) {
-  const long fd = co_await async_perform(direction::reading, error, accept_call{fd_});
+  const long fd = co_await async_accept_next(error);
   if (error) co_return tcp_stream();
-  no_delay(static_cast<int>(fd));
+  switch_nagle_off(static_cast<int>(fd));
   co_return tcp_stream(static_cast<int>(fd));
 }
 
@@ -31,7 +32,7 @@ task<tcp_stream> tcp_stream::async_connect(std::string text, std::chrono::nanose
   if (error) co_return tcp_stream();
   tcp_stream s(open_socket(a, error));
   if (error || !s.async_begin(error)) co_return tcp_stream();
-  no_delay(s.fd_);
+  switch_nagle_off(s.fd_);
   s.set_timeout(timeout);
   if (system::connect(s.fd_, a.get(), a.length) != 0) {
     bool settled = !in_progress(os::error_number());

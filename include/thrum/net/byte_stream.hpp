@@ -83,6 +83,8 @@ class byte_stream : public socket {
   struct short_reads_leave_bytes {};
   byte_stream(int fd, short_reads_leave_bytes) noexcept : socket(fd), short_read_empties_(false) {}
 
+  bool broken_ = false;  // A write stopped in the middle.
+
  private:
   struct receive_call;
   std::size_t end_read(const receive_call& call, long n) noexcept;
@@ -90,7 +92,6 @@ class byte_stream : public socket {
   detail::select_clause describe_writable();
   bool may_have_bytes(std::error_code& error);
 
-  bool broken_ = false;  // A write stopped in the middle.
   bool short_read_empties_ = true;
 };
 
