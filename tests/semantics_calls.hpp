@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include <unistd.h>
+
 #include "support.hpp"
 
 namespace thrum::test {
@@ -283,6 +285,57 @@ struct accepts final : subject {
   void settle(bool happened) override {
     if (!happened) accepted = l.accept();
     EXPECT_EQ(accepted.remote_address(), out.local_address());
+  }
+};
+
+struct accepts_unix final : subject {
+  net::unix_listener l = net::unix_listener::bind("@thrum_semantics_" + std::to_string(next_name++));
+  net::unix_stream accepted, out;
+  static inline std::atomic<int> next_name = static_cast<int>(::getpid()) << 8;
+  void call() override { accepted = l.accept(); }
+  task<> async_call() override { accepted = co_await l.async_accept(); }
+  void complete(std::chrono::nanoseconds) override { out = net::unix_stream::connect(l.local_address()); }
+  void settle(bool happened) override {
+    if (!happened) accepted = l.accept();
+    EXPECT_EQ(accepted.local_address(), out.remote_address());
+  }
+};
+
+struct receives_a_descriptor final : subject {
+  std::pair<net::unix_stream, net::unix_stream> ends = net::unix_stream::pair();
+  net::descriptor got;
+  std::array<std::byte, 4> buffer;
+  void call() override { ends.first.receive_descriptor(buffer, got); }
+  task<> async_call() override { (void)co_await ends.first.async_receive_descriptor(buffer, got); }
+  void complete(std::chrono::nanoseconds) override { ends.second.send_descriptor(0, std::as_bytes(std::span("x", 1))); }
+  void settle(bool happened) override {
+    if (!happened) call();
+    EXPECT_TRUE(got.is_open());
+  }
+};
+
+struct sends_a_descriptor final : subject {
+  std::pair<net::unix_stream, net::unix_stream> ends = net::unix_stream::pair();
+  std::size_t written = 0;
+  sends_a_descriptor() {
+    const std::vector<std::byte> block(1 << 14);
+    std::error_code error;
+    ends.first.set_timeout(5ms);
+    while (!error) written += ends.first.write_some(block, error);
+    ends.first.set_timeout({});
+  }
+  void call() override { ends.first.send_descriptor(0, std::as_bytes(std::span("x", 1))); }
+  task<> async_call() override { co_await ends.first.async_send_descriptor(0, std::as_bytes(std::span("x", 1))); }
+  void complete(std::chrono::nanoseconds) override {
+    std::vector<std::byte> block(written);
+    ends.second.read_exactly(block);
+  }
+  void settle(bool happened) override {
+    ends.first.shutdown_write();
+    std::array<std::byte, 4> rest;
+    net::descriptor got;
+    EXPECT_EQ(ends.second.receive_descriptor(rest, got), happened ? 1u : 0u);
+    EXPECT_EQ(got.is_open(), happened);
   }
 };
 
@@ -586,6 +639,9 @@ inline const std::vector<kind> kinds{
     {"tcp_read", make<reads>()},
     {"tcp_wait_readable", make<waits_for_readability>()},
     {"tcp_accept", make<accepts>()},
+    {"unix_accept", make<accepts_unix>()},
+    {"receive_descriptor", make<receives_a_descriptor>()},
+    {"send_descriptor", make<sends_a_descriptor>()},
     {"tcp_write", make<writes_to_a_full_socket>()},
     {"tcp_wait_writable", make<waits_for_writability>()},
     {"worker_pool_submit", make<submits_to_a_full_pool>()},

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <thrum/sim.hpp>
 #include <thrum/thrum.hpp>
@@ -47,6 +48,22 @@ inline std::size_t open_descriptors() {
   const std::filesystem::directory_iterator all("/proc/self/fd");
   return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
+
+// Beyond this limit there are no descriptors for the process; the ones that it has stay open.
+class descriptor_limit {
+ public:
+  explicit descriptor_limit(std::size_t limit) {
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
+    rlimit tight = before_;
+    tight.rlim_cur = limit;
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+  }
+  ~descriptor_limit() { lift(); }
+  void lift() { EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before_), 0); }
+
+ private:
+  rlimit before_;
+};
 
 // Waits, on a fiber or on a thread, until the condition holds. False when it never does.
 template <class Condition>

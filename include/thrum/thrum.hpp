@@ -20,8 +20,12 @@
 #include <thrum/latch.hpp>
 #include <thrum/lock.hpp>
 #include <thrum/mutex.hpp>
+#include <thrum/net/byte_stream.hpp>
+#include <thrum/net/descriptor.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
+#include <thrum/net/unix_listener.hpp>
+#include <thrum/net/unix_stream.hpp>
 #include <thrum/once.hpp>
 #include <thrum/pin.hpp>
 #include <thrum/promise.hpp>

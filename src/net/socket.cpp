@@ -10,6 +10,7 @@
 
 #include <thrum/cancelled.hpp>
 
+#include "net/patience.hpp"
 #include "net/system_calls.hpp"
 #include "os/errno.hpp"
 #include "sched/scheduler.hpp"
@@ -170,6 +171,7 @@ void socket::close() noexcept {
     watch->release();
   }
   system::close(std::exchange(fd_, -1));
+  descriptor_freed();
 }
 
 void socket::raise(const std::error_code& error, const char* what) {

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "os/errno.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/socket_system.hpp"
 
@@ -21,6 +22,27 @@ inline sched::socket_system* own() noexcept {
 inline int open(int family) noexcept {
   if (auto* s = own()) return s->open(family);
   return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+// Sockets that a simulation has not fail to open there, instead of reaching for the kernel's.
+inline long not_simulated() noexcept {
+  os::set_error_number(EAFNOSUPPORT);
+  return -1;
+}
+inline int open_kernels_own(int family, int type) noexcept {
+  if (own()) return static_cast<int>(not_simulated());
+  return ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+inline int open_pair(int family, int type, int (&ends)[2]) noexcept {
+  if (own()) return static_cast<int>(not_simulated());
+  return ::socketpair(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);
+}
+inline long send_message(int fd, const msghdr& m) noexcept {
+  if (own()) return not_simulated();
+  return ::sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+inline long receive_message(int fd, msghdr& m, int flags) noexcept {
+  if (own()) return not_simulated();
+  return ::recvmsg(fd, &m, flags | MSG_CMSG_CLOEXEC);
 }
 inline int set_option(int fd, int level, int option, int value) noexcept {
   if (auto* s = own()) return s->set_option(fd, level, option, value);

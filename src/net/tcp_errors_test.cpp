@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "support.hpp"
@@ -234,18 +233,14 @@ TEST_P(tcp_errors_test, cancellation_is_reported_by_the_error_code_overloads) {
 
 TEST(tcp_errors, running_out_of_descriptors_is_an_error_and_the_listener_goes_on) {
   with_workers(1, [] {
-    auto l = tcp_listener::bind("127.0.0.1:0");
+    auto l = tcp_listener::bind("127.0.0.1:0", {.wait_for_descriptors = false});
     auto waiting = tcp_stream::connect(here(l));
-    rlimit before;
-    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-    rlimit tight = before;
-    tight.rlim_cur = 3;
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+    descriptor_limit tight(3);
     // No exceptions here: UndefinedBehaviorSanitizer looks into them by means of a pipe.
     std::error_code refused, no_socket;
     l.accept(refused);
     tcp_stream::connect(here(l), {}, no_socket);
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    tight.lift();
     EXPECT_EQ(refused, std::errc::too_many_files_open);
     EXPECT_EQ(no_socket, std::errc::too_many_files_open);
     EXPECT_TRUE(l.accept().is_open());

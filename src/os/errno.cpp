@@ -10,4 +10,9 @@ int error_number() noexcept {
   return errno;
 }
 
+void set_error_number(int error) noexcept {
+  errno = error;
+  asm volatile("" ::: "memory");
+}
+
 }  // namespace thrum::os

@@ -14,4 +14,12 @@ namespace thrum::os {
 #endif
 int error_number() noexcept;
 
+// The same for setting it.
+#if defined(__clang__)
+[[gnu::noinline]]
+#else
+[[gnu::noipa]]
+#endif
+void set_error_number(int error) noexcept;
+
 }  // namespace thrum::os

@@ -11,7 +11,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "yield", "accept", "connect", "read_some", "read_exactly", "write_some", "write_all", "wait_readable",
          "wait_writable", "arrive_and_wait", "submit", "async", "start", "select", "call_once", "race", "join_all",
          "for_each_concurrent", "map_concurrent", "parallel_for", "parallel_reduce", "retry", "wait_on_address",
-         "with_scope")
+         "with_scope", "send_descriptor", "receive_descriptor")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -32,9 +32,11 @@ KINDS = {
     "select.select": "select", "select_list.wait": "select",
     "semaphore.acquire": "semaphore_acquire", "semaphore.try_acquire": "semaphore_acquire",
     "task_handle.join": "task_join", "task_sleep.sleep": "sleep_for", "task_sleep.yield": "sleep_for",
-    "tcp_listener.accept": "tcp_accept", "tcp_stream.read_some": "tcp_read", "tcp_stream.read_exactly": "tcp_read",
-    "tcp_stream.wait_readable": "tcp_wait_readable", "tcp_stream.write_some": "tcp_write",
-    "tcp_stream.write_all": "tcp_write", "tcp_stream.wait_writable": "tcp_wait_writable",
+    "unix_listener.accept": "unix_accept",
+    "unix_stream.send_descriptor": "send_descriptor", "unix_stream.receive_descriptor": "receive_descriptor",
+    "tcp_listener.accept": "tcp_accept", "byte_stream.read_some": "tcp_read", "byte_stream.read_exactly": "tcp_read",
+    "byte_stream.wait_readable": "tcp_wait_readable", "byte_stream.write_some": "tcp_write",
+    "byte_stream.write_all": "tcp_write", "byte_stream.wait_writable": "tcp_wait_writable",
     "ticker.receive": "receive_of_a_timer",
     "wait_group.wait": "wait_group_wait", "wait_on_address.wait_on_address": "wait_on_address",
     "worker_pool.submit": "worker_pool_submit", "worker_pool.join": "worker_pool_join",
@@ -57,6 +59,7 @@ ELSEWHERE = {
     "tcp_stream.connect": "src/net/tcp_errors_test.cpp",
     **{f"tls_stream.{call}": "src/tls/tls_test.cpp"
        for call in ("accept", "connect", "read_exactly", "read_some", "write_all", "write_some")},
+    "unix_stream.connect": "src/net/unix_test.cpp",
     "task_concurrent.for_each_concurrent": "src/task/task_concurrent_test.cpp",
     "task_concurrent.map_concurrent": "src/task/task_concurrent_test.cpp",
     "task_concurrent.race": "src/task/task_concurrent_test.cpp",

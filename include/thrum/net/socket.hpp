@@ -24,6 +24,8 @@ class scheduler;
 
 namespace thrum::net {
 
+class patience;
+
 // Owns a descriptor. One fiber or task may read while another writes. Movable while no operation is under way.
 class socket {
  public:
@@ -78,6 +80,11 @@ class socket {
   struct readiness;
   bool begin_wait_ready(readiness& r);
   detail::select_clause describe(direction d);
+  // Where no event tells when to try again. False: with `error`, the wait is over.
+  bool pause(patience& p, std::error_code& error);
+  task<bool> async_pause(patience& p, std::error_code& error);
+  bool begin_pause(patience& p, std::error_code& error);
+  static bool end_pause(const patience& p, std::error_code& error);
   bool end_wait_ready(readiness& r);
   sched::fd_watch* watch_for(sched::scheduler& home, std::error_code& error);
   std::int64_t wait_deadline_ns() const noexcept;

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <system_error>
 
-#include <thrum/net/socket.hpp>
+#include <thrum/net/listening_socket.hpp>
 #include <thrum/net/tcp_stream.hpp>
 
 namespace thrum::net {
@@ -20,9 +20,12 @@ struct listen_options {
   int backlog = 4096;         // Connections that the kernel completes before they are accepted.
   bool reuse_address = true;  // Allows binding while old connections linger.
   bool reuse_port = false;    // Several listeners on one port share its connections.
+  // When the process or the system has no descriptor left, accept() waits until there is one: it tries again whenever
+  // this process closes a socket, and after pauses of 1 ms to 100 ms. False: it fails with errc::too_many_files_open.
+  bool wait_for_descriptors = true;
 };
 
-class tcp_listener : public socket {
+class tcp_listener : public listening_socket {
  public:
   tcp_listener() noexcept = default;
 
@@ -31,7 +34,7 @@ class tcp_listener : public socket {
   static tcp_listener bind(std::string_view address, const listen_options& options = {});
   static tcp_listener bind(std::string_view address, const listen_options& options, std::error_code& error);
 
-  // The next connection. Throws std::system_error, such as errc::too_many_files_open.
+  // The next connection. Throws std::system_error.
   tcp_stream accept();
   tcp_stream accept(std::error_code& error);
   // For tasks, with <thrum/task.hpp>: co_await them. Throw or report as accept() does.
@@ -42,7 +45,7 @@ class tcp_listener : public socket {
   std::string local_address() const;
 
  private:
-  explicit tcp_listener(int fd) noexcept : socket(fd) {}
+  tcp_listener(int fd, bool waits_for_descriptors) noexcept : listening_socket(fd, waits_for_descriptors) {}
 };
 
 }  // namespace thrum::net
