@@ -3,6 +3,7 @@
 
 #include <thrum/async.hpp>
 #include <thrum/barrier.hpp>
+#include <thrum/blocking.hpp>
 #include <thrum/cancelled.hpp>
 #include <thrum/channel.hpp>
 #include <thrum/channel_ends.hpp>
@@ -36,6 +37,7 @@
 #include <thrum/shared_mutex.hpp>
 #include <thrum/started.hpp>
 #include <thrum/task.hpp>
+#include <thrum/task_blocking.hpp>
 #include <thrum/task_concurrent.hpp>
 #include <thrum/task_handle.hpp>
 #include <thrum/task_retry.hpp>

@@ -12,6 +12,7 @@ ROWS = [
     ("runtime", "sync", "chan", "scope"),
     ("task",),
     ("blocking", "net", "process"),
+    ("file",),
     ("actor", "http", "grpc", "cluster"),
     ("hooks", "sim", "obs"),
 ]
@@ -42,6 +43,7 @@ PUBLIC = {
     "detail/future_core": "scope", "detail/concurrent_work": "scope", "detail/channel_awaiters": "chan",
     "task": "task", "task_handle": "task", "task_scope": "task", "task_sleep": "task", "task_sync": "task",
     "task_concurrent": "task", "task_retry": "task",
+    "blocking": "blocking", "task_blocking": "blocking", "file": "file",
     "net": "net",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }

@@ -11,7 +11,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "yield", "accept", "connect", "read_some", "read_exactly", "write_some", "write_all", "wait_readable",
          "wait_writable", "arrive_and_wait", "submit", "async", "start", "select", "call_once", "race", "join_all",
          "for_each_concurrent", "map_concurrent", "parallel_for", "parallel_reduce", "retry", "wait_on_address",
-         "with_scope")
+         "with_scope", "blocking")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -42,6 +42,8 @@ KINDS = {
 
 # Cancelled by tests of their own.
 ELSEWHERE = {
+    "blocking.blocking": "src/blocking/blocking_test.cpp",
+    "task_blocking.blocking": "src/blocking/blocking_test.cpp",
     "concurrent.for_each_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.map_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.race": "src/scope/concurrent_test.cpp",
@@ -80,7 +82,7 @@ EXEMPT = {
 
 # Where the twins of a header's calls are, if not beside them.
 TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "task_sync", "guarded": "task_sync",
-            "scope": "task_scope", "fiber": "task_sleep"}
+            "scope": "task_scope", "fiber": "task_sleep", "blocking": "task_blocking"}
 
 # Calls without a twin, or with one of another name, each with its reason.
 NO_TWIN = {
