@@ -14,6 +14,7 @@
 #include <thrum/event.hpp>
 #include <thrum/fiber.hpp>
 #include <thrum/fiber_local.hpp>
+#include <thrum/file.hpp>
 #include <thrum/future.hpp>
 #include <thrum/guarded.hpp>
 #include <thrum/inspector.hpp>
