@@ -152,6 +152,14 @@ TEST(deadlock, is_found_beside_a_ticker_that_nobody_waits_for) {
   expect_deadlock(run_scenario(unattended_ticker), {" waits for receiving from a channel 0x"});
 }
 
+const scenario idle_pool("idle_pool", [] {
+  run({.workers = 2}, [] {
+    blocking([] {});
+    (void)channel<int>(0).receive();
+  });
+});
+TEST(deadlock, is_found_beside_idle_threads_of_the_pool) { expect_deadlock(run_scenario(idle_pool), {}); }
+
 // The thread is busy while the fibers come to rest, and only then waits, or ends.
 const scenario waits_later("waits_later", [] {
   static channel<int> ch(0);
@@ -244,6 +252,20 @@ const scenario system_call("system_call", [] {
   }));
 });
 TEST(no_deadlock, while_a_fiber_sits_in_a_system_call) { expect_no_deadlock(system_call); }
+
+const scenario offloaded_call("offloaded_call", [] {
+  std::exit(run({.workers = 2}, [] {
+    channel<int> ch(0);
+    fiber f = spawn([&] {
+      blocking([&] {
+        std::this_thread::sleep_for(a_while);
+        ch.send(7);
+      });
+    });
+    return *ch.receive();
+  }));
+});
+TEST(no_deadlock, while_an_offloaded_call_runs) { expect_no_deadlock(offloaded_call); }
 
 const scenario idle_runtime("idle_runtime", [] {
   runtime rt({.workers = 2});

@@ -3,6 +3,7 @@
 
 #include <thrum/async.hpp>
 #include <thrum/barrier.hpp>
+#include <thrum/blocking.hpp>
 #include <thrum/cancelled.hpp>
 #include <thrum/channel.hpp>
 #include <thrum/channel_ends.hpp>
@@ -13,6 +14,7 @@
 #include <thrum/event.hpp>
 #include <thrum/fiber.hpp>
 #include <thrum/fiber_local.hpp>
+#include <thrum/file.hpp>
 #include <thrum/future.hpp>
 #include <thrum/guarded.hpp>
 #include <thrum/inspector.hpp>
@@ -40,6 +42,7 @@
 #include <thrum/shared_mutex.hpp>
 #include <thrum/started.hpp>
 #include <thrum/task.hpp>
+#include <thrum/task_blocking.hpp>
 #include <thrum/task_concurrent.hpp>
 #include <thrum/task_handle.hpp>
 #include <thrum/task_retry.hpp>

@@ -14,6 +14,9 @@ class scheduler;
 
 void install_diagnostics(scheduler& s);
 void uninstall_diagnostics(scheduler& s) noexcept;
+// `f` is called whenever the last scheduler of the process has ended: by whoever keeps threads for all of them. It may
+// block. There is one such.
+void after_last_scheduler(void (*f)() noexcept) noexcept;
 
 // Per worker thread: the alternate stack on which an overflow is reported.
 void prepare_signal_stack() noexcept;

@@ -35,6 +35,7 @@ constexpr std::size_t signal_stack_size = 96 * 1024;  // Unwinding and symbol lo
 std::atomic<scheduler*> schedulers[schedulers_max];
 detail::spinlock registry_lock;
 int registered = 0;
+std::atomic<void (*)() noexcept> at_last_end{nullptr};
 struct sigaction previous_segv, previous_bus, previous_quit;
 std::terminate_handler previous_terminate = nullptr;
 bool quit_installed = false;
@@ -169,11 +170,19 @@ void install_diagnostics(scheduler& s) {
 }
 
 void uninstall_diagnostics(scheduler& s) noexcept {
-  std::lock_guard held(registry_lock);
-  for (auto& slot : schedulers)
-    if (slot.load(std::memory_order_relaxed) == &s) slot.store(nullptr, std::memory_order_release);
-  if (--registered == 0) remove_handlers();
+  bool last;
+  {
+    std::lock_guard held(registry_lock);
+    for (auto& slot : schedulers)
+      if (slot.load(std::memory_order_relaxed) == &s) slot.store(nullptr, std::memory_order_release);
+    last = --registered == 0;
+    if (last) remove_handlers();
+  }
+  // Acquire pairs with the release in after_last_scheduler().
+  if (auto* f = last ? at_last_end.load(std::memory_order_acquire) : nullptr) f();
 }
+
+void after_last_scheduler(void (*f)() noexcept) noexcept { at_last_end.store(f, std::memory_order_release); }
 
 bool other_schedulers_exist(const scheduler& s) noexcept {
   for (auto& slot : schedulers) {

@@ -13,6 +13,7 @@ ROWS = [
     ("task",),
     ("blocking", "net", "process"),
     ("tls",),
+    ("file",),
     ("actor", "http", "grpc", "cluster"),
     ("hooks", "sim", "obs"),
 ]
@@ -44,6 +45,8 @@ PUBLIC = {
     "task": "task", "task_handle": "task", "task_scope": "task", "task_sleep": "task", "task_sync": "task",
     "task_concurrent": "task", "task_retry": "task",
     "net": "net", "net/tls_context": "tls", "net/tls_stream": "tls",
+    "blocking": "blocking", "task_blocking": "blocking", "file": "file",
+    "net": "net",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.

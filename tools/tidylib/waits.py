@@ -12,6 +12,8 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "wait_writable", "arrive_and_wait", "submit", "async", "start", "select", "call_once", "race", "join_all",
          "for_each_concurrent", "map_concurrent", "parallel_for", "parallel_reduce", "retry", "wait_on_address",
          "with_scope", "send_descriptor", "receive_descriptor")
+         "with_scope", "blocking", "open", "read_all", "read_at", "write_at", "sync", "data_sync", "truncate",
+         "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -42,8 +44,13 @@ KINDS = {
     "worker_pool.submit": "worker_pool_submit", "worker_pool.join": "worker_pool_join",
 }
 
+FILES = ("open", "read_some", "read_all", "read_at", "write_all", "write_at", "sync", "data_sync", "truncate",
+         "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file")
+
 # Cancelled by tests of their own.
 ELSEWHERE = {
+    "blocking.blocking": "src/blocking/blocking_test.cpp",
+    "task_blocking.blocking": "src/blocking/blocking_test.cpp",
     "concurrent.for_each_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.map_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.race": "src/scope/concurrent_test.cpp",
@@ -52,6 +59,7 @@ ELSEWHERE = {
     "concurrent.parallel_reduce": "src/scope/concurrent_test.cpp",
     "rate_limiter.acquire": "src/scope/rate_limiter_test.cpp",
     "rate_limiter.try_acquire": "src/scope/rate_limiter_test.cpp",
+    **{f"file.{name}": "src/file/file_test.cpp" for name in FILES},
     "retry.retry": "src/scope/retry_test.cpp",
     "scope.start": "src/scope/started_test.cpp",
     "scope.with_scope": "src/scope/scope_test.cpp",
@@ -85,7 +93,7 @@ EXEMPT = {
 
 # Where the twins of a header's calls are, if not beside them.
 TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "task_sync", "guarded": "task_sync",
-            "scope": "task_scope", "fiber": "task_sleep"}
+            "scope": "task_scope", "fiber": "task_sleep", "blocking": "task_blocking"}
 
 # Calls without a twin, or with one of another name, each with its reason.
 NO_TWIN = {

@@ -1,0 +1,106 @@
+// Waiting for an offloaded call: fibers here in one function, tasks in steps.
+//
+// A call is waited for in two parts. While it may be queued the wait is cancellable; who is cancelled takes the call
+// out of the queue or, where a thread has it already, waits once more, without cancellation, for the end that is to
+// come.
+#include <thrum/blocking.hpp>
+
+#include <mutex>
+#include <system_error>
+
+#include <thrum/cancelled.hpp>
+#include <thrum/task_blocking.hpp>
+
+#include "blocking/pool.hpp"
+#include "sched/scheduler.hpp"
+#include "sched/task_wait.hpp"
+
+namespace thrum {
+namespace detail {
+namespace {
+
+// Its end comes from a thread outside the runtime: nobody who waits for it is deadlocked.
+constexpr sched::wait_kind awaited_call{"an offloaded call", nullptr, true};
+
+// A simulation has one thread, and decides everything by itself.
+bool is_simulated() noexcept {
+  auto* w = sched::this_worker();
+  return w && w->home.host();
+}
+
+bool wait_for(offloaded& call, sched::cancellation c) noexcept {
+  return sched::wait_until(
+      call.finished, [&] { return call.done; }, sched::never, {&awaited_call}, c);
+}
+
+void run_in_place(offloaded& call) noexcept {
+  call.run(call);
+  call.done = true;
+}
+
+// The thread that has made the call may still hold the lock: waits for it.
+offload_end outcome_of(offloaded& call) noexcept {
+  std::lock_guard held(call.finished.lock);
+  return call.failed ? offload_end::no_thread : offload_end::done;
+}
+
+}  // namespace
+
+offload_end offload(offloaded& call) noexcept {
+  const auto begun = sched::begin_call();
+  if (begun.cancelled) return offload_end::cancelled;
+  if (begun.who->kind() == sched::waiter_kind::thread || is_simulated()) {
+    run_in_place(call);
+    return offload_end::done;
+  }
+  the_offload_pool().submit(call);
+  if (!wait_for(call, sched::cancellation::reported)) {
+    if (the_offload_pool().withdraw(call)) return offload_end::cancelled;
+    wait_for(call, sched::cancellation::none);
+  }
+  return outcome_of(call);
+}
+
+void check_offload(offload_end how) {
+  if (how == offload_end::cancelled) throw cancelled{};
+  if (how == offload_end::no_thread)
+    throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),
+                            "thrum: no thread for an offloaded call");
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Tasks.
+
+bool begin_offload(offloaded& call, async_wait& w, bool& refused) {
+  const auto& t = sched::begin_task_call(sched::cancellation::reported);
+  refused = t.cancel_pending.load(std::memory_order_acquire);
+  if (refused) return sched::go_on();
+  if (is_simulated()) {
+    run_in_place(call);
+    return sched::go_on();
+  }
+  the_offload_pool().submit(call);
+  return sched::begin_wait(
+      w, nullptr, call.finished, [&] { return call.done; }, sched::never, {&awaited_call},
+      sched::cancellation::reported);
+}
+
+bool begin_waiting_for_offloaded(offloaded& call, async_wait& w) {
+  return sched::begin_wait(
+      w, nullptr, call.finished, [&] { return call.done; }, sched::never, {&awaited_call}, sched::cancellation::none);
+}
+
+offload_end end_offload(offloaded& call, async_wait& w) noexcept {
+  if (w.at == async_wait::state::waiting && sched::end_parking(nullptr) != sched::claim_code::first_clause) {
+    sched::withdraw(*w.queue, sched::node_in(w.node));
+    return the_offload_pool().withdraw(call) ? offload_end::cancelled : offload_end::still_runs;
+  }
+  return outcome_of(call);
+}
+
+}  // namespace detail
+
+blocking_statistics blocking_stats() noexcept { return detail::the_offload_pool().statistics(); }
+void set_blocking_threads_max(std::size_t threads) noexcept { detail::the_offload_pool().set_threads_max(threads); }
+
+}  // namespace thrum

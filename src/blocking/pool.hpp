@@ -1,0 +1,72 @@
+// The pool: OS threads that make the calls which would block a worker.
+//
+// Model. A call is an entry of the queue, which lies with its caller. A thread takes the first, runs it, and tells the
+// caller. Whoever queues a call wakes an idle thread, or starts one where none is idle and the maximum allows; threads
+// that become free look at the queue before they go idle. Idle threads are woken last in, first out, so that those
+// which are not needed reach the end of their patience.
+//
+// Invariant: while a call is queued, a thread is on its way to the queue or all threads are busy.
+//
+// One pool for the process, since the kernel's threads and disks are the process's, and constant-initialised without a
+// destructor, since callers may live as long as they like. A caller waits for the end of its call; so when the last
+// scheduler has gone none is left, and the threads end. Each thread that ends joins the one that ended before it, and
+// the last scheduler's end joins the last of them: no thread is left behind.
+//
+// The threads count as inert in the proof of deadlocks (docs/decisions/0012): idle ones wake nobody, and while one is
+// busy its caller waits for something external.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <pthread.h>
+
+#include <thrum/blocking.hpp>
+#include <thrum/detail/atomic.hpp>
+#include <thrum/detail/wait_queue.hpp>
+
+namespace thrum::detail {
+
+class offload_pool {
+ public:
+  constexpr offload_pool() noexcept = default;
+
+  void submit(offloaded& call) noexcept;
+  bool withdraw(offloaded& call) noexcept;  // True: it was queued, and never runs.
+  void set_threads_max(std::size_t threads) noexcept;
+  blocking_statistics statistics() noexcept;
+  void end_threads() noexcept;  // When nobody is left who could submit.
+
+ private:
+  struct predecessor {
+    pthread_t thread{};
+    bool any = false;
+  };
+
+  static void* thread_main(void* pool) noexcept;
+  offloaded* next(predecessor& before) noexcept;
+  offloaded* take_first() noexcept;
+  void unlink(offloaded& call) noexcept;
+  void retire(predecessor& before) noexcept;
+  void run(offloaded& call) noexcept;
+  void start_thread() noexcept;
+  void thread_has_not_started() noexcept;
+  bool is_surplus() const noexcept { return threads_ > threads_max_; }
+
+  wait_queue idle_;  // Its lock guards everything here.
+  offloaded* first_ = nullptr;
+  offloaded* last_ = nullptr;
+  std::size_t queued_ = 0;
+  std::size_t threads_ = 0;  // Alive, or being started.
+  std::size_t threads_max_ = 64;
+  std::size_t running_ = 0;
+  std::uint64_t completed_ = 0;
+  std::uint64_t withdrawn_ = 0;
+  bool ending_ = false;            // Until the next call comes, threads end when they become idle.
+  predecessor ended_;              // The thread that ended last, to be joined.
+  atomic<std::uint32_t> ends_{0};  // Futex: how many threads have ended.
+};
+
+offload_pool& the_offload_pool() noexcept;
+
+}  // namespace thrum::detail

@@ -1,0 +1,83 @@
+// The four forms in which a system call is offered: for fibers and for tasks, reporting errors or throwing them.
+#pragma once
+
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <thrum/blocking.hpp>
+#include <thrum/cancelled.hpp>
+#include <thrum/task.hpp>
+#include <thrum/task_blocking.hpp>
+
+namespace thrum::files {
+
+template <class Call>
+using result_of = std::invoke_result_t<const Call&, std::error_code&>;
+
+inline void note_end(detail::offload_end how, std::error_code& error) noexcept {
+  if (how == detail::offload_end::cancelled) error = std::make_error_code(std::errc::operation_canceled);
+  if (how == detail::offload_end::no_thread) error = std::make_error_code(std::errc::resource_unavailable_try_again);
+}
+
+inline void throw_error(const std::error_code& error, const char* what) {
+  if (error == std::errc::operation_canceled) throw cancelled{};
+  if (error) throw std::system_error(error, what);
+}
+
+template <class Call>
+result_of<Call> report(std::error_code& error, const Call& call) {
+  error.clear();
+  auto make = [&] { return call(error); };
+  detail::offloaded_call<decltype(make)> c(make);
+  const auto how = detail::offload(c);
+  note_end(how, error);
+  if (how == detail::offload_end::done) return c.take();
+  return result_of<Call>();
+}
+
+template <class Call>
+result_of<Call> demand(const char* what, const Call& call) {
+  std::error_code error;
+  if constexpr (std::is_void_v<result_of<Call>>) {
+    report(error, call);
+    throw_error(error, what);
+  } else {
+    auto result = report(error, call);
+    throw_error(error, what);
+    return result;
+  }
+}
+
+// The call is kept in the coroutine's frame.
+template <class Call>
+task<result_of<Call>> async_report(std::error_code& error, Call call) {
+  error.clear();
+  auto make = [&] { return call(error); };
+  detail::offloaded_call<decltype(make)> c(make);
+  auto how = co_await detail::offload_start(c);
+  if (how == detail::offload_end::still_runs) how = co_await detail::offload_rest(c);
+  note_end(how, error);
+  if constexpr (std::is_void_v<result_of<Call>>) {
+    if (how == detail::offload_end::done) c.take();
+  } else {
+    if (how == detail::offload_end::done) co_return c.take();
+    co_return result_of<Call>();
+  }
+}
+
+template <class Call>
+task<result_of<Call>> async_demand(const char* what, Call call) {
+  std::error_code error;
+  auto reporting = async_report(error, std::move(call));
+  if constexpr (std::is_void_v<result_of<Call>>) {
+    co_await std::move(reporting);
+    throw_error(error, what);
+  } else {
+    auto result = co_await std::move(reporting);
+    throw_error(error, what);
+    co_return result;
+  }
+}
+
+}  // namespace thrum::files

@@ -1,0 +1,219 @@
+// See the header. Offsets beyond what the kernel's signed 64 bits hold are its to refuse (EINVAL).
+#include "file/system_calls.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os/errno.hpp"
+
+namespace thrum::files {
+namespace {
+
+void fail(std::error_code& error) noexcept { error.assign(os::error_number(), std::generic_category()); }
+
+// The value of a call that is made again when a signal interrupts it; -1, and `error`, when it fails.
+template <class Call>
+long complete(std::error_code& error, Call call) {
+  for (;;) {
+    const long n = call();
+    if (n >= 0) return n;
+    if (os::error_number() != EINTR) {
+      fail(error);
+      return -1;
+    }
+  }
+}
+
+// some(done) transfers a part, of what is left after `done` bytes; 0 is the end.
+template <class Some>
+std::size_t transfer(std::size_t size, std::error_code& error, Some some) {
+  std::size_t done = 0;
+  while (done < size) {
+    const long n = complete(error, [&] { return some(done); });
+    if (n <= 0) break;
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
+}
+
+int flags_of(const open_options& o) noexcept {
+  int flags = O_CLOEXEC | O_NOCTTY;
+  const bool writes = o.write || o.append;
+  flags |= writes ? (o.read ? O_RDWR : O_WRONLY) : O_RDONLY;
+  if (o.append) flags |= O_APPEND;
+  if (o.create) flags |= O_CREAT;
+  if (o.exclusive) flags |= O_EXCL;
+  if (o.truncate) flags |= O_TRUNC;
+  return flags;
+}
+
+// O_EXCL without O_CREAT is undefined, O_TRUNC of a file that is read only unspecified.
+bool is_sane(const open_options& o) noexcept {
+  const bool writes = o.write || o.append;
+  return (o.read || writes) && (!o.exclusive || o.create) && (!o.truncate || writes);
+}
+
+file_kind kind_of_mode(unsigned mode) noexcept {
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      return file_kind::regular;
+    case S_IFDIR:
+      return file_kind::directory;
+    case S_IFLNK:
+      return file_kind::link;
+    default:
+      return file_kind::other;
+  }
+}
+
+file_kind kind_of_entry(const dirent& e) noexcept {
+  switch (e.d_type) {
+    case DT_REG:
+      return file_kind::regular;
+    case DT_DIR:
+      return file_kind::directory;
+    case DT_LNK:
+      return file_kind::link;
+    case DT_UNKNOWN:
+      return file_kind::unknown;
+    default:
+      return file_kind::other;
+  }
+}
+
+struct directory_closer {
+  void operator()(DIR* d) const noexcept { ::closedir(d); }
+};
+
+}  // namespace
+
+file open_call::operator()(std::error_code& error) const {
+  if (!is_sane(options)) {
+    error = std::make_error_code(std::errc::invalid_argument);
+    return {};
+  }
+  const long fd = complete(error, [&] { return ::open(path.c_str(), flags_of(options), options.permissions); });
+  return file::adopt(static_cast<int>(fd));
+}
+
+std::size_t read_call::operator()(std::error_code& error) const {
+  if (all)
+    return transfer(buffer.size(), error,
+                    [&](std::size_t done) { return ::read(fd, buffer.data() + done, buffer.size() - done); });
+  const long n = complete(error, [&] { return ::read(fd, buffer.data(), buffer.size()); });
+  return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+std::size_t write_call::operator()(std::error_code& error) const {
+  return transfer(data.size(), error,
+                  [&](std::size_t done) { return ::write(fd, data.data() + done, data.size() - done); });
+}
+
+std::size_t read_at_call::operator()(std::error_code& error) const {
+  return transfer(buffer.size(), error, [&](std::size_t done) {
+    return ::pread(fd, buffer.data() + done, buffer.size() - done, static_cast<off_t>(offset + done));
+  });
+}
+
+std::size_t write_at_call::operator()(std::error_code& error) const {
+  return transfer(data.size(), error, [&](std::size_t done) {
+    return ::pwrite(fd, data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
+  });
+}
+
+void sync_call::operator()(std::error_code& error) const {
+  complete(error, [&] { return data_only ? ::fdatasync(fd) : ::fsync(fd); });
+}
+
+std::uint64_t size_call::operator()(std::error_code& error) const {
+  struct stat s {};
+  if (::fstat(fd, &s) != 0) fail(error);
+  return static_cast<std::uint64_t>(s.st_size);
+}
+
+void truncate_call::operator()(std::error_code& error) const {
+  complete(error, [&] { return ::ftruncate(fd, static_cast<off_t>(size)); });
+}
+
+// Never twice: whatever close() says, Linux has released the descriptor.
+void close_call::operator()(std::error_code& error) const {
+  if (::close(closed.release()) != 0 && os::error_number() != EINTR) fail(error);
+}
+
+std::string read_file_call::operator()(std::error_code& error) const {
+  std::string all;
+  const file f = open_call{path, {.read = true}}(error);
+  if (error) return all;
+  // One byte more than it seems to have: a full read then finds the end at once.
+  const auto size = size_call{f.native_handle()}(error);
+  std::size_t done = 0;
+  while (!error) {
+    if (done == all.size()) all.resize(done == 0 ? size + 1 : 2 * done + 4096);
+    const auto room = std::as_writable_bytes(std::span(all)).subspan(done);
+    const auto n = read_call{f.native_handle(), room, false}(error);
+    if (n == 0) break;
+    done += n;
+  }
+  all.resize(error ? 0 : done);
+  return all;
+}
+
+void write_file_call::operator()(std::error_code& error) const {
+  file f = open_call{path, {.write = true, .create = true, .truncate = true}}(error);
+  if (error) return;
+  write_call{f.native_handle(), std::as_bytes(std::span(data))}(error);
+  if (!error) close_call{f}(error);
+}
+
+file_info stat_call::operator()(std::error_code& error) const {
+  struct stat s {};
+  if (::stat(path.c_str(), &s) != 0) {
+    fail(error);
+    return {};
+  }
+  const auto since = std::chrono::seconds(s.st_mtim.tv_sec) + std::chrono::nanoseconds(s.st_mtim.tv_nsec);
+  return {.kind = kind_of_mode(s.st_mode),
+          .permissions = s.st_mode & 07777u,
+          .size = static_cast<std::uint64_t>(s.st_size),
+          .modified = std::chrono::system_clock::time_point(
+              std::chrono::duration_cast<std::chrono::system_clock::duration>(since))};
+}
+
+std::vector<directory_entry> list_call::operator()(std::error_code& error) const {
+  std::vector<directory_entry> all;
+  const std::unique_ptr<DIR, directory_closer> d(::opendir(path.c_str()));
+  if (!d) {
+    fail(error);
+    return all;
+  }
+  for (;;) {
+    errno = 0;  // readdir() tells the end from a failure by it.
+    const dirent* e = ::readdir(d.get());
+    if (!e) break;
+    const std::string_view name = e->d_name;
+    if (name != "." && name != "..") all.push_back({std::string(name), kind_of_entry(*e)});
+  }
+  if (os::error_number() != 0) fail(error);
+  return all;
+}
+
+void make_directory_call::operator()(std::error_code& error) const {
+  if (::mkdir(path.c_str(), 0777) != 0) fail(error);
+}
+
+void remove_call::operator()(std::error_code& error) const {
+  if (std::remove(path.c_str()) != 0) fail(error);
+}
+
+void rename_call::operator()(std::error_code& error) const {
+  if (std::rename(from.c_str(), to.c_str()) != 0) fail(error);
+}
+
+}  // namespace thrum::files

@@ -1,0 +1,44 @@
+// What tests of files share: a directory that goes with them, and bytes of text.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <filesystem>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace thrum::test {
+
+class scratch_directory {
+ public:
+  scratch_directory() : path_((std::filesystem::temp_directory_path() / "thrum-XXXXXX").string()) {
+    if (!::mkdtemp(path_.data())) throw std::runtime_error("no temporary directory");
+  }
+  ~scratch_directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  scratch_directory(const scratch_directory&) = delete;
+  scratch_directory& operator=(const scratch_directory&) = delete;
+
+  const std::string& path() const noexcept { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+inline auto bytes(std::string_view s) noexcept { return std::as_bytes(std::span(s)); }
+template <class Chars>
+auto room(Chars& chars) noexcept {
+  return std::as_writable_bytes(std::span(chars));
+}
+template <class Chars>
+std::string_view text(const Chars& chars, std::size_t size) noexcept {
+  return std::string_view(chars.data(), size);
+}
+
+}  // namespace thrum::test
