@@ -20,6 +20,8 @@
 #include <thrum/latch.hpp>
 #include <thrum/lock.hpp>
 #include <thrum/mutex.hpp>
+#include <thrum/net/buffered_reader.hpp>
+#include <thrum/net/buffered_writer.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/once.hpp>

@@ -42,7 +42,7 @@ PUBLIC = {
     "detail/future_core": "scope", "detail/concurrent_work": "scope", "detail/channel_awaiters": "chan",
     "task": "task", "task_handle": "task", "task_scope": "task", "task_sleep": "task", "task_sync": "task",
     "task_concurrent": "task", "task_retry": "task",
-    "net": "net",
+    "net": "net", "detail/transfer": "net", "detail/stream_buffers": "net",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.
