@@ -22,6 +22,8 @@
 #include <thrum/mutex.hpp>
 #include <thrum/net/buffered_reader.hpp>
 #include <thrum/net/buffered_writer.hpp>
+#include <thrum/net/copy.hpp>
+#include <thrum/net/pipe.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/once.hpp>

@@ -11,7 +11,8 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "yield", "accept", "connect", "read_some", "read_exactly", "write_some", "write_all", "wait_readable",
          "wait_writable", "arrive_and_wait", "submit", "async", "start", "select", "call_once", "race", "join_all",
          "for_each_concurrent", "map_concurrent", "parallel_for", "parallel_reduce", "retry", "wait_on_address",
-         "with_scope", "read_line", "read_until", "peek", "skip", "write", "flush")
+         "with_scope", "read_line", "read_until", "peek", "skip", "write", "flush", "copy",
+         "relay")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -52,6 +53,9 @@ ELSEWHERE = {
     "buffered_writer.write_some": "src/net/buffered_writer_test.cpp",
     "buffered_writer.write_all": "src/net/buffered_writer_test.cpp",
     "buffered_writer.flush": "src/net/buffered_writer_test.cpp",
+    "copy.copy": "src/net/pipe_test.cpp", "copy.relay": "src/net/pipe_test.cpp",
+    "pipe.read_some": "src/net/pipe_test.cpp", "pipe.read_exactly": "src/net/pipe_test.cpp",
+    "pipe.write_some": "src/net/pipe_test.cpp", "pipe.write_all": "src/net/pipe_test.cpp",
     "concurrent.for_each_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.map_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.race": "src/scope/concurrent_test.cpp",
@@ -79,6 +83,7 @@ ELSEWHERE = {
 EXEMPT = {
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "worker_pool.send": "its own, under submit",
+    "channel.copy": "copies an element",
     "concurrent.get": "a result that is there", "context_value.get": "a value that is there",
     "fiber_local.get": "a value that is there",
     "guarded.lock": "locking", "lock.lock": "locking", "lock.try_lock": "locking", "mutex.lock": "locking",
@@ -96,6 +101,7 @@ TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "tas
 NO_TWIN = {
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "task.start": "starts a task", "worker_pool.send": "its own, under submit",
+    "channel.copy": "copies an element",
     "concurrent.get": "a result that is there", "context_value.get": "a value that is there",
     "fiber_local.get": "a value that is there",
     "lock.lock": "of std's kind: async_lock of the mutex, and adopt it", "lock.try_lock": "never waits",
