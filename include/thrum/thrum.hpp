@@ -24,6 +24,10 @@
 #include <thrum/mutex.hpp>
 #include <thrum/net/byte_stream.hpp>
 #include <thrum/net/descriptor.hpp>
+#include <thrum/net/buffered_reader.hpp>
+#include <thrum/net/buffered_writer.hpp>
+#include <thrum/net/copy.hpp>
+#include <thrum/net/pipe.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/net/unix_listener.hpp>

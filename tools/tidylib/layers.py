@@ -47,6 +47,7 @@ PUBLIC = {
     "net": "net", "net/tls_context": "tls", "net/tls_stream": "tls",
     "blocking": "blocking", "task_blocking": "blocking", "file": "file",
     "net": "net",
+    "net": "net", "detail/transfer": "net", "detail/stream_buffers": "net",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.

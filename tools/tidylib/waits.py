@@ -14,6 +14,8 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "with_scope", "send_descriptor", "receive_descriptor")
          "with_scope", "blocking", "open", "read_all", "read_at", "write_at", "sync", "data_sync", "truncate",
          "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file")
+         "with_scope", "read_line", "read_until", "peek", "skip", "write", "flush", "copy",
+         "relay")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -51,6 +53,19 @@ FILES = ("open", "read_some", "read_all", "read_at", "write_all", "write_at", "s
 ELSEWHERE = {
     "blocking.blocking": "src/blocking/blocking_test.cpp",
     "task_blocking.blocking": "src/blocking/blocking_test.cpp",
+    "buffered_reader.read_line": "src/net/buffered_reader_test.cpp",
+    "buffered_reader.read_until": "src/net/buffered_reader_test.cpp",
+    "buffered_reader.read_exactly": "src/net/buffered_reader_test.cpp",
+    "buffered_reader.read_some": "src/net/buffered_reader_test.cpp",
+    "buffered_reader.peek": "src/net/buffered_reader_test.cpp",
+    "buffered_reader.skip": "src/net/buffered_reader_test.cpp",
+    "buffered_writer.write": "src/net/buffered_writer_test.cpp",
+    "buffered_writer.write_some": "src/net/buffered_writer_test.cpp",
+    "buffered_writer.write_all": "src/net/buffered_writer_test.cpp",
+    "buffered_writer.flush": "src/net/buffered_writer_test.cpp",
+    "copy.copy": "src/net/pipe_test.cpp", "copy.relay": "src/net/pipe_test.cpp",
+    "pipe.read_some": "src/net/pipe_test.cpp", "pipe.read_exactly": "src/net/pipe_test.cpp",
+    "pipe.write_some": "src/net/pipe_test.cpp", "pipe.write_all": "src/net/pipe_test.cpp",
     "concurrent.for_each_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.map_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.race": "src/scope/concurrent_test.cpp",
@@ -82,6 +97,7 @@ ELSEWHERE = {
 EXEMPT = {
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "worker_pool.send": "its own, under submit",
+    "channel.copy": "copies an element",
     "concurrent.get": "a result that is there", "context_value.get": "a value that is there",
     "fiber_local.get": "a value that is there",
     "guarded.lock": "locking", "lock.lock": "locking", "lock.try_lock": "locking", "mutex.lock": "locking",
@@ -99,6 +115,7 @@ TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "tas
 NO_TWIN = {
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "task.start": "starts a task", "worker_pool.send": "its own, under submit",
+    "channel.copy": "copies an element",
     "concurrent.get": "a result that is there", "context_value.get": "a value that is there",
     "fiber_local.get": "a value that is there",
     "lock.lock": "of std's kind: async_lock of the mutex, and adopt it", "lock.try_lock": "never waits",

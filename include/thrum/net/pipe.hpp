@@ -1,0 +1,94 @@
+// A connection in memory: two ends, each a stream as a TCP connection is. For tests of protocols without a network, and
+// between the fibers, tasks and threads of one process.
+//
+//   auto [client, server] = thrum::net::pipe();
+//   client.write_all(std::as_bytes(std::span("hello\n", 6)));
+//   std::array<std::byte, 64> buffer;
+//   std::size_t n = server.read_some(buffer);       // 6
+//
+// Each direction buffers up to its capacity; a writer waits while that is full. Closing an end, or its destructor, lets
+// the peer read what is buffered and then the end of the stream; the peer's writes fail with errc::broken_pipe.
+//
+// Reading and writing suspend and are cancellation points. They throw std::system_error; each has an overload that
+// reports in an error_code, cancellation included (errc::operation_canceled). One fiber, task or thread may read from
+// an end while another writes to it. There are no deadlines of its own: a scope's serve, and there are no clauses for
+// select(): a channel has them.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include <thrum/task.hpp>
+
+namespace thrum::detail {
+class byte_queue;
+}
+
+namespace thrum::net {
+
+class pipe_end {
+ public:
+  pipe_end() noexcept = default;
+  pipe_end(pipe_end&&) noexcept = default;
+  pipe_end& operator=(pipe_end&& other) noexcept {
+    pipe_end moved(std::move(other));
+    std::swap(in_, moved.in_);
+    std::swap(out_, moved.out_);
+    std::swap(broken_, moved.broken_);
+    return *this;
+  }
+  ~pipe_end() { close(); }
+
+  bool is_open() const noexcept;
+
+  // At least one byte, or 0 at the end of the stream (or when the buffer is empty).
+  std::size_t read_some(std::span<std::byte> buffer);
+  std::size_t read_some(std::span<std::byte> buffer, std::error_code& error);
+
+  // Exactly buffer.size() bytes; fewer only with an error: errc::connection_aborted at a premature end of the stream.
+  // The overload with an error_code returns how many were read.
+  void read_exactly(std::span<std::byte> buffer);
+  std::size_t read_exactly(std::span<std::byte> buffer, std::error_code& error);
+
+  // At least one byte, unless data is empty.
+  std::size_t write_some(std::span<const std::byte> data);
+  std::size_t write_some(std::span<const std::byte> data, std::error_code& error);
+
+  // All of data. When it fails or is cancelled in the middle, later writes fail with errc::broken_pipe. The overload
+  // with an error_code returns how many bytes were written.
+  void write_all(std::span<const std::byte> data);
+  std::size_t write_all(std::span<const std::byte> data, std::error_code& error);
+
+  // For tasks: co_await them. The buffer, the end and the error_code must outlive the call. As the plain calls.
+  task<std::size_t> async_read_some(std::span<std::byte> buffer);
+  task<std::size_t> async_read_some(std::span<std::byte> buffer, std::error_code& error);
+  task<void> async_read_exactly(std::span<std::byte> buffer);
+  task<std::size_t> async_read_exactly(std::span<std::byte> buffer, std::error_code& error);
+  task<std::size_t> async_write_some(std::span<const std::byte> data);
+  task<std::size_t> async_write_some(std::span<const std::byte> data, std::error_code& error);
+  task<void> async_write_all(std::span<const std::byte> data);
+  task<std::size_t> async_write_all(std::span<const std::byte> data, std::error_code& error);
+
+  // Ends our side; the peer reads the end of the stream. Does not suspend. errc::bad_file_descriptor: it is closed.
+  void shutdown_write();
+  void shutdown_write(std::error_code& error) noexcept;
+
+  // Who waits in an operation on it gets errc::bad_file_descriptor. May be repeated. Does not suspend.
+  void close() noexcept;
+
+ private:
+  friend std::pair<pipe_end, pipe_end> pipe(std::size_t capacity);
+  pipe_end(std::shared_ptr<detail::byte_queue> in, std::shared_ptr<detail::byte_queue> out) noexcept;
+  bool may_write(std::error_code& error) const noexcept;
+
+  std::shared_ptr<detail::byte_queue> in_, out_;  // Both or none.
+  bool broken_ = false;                           // A write stopped in the middle.
+};
+
+// Two ends of one connection. The capacity is in bytes, at least 1, for each direction. Does not suspend.
+std::pair<pipe_end, pipe_end> pipe(std::size_t capacity = 16384);
+
+}  // namespace thrum::net

@@ -1,0 +1,206 @@
+// Pipes in memory: the loops around a byte_queue, for fibers and threads, and for tasks.
+#include <thrum/net/pipe.hpp>
+
+#include <optional>
+#include <utility>
+
+#include <thrum/cancelled.hpp>
+#include <thrum/detail/transfer.hpp>
+#include <thrum/wait_on_address.hpp>
+
+#include "net/byte_queue.hpp"
+
+namespace thrum::net {
+namespace {
+
+using detail::byte_queue;
+
+void wait_for_change(const byte_queue::count& changes, std::uint32_t seen, std::error_code& error) {
+  try {
+    wait_on_address(changes, seen);
+  } catch (const cancelled&) {
+    error = std::make_error_code(std::errc::operation_canceled);
+  }
+}
+
+task<void> async_wait_for_change(const byte_queue::count& changes, std::uint32_t seen, std::error_code& error) {
+  try {
+    co_await async_wait_on_address(changes, seen);
+  } catch (const cancelled&) {
+    error = std::make_error_code(std::errc::operation_canceled);
+  }
+}
+
+}  // namespace
+
+pipe_end::pipe_end(std::shared_ptr<byte_queue> in, std::shared_ptr<byte_queue> out) noexcept
+    : in_(std::move(in)), out_(std::move(out)) {}
+
+std::pair<pipe_end, pipe_end> pipe(std::size_t capacity) {
+  auto forth = std::make_shared<byte_queue>(capacity);
+  auto back = std::make_shared<byte_queue>(capacity);
+  pipe_end first(back, forth);
+  return {std::move(first), pipe_end(std::move(forth), std::move(back))};
+}
+
+bool pipe_end::is_open() const noexcept { return in_ && in_->reader_is_open(); }
+
+void pipe_end::close() noexcept {
+  if (!in_) return;
+  in_->close_reader();
+  out_->close_writer();
+}
+
+void pipe_end::shutdown_write(std::error_code& error) noexcept {
+  if (out_)
+    out_->end(error);
+  else
+    error = std::make_error_code(std::errc::bad_file_descriptor);
+}
+
+void pipe_end::shutdown_write() {
+  std::error_code error;
+  shutdown_write(error);
+  detail::raise_if(error, "thrum: shutdown_write");
+}
+
+// Of an end that nothing was made of.
+bool pipe_end::may_write(std::error_code& error) const noexcept {
+  if (!out_) error = std::make_error_code(std::errc::bad_file_descriptor);
+  if (broken_) error = std::make_error_code(std::errc::broken_pipe);
+  return !error;
+}
+
+std::size_t pipe_end::read_some(std::span<std::byte> buffer, std::error_code& error) {
+  if (!detail::begin_transfer(error)) return 0;
+  if (!in_) error = std::make_error_code(std::errc::bad_file_descriptor);
+  std::uint32_t seen = 0;
+  while (!error) {
+    if (const auto n = in_->read(buffer, seen, error)) return *n;
+    wait_for_change(in_->changes_for_reader(), seen, error);
+  }
+  return 0;
+}
+
+task<std::size_t> pipe_end::async_read_some(std::span<std::byte> buffer, std::error_code& error) {
+  if (!detail::async_begin_transfer(error)) co_return 0;
+  if (!in_) error = std::make_error_code(std::errc::bad_file_descriptor);
+  std::uint32_t seen = 0;
+  while (!error) {
+    if (const auto n = in_->read(buffer, seen, error)) co_return *n;
+    co_await async_wait_for_change(in_->changes_for_reader(), seen, error);
+  }
+  co_return 0;
+}
+
+std::size_t pipe_end::write_some(std::span<const std::byte> data, std::error_code& error) {
+  if (!detail::begin_transfer(error) || !may_write(error)) return 0;
+  std::uint32_t seen = 0;
+  while (!error) {
+    if (const auto n = out_->write(data, seen, error)) return *n;
+    wait_for_change(out_->changes_for_writer(), seen, error);
+  }
+  return 0;
+}
+
+task<std::size_t> pipe_end::async_write_some(std::span<const std::byte> data, std::error_code& error) {
+  if (!detail::async_begin_transfer(error) || !may_write(error)) co_return 0;
+  std::uint32_t seen = 0;
+  while (!error) {
+    if (const auto n = out_->write(data, seen, error)) co_return *n;
+    co_await async_wait_for_change(out_->changes_for_writer(), seen, error);
+  }
+  co_return 0;
+}
+
+std::size_t pipe_end::read_some(std::span<std::byte> buffer) {
+  std::error_code error;
+  const auto n = read_some(buffer, error);
+  detail::raise_if(error, "thrum: read");
+  return n;
+}
+
+task<std::size_t> pipe_end::async_read_some(std::span<std::byte> buffer) {
+  std::error_code error;
+  const auto n = co_await async_read_some(buffer, error);
+  detail::raise_if(error, "thrum: read");
+  co_return n;
+}
+
+std::size_t pipe_end::write_some(std::span<const std::byte> data) {
+  std::error_code error;
+  const auto n = write_some(data, error);
+  detail::raise_if(error, "thrum: write");
+  return n;
+}
+
+task<std::size_t> pipe_end::async_write_some(std::span<const std::byte> data) {
+  std::error_code error;
+  const auto n = co_await async_write_some(data, error);
+  detail::raise_if(error, "thrum: write");
+  co_return n;
+}
+
+std::size_t pipe_end::read_exactly(std::span<std::byte> buffer, std::error_code& error) {
+  std::size_t done = 0;
+  error.clear();
+  while (done < buffer.size() && !error) {
+    const auto n = read_some(buffer.subspan(done), error);
+    if (n == 0 && !error) error = std::make_error_code(std::errc::connection_aborted);
+    done += n;
+  }
+  return done;
+}
+
+task<std::size_t> pipe_end::async_read_exactly(std::span<std::byte> buffer, std::error_code& error) {
+  std::size_t done = 0;
+  error.clear();
+  while (done < buffer.size() && !error) {
+    const auto n = co_await async_read_some(buffer.subspan(done), error);
+    if (n == 0 && !error) error = std::make_error_code(std::errc::connection_aborted);
+    done += n;
+  }
+  co_return done;
+}
+
+void pipe_end::read_exactly(std::span<std::byte> buffer) {
+  std::error_code error;
+  read_exactly(buffer, error);
+  detail::raise_if(error, "thrum: read_exactly");
+}
+
+task<void> pipe_end::async_read_exactly(std::span<std::byte> buffer) {
+  std::error_code error;
+  co_await async_read_exactly(buffer, error);
+  detail::raise_if(error, "thrum: read_exactly");
+}
+
+std::size_t pipe_end::write_all(std::span<const std::byte> data, std::error_code& error) {
+  std::size_t done = 0;
+  error.clear();
+  while (done < data.size() && !error) done += write_some(data.subspan(done), error);
+  if (error && done > 0) broken_ = true;  // The peer has part of a message: nothing sensible can follow it.
+  return done;
+}
+
+task<std::size_t> pipe_end::async_write_all(std::span<const std::byte> data, std::error_code& error) {
+  std::size_t done = 0;
+  error.clear();
+  while (done < data.size() && !error) done += co_await async_write_some(data.subspan(done), error);
+  if (error && done > 0) broken_ = true;  // As above.
+  co_return done;
+}
+
+void pipe_end::write_all(std::span<const std::byte> data) {
+  std::error_code error;
+  write_all(data, error);
+  detail::raise_if(error, "thrum: write_all");
+}
+
+task<void> pipe_end::async_write_all(std::span<const std::byte> data) {
+  std::error_code error;
+  co_await async_write_all(data, error);
+  detail::raise_if(error, "thrum: write_all");
+}
+
+}  // namespace thrum::net
