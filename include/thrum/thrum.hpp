@@ -24,6 +24,7 @@
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/once.hpp>
 #include <thrum/pin.hpp>
+#include <thrum/pipe.hpp>
 #include <thrum/promise.hpp>
 #include <thrum/rate_limiter.hpp>
 #include <thrum/retry.hpp>

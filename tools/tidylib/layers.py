@@ -24,6 +24,7 @@ EXCEPTIONS = {
     ("scope", "runtime"): "a scope starts fibers",
     ("scope", "sync"): "a future's state and a scope's join use the mutex and the wait group",
     ("scope", "chan"): "cancellation is a case of select",
+    ("process", "net"): "a pipe waits for its descriptor as a socket does",
 }
 
 # Public headers, or directories of them, belong to the layer that implements them; thrum.hpp, the facade, may
@@ -43,6 +44,7 @@ PUBLIC = {
     "task": "task", "task_handle": "task", "task_scope": "task", "task_sleep": "task", "task_sync": "task",
     "task_concurrent": "task", "task_retry": "task",
     "net": "net",
+    "pipe": "process",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.
