@@ -25,6 +25,7 @@
 #include <thrum/once.hpp>
 #include <thrum/pin.hpp>
 #include <thrum/pipe.hpp>
+#include <thrum/process.hpp>
 #include <thrum/promise.hpp>
 #include <thrum/rate_limiter.hpp>
 #include <thrum/retry.hpp>

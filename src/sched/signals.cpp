@@ -175,6 +175,12 @@ void uninstall_diagnostics(scheduler& s) noexcept {
   if (--registered == 0) remove_handlers();
 }
 
+bool mask_before_runtime(sigset_t& mask) noexcept {
+  if (!this_worker()) return false;
+  mask = signal_mask;  // Its scheduler is registered, so nobody writes it.
+  return true;
+}
+
 bool other_schedulers_exist(const scheduler& s) noexcept {
   for (auto& slot : schedulers) {
     const auto* other = slot.load(std::memory_order_acquire);

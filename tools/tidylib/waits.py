@@ -11,7 +11,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "yield", "accept", "connect", "read_some", "read_exactly", "write_some", "write_all", "wait_readable",
          "wait_writable", "arrive_and_wait", "submit", "async", "start", "select", "call_once", "race", "join_all",
          "for_each_concurrent", "map_concurrent", "parallel_for", "parallel_reduce", "retry", "wait_on_address",
-         "with_scope")
+         "with_scope", "terminate", "run_process")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -51,6 +51,8 @@ ELSEWHERE = {
     "pipe.read_some": "src/process/pipe_test.cpp", "pipe.read_exactly": "src/process/pipe_test.cpp",
     "pipe.wait_readable": "src/process/pipe_test.cpp", "pipe.write_some": "src/process/pipe_test.cpp",
     "pipe.write_all": "src/process/pipe_test.cpp", "pipe.wait_writable": "src/process/pipe_test.cpp",
+    "process.wait": "src/process/process_test.cpp", "process.terminate": "src/process/process_test.cpp",
+    "process.run_process": "src/process/process_test.cpp",
     "rate_limiter.acquire": "src/scope/rate_limiter_test.cpp",
     "rate_limiter.try_acquire": "src/scope/rate_limiter_test.cpp",
     "retry.retry": "src/scope/retry_test.cpp",
