@@ -34,6 +34,8 @@
 #include <thrum/net/unix_stream.hpp>
 #include <thrum/once.hpp>
 #include <thrum/pin.hpp>
+#include <thrum/pipe.hpp>
+#include <thrum/process.hpp>
 #include <thrum/promise.hpp>
 #include <thrum/rate_limiter.hpp>
 #include <thrum/retry.hpp>

@@ -99,9 +99,9 @@ fd_watch* socket::watch_for(sched::scheduler& home, std::error_code& error) {
   return watch;
 }
 
-bool socket::wait_ready(direction d, std::error_code& error) {
+bool socket::wait_ready(direction d, std::error_code& error, std::int64_t deadline_ns) {
   const bool reading = d == direction::reading;
-  const auto deadline = wait_deadline_ns();
+  const auto deadline = std::min(wait_deadline_ns(), deadline_ns);
   auto* w = sched::this_worker();
   if (!w || !w->current()) return poll_thread(fd_, reading, deadline, error);
   auto* watch = watch_for(w->home, error);
@@ -122,7 +122,8 @@ bool socket::async_begin(std::error_code& error) {
 bool socket::begin_wait_ready(readiness& r) {
   r.watch = watch_for(sched::this_worker()->home, r.error);
   if (!r.watch) return true;
-  return r.watch->begin_wait(internal(r.reading), r.wait, r.timer, wait_deadline_ns(), r.outcome);
+  const auto deadline = std::min(wait_deadline_ns(), r.deadline_ns);
+  return r.watch->begin_wait(internal(r.reading), r.wait, r.timer, deadline, r.outcome);
 }
 
 bool socket::end_wait_ready(readiness& r) {

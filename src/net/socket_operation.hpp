@@ -34,21 +34,23 @@ std::optional<long> socket::attempt_once(direction d, std::error_code& error, At
 }
 
 template <class Attempt>
-long socket::perform(direction d, std::error_code& error, Attempt attempt) {
+long socket::perform(direction d, std::error_code& error, Attempt attempt, std::int64_t deadline_ns) {
   if (!begin(error)) return -1;
   for (;;) {
     if (const auto n = attempt_once(d, error, attempt)) return *n;
-    if (!wait_ready(d, error)) return -1;
+    if (!wait_ready(d, error, deadline_ns)) return -1;
   }
 }
 
 // One wait of a task for a direction.
 struct socket::readiness : detail::suspends_task {
-  readiness(socket& s, bool reads, std::error_code& e) noexcept : of(s), reading(reads), error(e) {}
+  readiness(socket& s, bool reads, std::error_code& e, std::int64_t until = detail::never) noexcept
+      : of(s), reading(reads), error(e), deadline_ns(until) {}
 
   socket& of;
   const bool reading;
   std::error_code& error;
+  const std::int64_t deadline_ns;
   sched::fd_watch* watch = nullptr;
   sched::fd_watch::outcome outcome{};
   detail::async_wait wait{};
@@ -59,11 +61,11 @@ struct socket::readiness : detail::suspends_task {
 };
 
 template <class Attempt>
-task<long> socket::async_perform(direction d, std::error_code& error, Attempt attempt) {
+task<long> socket::async_perform(direction d, std::error_code& error, Attempt attempt, std::int64_t deadline_ns) {
   if (!async_begin(error)) co_return -1;
   for (;;) {
     if (const auto n = attempt_once(d, error, attempt)) co_return *n;
-    readiness wait{*this, d == direction::reading, error};
+    readiness wait{*this, d == direction::reading, error, deadline_ns};
     if (!co_await wait) co_return -1;
   }
 }

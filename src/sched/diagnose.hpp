@@ -4,6 +4,7 @@
 // with the first scheduler and removed with the last. Handlers chain to what was installed before.
 #pragma once
 
+#include <csignal>
 #include <cstddef>
 
 #include "sched/fiber_control.hpp"
@@ -21,6 +22,9 @@ void after_last_scheduler(void (*f)() noexcept) noexcept;
 // Per worker thread: the alternate stack on which an overflow is reported.
 void prepare_signal_stack() noexcept;
 void release_signal_stack() noexcept;
+
+// What a child of the program is to get, since workers block signals. False, and nothing, on a thread that is none.
+bool mask_before_runtime(sigset_t& mask) noexcept;
 
 // "fiber 7 "name" {label=value} (spawned at file:line in function)". The labels are the activity's own: to be read
 // while it is parked and under inspection, or by itself.

@@ -40,6 +40,7 @@ class fd_watch {
   // The word before an attempt, and what the attempt told: nothing more to get, unless an edge has come since.
   std::uint64_t word(direction d) const noexcept { return sides_[d].word.load(std::memory_order_acquire); }
   bool may_be_ready(direction d) const noexcept { return (word(d) & (ready_bit | latched_bit)) != 0; }
+  static bool hung_up(std::uint64_t word) noexcept { return (word & latched_bit) != 0; }
   void not_ready(direction d, std::uint64_t before) noexcept {
     if ((before & latched_bit) == 0)
       sides_[d].word.compare_exchange_strong(before, before & ~ready_bit, std::memory_order_acq_rel);

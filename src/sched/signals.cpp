@@ -183,6 +183,11 @@ void uninstall_diagnostics(scheduler& s) noexcept {
 }
 
 void after_last_scheduler(void (*f)() noexcept) noexcept { at_last_end.store(f, std::memory_order_release); }
+bool mask_before_runtime(sigset_t& mask) noexcept {
+  if (!this_worker()) return false;
+  mask = signal_mask;  // Its scheduler is registered, so nobody writes it.
+  return true;
+}
 
 bool other_schedulers_exist(const scheduler& s) noexcept {
   for (auto& slot : schedulers) {

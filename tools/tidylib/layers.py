@@ -26,6 +26,7 @@ EXCEPTIONS = {
     ("scope", "runtime"): "a scope starts fibers",
     ("scope", "sync"): "a future's state and a scope's join use the mutex and the wait group",
     ("scope", "chan"): "cancellation is a case of select",
+    ("process", "net"): "a pipe waits for its descriptor as a socket does",
 }
 
 # Public headers, or directories of them, belong to the layer that implements them; thrum.hpp, the facade, may
@@ -48,6 +49,7 @@ PUBLIC = {
     "blocking": "blocking", "task_blocking": "blocking", "file": "file",
     "net": "net",
     "net": "net", "detail/transfer": "net", "detail/stream_buffers": "net",
+    "pipe": "process", "process": "process",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.

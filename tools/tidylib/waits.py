@@ -16,6 +16,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file")
          "with_scope", "read_line", "read_until", "peek", "skip", "write", "flush", "copy",
          "relay")
+         "with_scope", "terminate", "run_process")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -72,6 +73,11 @@ ELSEWHERE = {
     "concurrent.join_all": "src/scope/concurrent_test.cpp",
     "concurrent.parallel_for": "src/scope/concurrent_test.cpp",
     "concurrent.parallel_reduce": "src/scope/concurrent_test.cpp",
+    "pipe.read_some": "src/process/pipe_test.cpp", "pipe.read_exactly": "src/process/pipe_test.cpp",
+    "pipe.wait_readable": "src/process/pipe_test.cpp", "pipe.write_some": "src/process/pipe_test.cpp",
+    "pipe.write_all": "src/process/pipe_test.cpp", "pipe.wait_writable": "src/process/pipe_test.cpp",
+    "process.wait": "src/process/process_test.cpp", "process.terminate": "src/process/process_test.cpp",
+    "process.run_process": "src/process/process_test.cpp",
     "rate_limiter.acquire": "src/scope/rate_limiter_test.cpp",
     "rate_limiter.try_acquire": "src/scope/rate_limiter_test.cpp",
     **{f"file.{name}": "src/file/file_test.cpp" for name in FILES},

@@ -66,16 +66,18 @@ class socket {
   template <class Attempt>
   std::optional<long> attempt_once(direction d, std::error_code& error, Attempt& attempt);
   // Runs attempt() until it succeeds (returns >= 0) or fails with something other than EAGAIN, waiting in
-  // between. Sets `error` on failure, operation_canceled included; returns attempt()'s value, or -1.
+  // between. Sets `error` on failure, operation_canceled included; returns attempt()'s value, or -1. A deadline given
+  // here is the call's own.
   template <class Attempt>
-  long perform(direction d, std::error_code& error, Attempt attempt);
+  long perform(direction d, std::error_code& error, Attempt attempt, std::int64_t deadline_ns = detail::never);
 
   bool begin(std::error_code& error) noexcept;
   void check_usable(std::error_code& error) const noexcept;
-  bool wait_ready(direction d, std::error_code& error);
+  bool wait_ready(direction d, std::error_code& error, std::int64_t deadline_ns = detail::never);
   // The same for tasks; how they end is told by the error.
   template <class Attempt>
-  task<long> async_perform(direction d, std::error_code& error, Attempt attempt);
+  task<long> async_perform(direction d, std::error_code& error, Attempt attempt,
+                           std::int64_t deadline_ns = detail::never);
   bool async_begin(std::error_code& error);
   struct readiness;
   bool begin_wait_ready(readiness& r);

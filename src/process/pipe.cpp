@@ -1,0 +1,258 @@
+// Pipes for fibers and threads; how descriptors are taken over.
+#include <thrum/pipe.hpp>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "process/pipe_calls.hpp"
+
+namespace thrum::detail {
+namespace {
+
+sigset_t only_sigpipe() noexcept {
+  sigset_t s;
+  sigemptyset(&s);
+  sigaddset(&s, SIGPIPE);
+  return s;
+}
+
+// SIGPIPE goes to the thread that writes. While it is blocked it stays there, pending, and can be taken back: a
+// thread's own signals are taken before those of the process.
+void take_sigpipe(const sigset_t& sigpipe) noexcept {
+  const timespec at_once{};
+  while (::sigtimedwait(&sigpipe, nullptr, &at_once) < 0 && errno == EINTR) {
+  }
+}
+
+bool sigpipe_is_pending() noexcept {
+  sigset_t pending;
+  return ::sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+}
+
+long write_on_thread(int fd, std::span<const std::byte> data) noexcept {
+  const auto sigpipe = only_sigpipe();
+  sigset_t before;
+  ::pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
+  // One that was pending before is somebody else's, and ours would be merged with it.
+  const bool theirs = sigismember(&before, SIGPIPE) == 1 && sigpipe_is_pending();
+  const long n = ::write(fd, data.data(), data.size());
+  const int failure = n < 0 ? errno : 0;
+  if (failure == EPIPE && !theirs) take_sigpipe(sigpipe);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = failure;
+  return n;
+}
+
+// Workers block SIGPIPE: only a failure costs a call more.
+long write_on_worker(int fd, std::span<const std::byte> data) noexcept {
+  const long n = ::write(fd, data.data(), data.size());
+  if (n >= 0 || errno != EPIPE) return n;
+  take_sigpipe(only_sigpipe());
+  errno = EPIPE;
+  return n;
+}
+
+bool is_regular_file(int fd) noexcept {
+  struct stat s;
+  return ::fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
+}
+
+}  // namespace
+
+[[gnu::noinline]] long write_quietly(int fd, std::span<const std::byte> data) noexcept {
+  return sched::this_worker() ? write_on_worker(fd, data) : write_on_thread(fd, data);
+}
+
+int pipe_end::adopted(int fd, std::error_code& error) noexcept {
+  error.clear();
+  if (refused_in_simulation(error)) return -1;
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags >= 0 && ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0) return fd;
+  error = last_system_error();
+  return -1;
+}
+
+int pipe_end::reopened(int fd, bool for_reading, std::error_code& error) noexcept {
+  error.clear();
+  if (refused_in_simulation(error)) return -1;
+  std::array<char, 32> path;
+  std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
+  const int mode = (for_reading ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+  const int own = is_regular_file(fd) ? ::fcntl(fd, F_DUPFD_CLOEXEC, 3) : ::open(path.data(), mode);
+  if (own < 0) error = last_system_error();
+  if (own < 0 && ::fcntl(fd, F_GETFD) < 0) error = last_system_error();  // There is nothing of that number.
+  return own;
+}
+
+// poll(2) rather than a read: a pipe has no way to peek.
+bool pipe_end::ready_now(direction d, std::error_code& error) {
+  while (!known_not_ready(d)) {
+    const auto before = word(d);
+    pollfd p{.fd = fd_, .events = static_cast<short>(d == direction::reading ? POLLIN : POLLOUT), .revents = 0};
+    const int n = ::poll(&p, 1, 0);
+    if (n > 0) return true;
+    if (n < 0 && os::error_number() == EINTR) continue;
+    if (n < 0) error = last_system_error();
+    if (n < 0 || sched::fd_watch::hung_up(before)) return true;
+    not_ready(d, before);
+    if (!watch_.load(std::memory_order_acquire)) break;
+  }
+  return false;
+}
+
+void pipe_end::until_ready(direction d, std::error_code& error) {
+  if (begin(error) && !ready_now(d, error)) wait_ready(d, error);
+}
+
+select_clause pipe_end::describe_ready(direction d) {
+  auto clause = describe(d);
+  std::error_code error;
+  (void)ready_now(d, error);  // Corrects what is marked as ready from before.
+  return clause;
+}
+
+}  // namespace thrum::detail
+
+namespace thrum {
+
+pipe_reader pipe_reader::adopt(int fd, std::error_code& error) { return pipe_reader(adopted(fd, error)); }
+pipe_reader pipe_reader::reopen(int fd, std::error_code& error) { return pipe_reader(reopened(fd, true, error)); }
+pipe_writer pipe_writer::adopt(int fd, std::error_code& error) { return pipe_writer(adopted(fd, error)); }
+pipe_writer pipe_writer::reopen(int fd, std::error_code& error) { return pipe_writer(reopened(fd, false, error)); }
+
+pipe_reader pipe_reader::adopt(int fd) {
+  std::error_code error;
+  auto r = adopt(fd, error);
+  if (error) raise(error, "thrum: cannot adopt the descriptor");
+  return r;
+}
+
+pipe_reader pipe_reader::reopen(int fd) {
+  std::error_code error;
+  auto r = reopen(fd, error);
+  if (error) raise(error, "thrum: cannot reopen the descriptor");
+  return r;
+}
+
+pipe_writer pipe_writer::adopt(int fd) {
+  std::error_code error;
+  auto w = adopt(fd, error);
+  if (error) raise(error, "thrum: cannot adopt the descriptor");
+  return w;
+}
+
+pipe_writer pipe_writer::reopen(int fd) {
+  std::error_code error;
+  auto w = reopen(fd, error);
+  if (error) raise(error, "thrum: cannot reopen the descriptor");
+  return w;
+}
+
+pipe_ends make_pipe(std::error_code& error) {
+  error.clear();
+  std::array<int, 2> fds;
+  if (detail::refused_in_simulation(error)) return {};
+  if (::pipe2(fds.data(), O_NONBLOCK | O_CLOEXEC) == 0) return {pipe_reader(fds[0]), pipe_writer(fds[1])};
+  error = detail::last_system_error();
+  return {};
+}
+
+pipe_ends make_pipe() {
+  std::error_code error;
+  auto ends = make_pipe(error);
+  if (error) throw std::system_error(error, "thrum: cannot make a pipe");
+  return ends;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+
+std::size_t pipe_reader::read_some(std::span<std::byte> buffer, std::error_code& error) {
+  const long n =
+      perform(direction::reading, error, transfer<detail::read_call>{*this, direction::reading, {fd_, buffer}});
+  return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+std::size_t pipe_reader::read_some(std::span<std::byte> buffer) {
+  std::error_code error;
+  const auto n = read_some(buffer, error);
+  if (error) raise(error, "thrum: read");
+  return n;
+}
+
+std::size_t pipe_reader::read_exactly(std::span<std::byte> buffer, std::error_code& error) {
+  std::size_t done = 0;
+  error.clear();
+  while (done < buffer.size()) {
+    const auto n = read_some(buffer.subspan(done), error);
+    if (!error && n == 0) error = std::make_error_code(std::errc::connection_aborted);
+    if (error) break;
+    done += n;
+  }
+  return done;
+}
+
+void pipe_reader::read_exactly(std::span<std::byte> buffer) {
+  std::error_code error;
+  read_exactly(buffer, error);
+  if (error) raise(error, "thrum: read_exactly");
+}
+
+void pipe_reader::wait_readable(std::error_code& error) { until_ready(direction::reading, error); }
+
+void pipe_reader::wait_readable() {
+  std::error_code error;
+  wait_readable(error);
+  if (error) raise(error, "thrum: wait_readable");
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+
+std::size_t pipe_writer::write_some(std::span<const std::byte> data, std::error_code& error) {
+  if (broken_) {
+    error = std::make_error_code(std::errc::broken_pipe);
+    return 0;
+  }
+  const long n =
+      perform(direction::writing, error, transfer<detail::write_call>{*this, direction::writing, {fd_, data}});
+  return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+std::size_t pipe_writer::write_some(std::span<const std::byte> data) {
+  std::error_code error;
+  const auto n = write_some(data, error);
+  if (error) raise(error, "thrum: write");
+  return n;
+}
+
+std::size_t pipe_writer::write_all(std::span<const std::byte> data, std::error_code& error) {
+  std::size_t done = 0;
+  error.clear();
+  while (done < data.size() && !error) done += write_some(data.subspan(done), error);
+  if (error && done > 0) broken_ = true;  // The reader has part of a message: nothing sensible can follow it.
+  return done;
+}
+
+void pipe_writer::write_all(std::span<const std::byte> data) {
+  std::error_code error;
+  write_all(data, error);
+  if (error) raise(error, "thrum: write_all");
+}
+
+void pipe_writer::wait_writable(std::error_code& error) { until_ready(direction::writing, error); }
+
+void pipe_writer::wait_writable() {
+  std::error_code error;
+  wait_writable(error);
+  if (error) raise(error, "thrum: wait_writable");
+}
+
+}  // namespace thrum

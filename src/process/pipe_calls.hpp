@@ -1,0 +1,66 @@
+// The system calls of pipes, as pipe.cpp makes them for fibers and threads, and pipe_task.cpp for tasks.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <span>
+#include <system_error>
+
+#include <unistd.h>
+
+#include <thrum/pipe.hpp>
+
+#include "net/socket_operation.hpp"
+#include "os/errno.hpp"
+#include "sched/fd_watch.hpp"
+#include "sched/scheduler.hpp"
+#include "sched/self.hpp"
+
+namespace thrum::detail {
+
+// As write(2), but without SIGPIPE.
+long write_quietly(int fd, std::span<const std::byte> data) noexcept;
+
+inline std::error_code last_system_error() noexcept { return {os::error_number(), std::generic_category()}; }
+
+// A simulation has no pipes, children or signals.
+inline bool refused_in_simulation(std::error_code& error) noexcept {
+  const auto* w = sched::this_worker();
+  if (!w || !w->home.sockets()) return false;
+  error = std::make_error_code(std::errc::operation_not_supported);
+  return true;
+}
+
+// An attempt of an operation. An end that has hung up stays marked as ready for ever; but a FIFO may get another peer,
+// and then say EAGAIN: for us it has ended, rather than that we wait in a circle.
+template <class Call>
+struct pipe_end::transfer {
+  pipe_end& of;
+  const direction d;
+  Call call;
+
+  long operator()() noexcept {
+    const auto before = of.word(d);
+    const long n = call();
+    return n < 0 && os::error_number() == EAGAIN && sched::fd_watch::hung_up(before) ? call.at_end() : n;
+  }
+};
+
+struct read_call {
+  int fd;
+  std::span<std::byte> buffer;
+  long operator()() const noexcept { return ::read(fd, buffer.data(), buffer.size()); }
+  long at_end() const noexcept { return 0; }
+};
+
+struct write_call {
+  int fd;
+  std::span<const std::byte> data;
+  long operator()() const noexcept { return write_quietly(fd, data); }
+  long at_end() const noexcept {
+    errno = EPIPE;
+    return -1;
+  }
+};
+
+}  // namespace thrum::detail

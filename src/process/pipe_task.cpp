@@ -1,0 +1,102 @@
+// The twins of pipe.cpp's calls for tasks.
+#include <thrum/pipe.hpp>
+
+#include "process/pipe_calls.hpp"
+
+namespace thrum::detail {
+
+task<void> pipe_end::async_until_ready(direction d, std::error_code& error) {
+  if (!async_begin(error) || ready_now(d, error)) co_return;
+  readiness wait{*this, d == direction::reading, error};
+  (void)co_await wait;
+}
+
+}  // namespace thrum::detail
+
+namespace thrum {
+
+task<std::size_t> pipe_reader::async_read_some(std::span<std::byte> buffer, std::error_code& error) {
+  const long n = co_await async_perform(direction::reading, error,
+                                        transfer<detail::read_call>{*this, direction::reading, {fd_, buffer}});
+  co_return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+task<std::size_t> pipe_reader::async_read_some(std::span<std::byte> buffer) {
+  std::error_code error;
+  const auto n = co_await async_read_some(buffer, error);
+  if (error) raise(error, "thrum: read");
+  co_return n;
+}
+
+task<std::size_t> pipe_reader::async_read_exactly(std::span<std::byte> buffer, std::error_code& error) {
+  std::size_t done = 0;
+  error.clear();
+  while (done < buffer.size()) {
+    const auto n = co_await async_read_some(buffer.subspan(done), error);
+    if (!error && n == 0) error = std::make_error_code(std::errc::connection_aborted);
+    if (error) break;
+    done += n;
+  }
+  co_return done;
+}
+
+task<void> pipe_reader::async_read_exactly(std::span<std::byte> buffer) {
+  std::error_code error;
+  (void)co_await async_read_exactly(buffer, error);
+  if (error) raise(error, "thrum: read_exactly");
+}
+
+task<void> pipe_reader::async_wait_readable(std::error_code& error) {
+  return async_until_ready(direction::reading, error);
+}
+
+task<void> pipe_reader::async_wait_readable() {
+  std::error_code error;
+  co_await async_wait_readable(error);
+  if (error) raise(error, "thrum: wait_readable");
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+
+task<std::size_t> pipe_writer::async_write_some(std::span<const std::byte> data, std::error_code& error) {
+  if (broken_) {
+    error = std::make_error_code(std::errc::broken_pipe);
+    co_return 0;
+  }
+  const long n = co_await async_perform(direction::writing, error,
+                                        transfer<detail::write_call>{*this, direction::writing, {fd_, data}});
+  co_return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+task<std::size_t> pipe_writer::async_write_some(std::span<const std::byte> data) {
+  std::error_code error;
+  const auto n = co_await async_write_some(data, error);
+  if (error) raise(error, "thrum: write");
+  co_return n;
+}
+
+task<std::size_t> pipe_writer::async_write_all(std::span<const std::byte> data, std::error_code& error) {
+  std::size_t done = 0;
+  error.clear();
+  while (done < data.size() && !error) done += co_await async_write_some(data.subspan(done), error);
+  if (error && done > 0) broken_ = true;  // As in write_all().
+  co_return done;
+}
+
+task<void> pipe_writer::async_write_all(std::span<const std::byte> data) {
+  std::error_code error;
+  (void)co_await async_write_all(data, error);
+  if (error) raise(error, "thrum: write_all");
+}
+
+task<void> pipe_writer::async_wait_writable(std::error_code& error) {
+  return async_until_ready(direction::writing, error);
+}
+
+task<void> pipe_writer::async_wait_writable() {
+  std::error_code error;
+  co_await async_wait_writable(error);
+  if (error) raise(error, "thrum: wait_writable");
+}
+
+}  // namespace thrum
