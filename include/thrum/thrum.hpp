@@ -22,11 +22,11 @@
 #include <thrum/latch.hpp>
 #include <thrum/lock.hpp>
 #include <thrum/mutex.hpp>
-#include <thrum/net/byte_stream.hpp>
-#include <thrum/net/descriptor.hpp>
 #include <thrum/net/buffered_reader.hpp>
 #include <thrum/net/buffered_writer.hpp>
+#include <thrum/net/byte_stream.hpp>
 #include <thrum/net/copy.hpp>
+#include <thrum/net/descriptor.hpp>
 #include <thrum/net/pipe.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>

@@ -11,12 +11,11 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "yield", "accept", "connect", "read_some", "read_exactly", "write_some", "write_all", "wait_readable",
          "wait_writable", "arrive_and_wait", "submit", "async", "start", "select", "call_once", "race", "join_all",
          "for_each_concurrent", "map_concurrent", "parallel_for", "parallel_reduce", "retry", "wait_on_address",
-         "with_scope", "send_descriptor", "receive_descriptor")
-         "with_scope", "blocking", "open", "read_all", "read_at", "write_at", "sync", "data_sync", "truncate",
-         "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file")
-         "with_scope", "read_line", "read_until", "peek", "skip", "write", "flush", "copy",
-         "relay")
-         "with_scope", "terminate", "run_process")
+         "with_scope", "send_descriptor", "receive_descriptor",
+         "blocking", "open", "read_all", "read_at", "write_at", "sync", "data_sync", "truncate",
+         "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file",
+         "read_line", "read_until", "peek", "skip", "write", "flush", "copy", "relay",
+         "terminate", "run_process")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
