@@ -1,6 +1,7 @@
 // Reading and writing streams.
 #include <thrum/net/byte_stream.hpp>
 
+#include <cerrno>
 #include <cstddef>
 #include <functional>
 #include <system_error>
@@ -95,7 +96,9 @@ bool byte_stream::may_have_bytes(std::error_code& error) {
     const auto before = word(direction::reading);
     std::byte ignored;
     if (system::peek(fd_, {&ignored, 1}) >= 0) return true;
-    if (!try_again(os::error_number())) error = last_error();
+    const int failure = os::error_number();
+    if (failure == EINTR) continue;
+    if (failure != EAGAIN) error = last_error();
     if (error) return true;
     not_ready(direction::reading, before);
     if (!watch_) break;

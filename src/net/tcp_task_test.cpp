@@ -42,7 +42,7 @@ TEST_P(tcp_task_test, errors_are_reported_where_they_are_asked_for) {
       auto c = co_await net::tcp_stream::async_connect(address, 10s, error);
       EXPECT_FALSE(error);
       const auto text = std::as_bytes(std::span("abcde", 5));
-      auto n = co_await c.async_write_some(text, error);
+      auto n = co_await c.async_write_all(text, error);
       EXPECT_EQ(n, 5u);
       co_await c.async_wait_readable(error);
       EXPECT_FALSE(error);
