@@ -43,7 +43,7 @@ PUBLIC = {
     "detail/future_core": "scope", "detail/concurrent_work": "scope", "detail/channel_awaiters": "chan",
     "task": "task", "task_handle": "task", "task_scope": "task", "task_sleep": "task", "task_sync": "task",
     "task_concurrent": "task", "task_retry": "task",
-    "blocking": "blocking", "task_blocking": "blocking", "file": "file",
+    "blocking": "blocking", "task_blocking": "blocking", "file": "file", "file_watcher": "file",
     "net": "net",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }

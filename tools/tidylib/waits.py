@@ -57,6 +57,7 @@ ELSEWHERE = {
     "rate_limiter.acquire": "src/scope/rate_limiter_test.cpp",
     "rate_limiter.try_acquire": "src/scope/rate_limiter_test.cpp",
     **{f"file.{name}": "src/file/file_test.cpp" for name in FILES},
+    "file_watcher.receive": "src/file/file_watcher_test.cpp",
     "retry.retry": "src/scope/retry_test.cpp",
     "scope.start": "src/scope/started_test.cpp",
     "scope.with_scope": "src/scope/scope_test.cpp",
@@ -74,6 +75,7 @@ ELSEWHERE = {
 
 # No cancellation points, each with its reason.
 EXEMPT = {
+    "file_watcher.open": "never waits",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "worker_pool.send": "its own, under submit",
     "concurrent.get": "a result that is there", "context_value.get": "a value that is there",
@@ -91,6 +93,7 @@ TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "tas
 
 # Calls without a twin, or with one of another name, each with its reason.
 NO_TWIN = {
+    "file_watcher.open": "never waits",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "task.start": "starts a task", "worker_pool.send": "its own, under submit",
     "concurrent.get": "a result that is there", "context_value.get": "a value that is there",
