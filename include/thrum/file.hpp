@@ -1,4 +1,5 @@
-// Files that block no worker: every call that may touch the disk is offloaded (blocking.hpp).
+// Files that block no worker: what may have to wait for the disk is offloaded (blocking.hpp). Reads of up to 256 KiB
+// look into the page cache first, and need no other thread for what is there.
 //
 //   auto f = thrum::file::open("journal", {.write = true, .append = true, .create = true});
 //   f.write_all(std::as_bytes(std::span(line)));

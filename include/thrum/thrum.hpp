@@ -15,6 +15,7 @@
 #include <thrum/fiber.hpp>
 #include <thrum/fiber_local.hpp>
 #include <thrum/file.hpp>
+#include <thrum/file_watcher.hpp>
 #include <thrum/future.hpp>
 #include <thrum/guarded.hpp>
 #include <thrum/inspector.hpp>

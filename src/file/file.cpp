@@ -34,38 +34,38 @@ std::uint64_t file::position() const {
 }
 
 std::size_t file::read_some(std::span<std::byte> buffer) {
-  return files::demand("thrum: read", files::read_call{fd_, buffer, false});
+  return files::demand("thrum: read", files::read_call{fd_, {}, buffer, false});
 }
 std::size_t file::read_some(std::span<std::byte> buffer, std::error_code& error) {
-  return files::report(error, files::read_call{fd_, buffer, false});
+  return files::report(error, files::read_call{fd_, {}, buffer, false});
 }
 
 std::size_t file::read_all(std::span<std::byte> buffer) {
-  return files::demand("thrum: read", files::read_call{fd_, buffer, true});
+  return files::demand("thrum: read", files::read_call{fd_, {}, buffer, true});
 }
 std::size_t file::read_all(std::span<std::byte> buffer, std::error_code& error) {
-  return files::report(error, files::read_call{fd_, buffer, true});
+  return files::report(error, files::read_call{fd_, {}, buffer, true});
 }
 
 std::size_t file::write_all(std::span<const std::byte> data) {
-  return files::demand("thrum: write", files::write_call{fd_, data});
+  return files::demand("thrum: write", files::write_call{fd_, {}, data});
 }
 std::size_t file::write_all(std::span<const std::byte> data, std::error_code& error) {
-  return files::report(error, files::write_call{fd_, data});
+  return files::report(error, files::write_call{fd_, {}, data});
 }
 
 std::size_t file::read_at(std::uint64_t offset, std::span<std::byte> buffer) {
-  return files::demand("thrum: read", files::read_at_call{fd_, offset, buffer});
+  return files::demand("thrum: read", files::read_call{fd_, offset, buffer, true});
 }
 std::size_t file::read_at(std::uint64_t offset, std::span<std::byte> buffer, std::error_code& error) {
-  return files::report(error, files::read_at_call{fd_, offset, buffer});
+  return files::report(error, files::read_call{fd_, offset, buffer, true});
 }
 
 std::size_t file::write_at(std::uint64_t offset, std::span<const std::byte> data) {
-  return files::demand("thrum: write", files::write_at_call{fd_, offset, data});
+  return files::demand("thrum: write", files::write_call{fd_, offset, data});
 }
 std::size_t file::write_at(std::uint64_t offset, std::span<const std::byte> data, std::error_code& error) {
-  return files::report(error, files::write_at_call{fd_, offset, data});
+  return files::report(error, files::write_call{fd_, offset, data});
 }
 
 void file::sync() { return files::demand("thrum: sync", files::sync_call{fd_, false}); }

@@ -16,38 +16,38 @@ task<file> file::async_open(std::string path, open_options options, std::error_c
 }
 
 task<std::size_t> file::async_read_some(std::span<std::byte> buffer) {
-  return files::async_demand("thrum: read", files::read_call{fd_, buffer, false});
+  return files::async_demand("thrum: read", files::read_call{fd_, {}, buffer, false});
 }
 task<std::size_t> file::async_read_some(std::span<std::byte> buffer, std::error_code& error) {
-  return files::async_report(error, files::read_call{fd_, buffer, false});
+  return files::async_report(error, files::read_call{fd_, {}, buffer, false});
 }
 
 task<std::size_t> file::async_read_all(std::span<std::byte> buffer) {
-  return files::async_demand("thrum: read", files::read_call{fd_, buffer, true});
+  return files::async_demand("thrum: read", files::read_call{fd_, {}, buffer, true});
 }
 task<std::size_t> file::async_read_all(std::span<std::byte> buffer, std::error_code& error) {
-  return files::async_report(error, files::read_call{fd_, buffer, true});
+  return files::async_report(error, files::read_call{fd_, {}, buffer, true});
 }
 
 task<std::size_t> file::async_write_all(std::span<const std::byte> data) {
-  return files::async_demand("thrum: write", files::write_call{fd_, data});
+  return files::async_demand("thrum: write", files::write_call{fd_, {}, data});
 }
 task<std::size_t> file::async_write_all(std::span<const std::byte> data, std::error_code& error) {
-  return files::async_report(error, files::write_call{fd_, data});
+  return files::async_report(error, files::write_call{fd_, {}, data});
 }
 
 task<std::size_t> file::async_read_at(std::uint64_t offset, std::span<std::byte> buffer) {
-  return files::async_demand("thrum: read", files::read_at_call{fd_, offset, buffer});
+  return files::async_demand("thrum: read", files::read_call{fd_, offset, buffer, true});
 }
 task<std::size_t> file::async_read_at(std::uint64_t offset, std::span<std::byte> buffer, std::error_code& error) {
-  return files::async_report(error, files::read_at_call{fd_, offset, buffer});
+  return files::async_report(error, files::read_call{fd_, offset, buffer, true});
 }
 
 task<std::size_t> file::async_write_at(std::uint64_t offset, std::span<const std::byte> data) {
-  return files::async_demand("thrum: write", files::write_at_call{fd_, offset, data});
+  return files::async_demand("thrum: write", files::write_call{fd_, offset, data});
 }
 task<std::size_t> file::async_write_at(std::uint64_t offset, std::span<const std::byte> data, std::error_code& error) {
-  return files::async_report(error, files::write_at_call{fd_, offset, data});
+  return files::async_report(error, files::write_call{fd_, offset, data});
 }
 
 task<void> file::async_sync() { return files::async_demand("thrum: sync", files::sync_call{fd_, false}); }

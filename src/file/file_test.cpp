@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include "file_support.hpp"
 #include "support.hpp"
@@ -182,6 +184,52 @@ TEST_P(file_test, many_fibers_use_one_file) {
       EXPECT_EQ(back, block);
     });
     EXPECT_EQ(f.size(), 10'000u);
+  });
+}
+
+// Where the file system can tell; and it may forget at any time.
+TEST_P(file_test, what_is_in_the_page_cache_is_read_without_the_pool) {
+  run([] {
+    const scratch_directory dir;
+    write_file(dir / "a", std::string(8192, 'x'));
+    auto f = file::open(dir / "a");
+    std::array<char, 4096> buffer;
+    const iovec all{buffer.data(), buffer.size()};
+    if (::preadv2(f.native_handle(), &all, 1, 0, RWF_NOWAIT) < 0) GTEST_SKIP() << "not on this file system";
+    const auto costs_no_offloaded_call = [](auto read) {
+      return eventually([&] {
+        const auto before = blocking_stats().completed;
+        EXPECT_EQ(read(), 4096u);
+        return blocking_stats().completed == before;
+      });
+    };
+    EXPECT_TRUE(costs_no_offloaded_call([&] { return f.read_at(4096, room(buffer)); }));
+    EXPECT_TRUE(costs_no_offloaded_call([&] {
+      f.seek(0);
+      return f.read_some(room(buffer));
+    }));
+    EXPECT_EQ(f.position(), 4096u);
+    const auto use = [&]() -> task<std::size_t> { return f.async_read_at(0, room(buffer)); };
+    EXPECT_TRUE(costs_no_offloaded_call([&] { return spawn(use()).join(); }));
+  });
+}
+
+// The first part may come from the page cache, the rest and the end from the pool.
+TEST_P(file_test, a_read_that_is_larger_than_the_file_ends_with_it) {
+  run([] {
+    const scratch_directory dir;
+    const std::string data(5000, 'y');
+    write_file(dir / "a", data);
+    auto f = file::open(dir / "a");
+    std::string buffer(9000, ' ');
+    EXPECT_EQ(f.read_at(1000, room(buffer)), 4000u);
+    EXPECT_EQ(buffer.substr(0, 4001), std::string(4000, 'y') + ' ');
+    EXPECT_EQ(f.read_all(room(buffer)), 5000u);
+    EXPECT_EQ(buffer.substr(0, 5001), data + ' ');
+    EXPECT_EQ(f.read_all(room(buffer)), 0u);
+    std::error_code error;
+    EXPECT_EQ(f.read_at(UINT64_MAX, room(buffer), error), 0u);
+    EXPECT_EQ(error, std::errc::invalid_argument);
   });
 }
 

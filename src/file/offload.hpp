@@ -1,14 +1,20 @@
 // The four forms in which a system call is offered: for fibers and for tasks, reporting errors or throwing them.
 #pragma once
 
+#include <atomic>
+#include <concepts>
+#include <optional>
 #include <system_error>
 #include <type_traits>
 #include <utility>
 
 #include <thrum/blocking.hpp>
 #include <thrum/cancelled.hpp>
+#include <thrum/detail/async.hpp>
 #include <thrum/task.hpp>
 #include <thrum/task_blocking.hpp>
+
+#include "sched/task_wait.hpp"
 
 namespace thrum::files {
 
@@ -25,9 +31,22 @@ inline void throw_error(const std::error_code& error, const char* what) {
   if (error) throw std::system_error(error, what);
 }
 
+// Has something that can be had without a thread of the pool.
 template <class Call>
-result_of<Call> report(std::error_code& error, const Call& call) {
+concept may_be_immediate = requires(Call c) {
+  { c.at_once() } -> std::same_as<std::optional<result_of<Call>>>;
+};
+
+template <class Call>
+result_of<Call> report(std::error_code& error, Call call) {
   error.clear();
+  if constexpr (may_be_immediate<Call>) {
+    if (sched::begin_call().cancelled) {
+      note_end(detail::offload_end::cancelled, error);
+      return result_of<Call>();
+    }
+    if (const auto now = call.at_once()) return *now;
+  }
   auto make = [&] { return call(error); };
   detail::offloaded_call<decltype(make)> c(make);
   const auto how = detail::offload(c);
@@ -36,14 +55,29 @@ result_of<Call> report(std::error_code& error, const Call& call) {
   return result_of<Call>();
 }
 
+// The same attempt in a task. It gives way when it is time, as any call.
 template <class Call>
-result_of<Call> demand(const char* what, const Call& call) {
+struct [[nodiscard]] immediate_part : detail::suspends_task {
+  explicit immediate_part(Call& c) noexcept : call(c) {}
+  bool await_ready() {
+    const auto& t = sched::begin_task_call(sched::cancellation::reported);
+    if (!t.cancel_pending.load(std::memory_order_acquire)) result = call.at_once();
+    return sched::go_on();
+  }
+  std::optional<result_of<Call>> await_resume() const noexcept { return result; }
+
+  Call& call;
+  std::optional<result_of<Call>> result;
+};
+
+template <class Call>
+result_of<Call> demand(const char* what, Call call) {
   std::error_code error;
   if constexpr (std::is_void_v<result_of<Call>>) {
-    report(error, call);
+    report(error, std::move(call));
     throw_error(error, what);
   } else {
-    auto result = report(error, call);
+    auto result = report(error, std::move(call));
     throw_error(error, what);
     return result;
   }
@@ -53,6 +87,10 @@ result_of<Call> demand(const char* what, const Call& call) {
 template <class Call>
 task<result_of<Call>> async_report(std::error_code& error, Call call) {
   error.clear();
+  if constexpr (may_be_immediate<Call>) {
+    const auto now = co_await immediate_part(call);
+    if (now) co_return *now;
+  }
   auto make = [&] { return call(error); };
   detail::offloaded_call<decltype(make)> c(make);
   auto how = co_await detail::offload_start(c);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,26 +21,23 @@ struct open_call {
   open_options options;
   file operator()(std::error_code& error) const;
 };
+// Where a file is read or written: so many bytes from its start, or at its position.
+using place = std::optional<std::uint64_t>;
+
 struct read_call {
   int fd;
+  place at;
   std::span<std::byte> buffer;
-  bool all;  // Goes on until the buffer is full.
+  bool all;              // Goes on until the buffer is full.
+  std::size_t done = 0;  // Has been read already.
+  // What can be had without blocking: on the calling thread, from the page cache. Nothing: the call is to be made, for
+  // the rest.
+  std::optional<std::size_t> at_once() noexcept;
   std::size_t operator()(std::error_code& error) const;
 };
 struct write_call {
   int fd;
-  std::span<const std::byte> data;
-  std::size_t operator()(std::error_code& error) const;
-};
-struct read_at_call {
-  int fd;
-  std::uint64_t offset;
-  std::span<std::byte> buffer;
-  std::size_t operator()(std::error_code& error) const;
-};
-struct write_at_call {
-  int fd;
-  std::uint64_t offset;
+  place at;
   std::span<const std::byte> data;
   std::size_t operator()(std::error_code& error) const;
 };

@@ -45,10 +45,10 @@ PUBLIC = {
     "detail/future_core": "scope", "detail/concurrent_work": "scope", "detail/channel_awaiters": "chan",
     "task": "task", "task_handle": "task", "task_scope": "task", "task_sleep": "task", "task_sync": "task",
     "task_concurrent": "task", "task_retry": "task",
-    "blocking": "blocking", "task_blocking": "blocking", "file": "file",
     "net": "net", "net/tls_context": "tls", "net/tls_stream": "tls",
     "detail/transfer": "net", "detail/stream_buffers": "net",
     "pipe": "process", "process": "process",
+    "blocking": "blocking", "task_blocking": "blocking", "file": "file", "file_watcher": "file",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.

@@ -80,6 +80,7 @@ ELSEWHERE = {
     "rate_limiter.acquire": "src/scope/rate_limiter_test.cpp",
     "rate_limiter.try_acquire": "src/scope/rate_limiter_test.cpp",
     **{f"file.{name}": "src/file/file_test.cpp" for name in FILES},
+    "file_watcher.receive": "src/file/file_watcher_test.cpp",
     "retry.retry": "src/scope/retry_test.cpp",
     "scope.start": "src/scope/started_test.cpp",
     "scope.with_scope": "src/scope/scope_test.cpp",
@@ -100,6 +101,7 @@ ELSEWHERE = {
 
 # No cancellation points, each with its reason.
 EXEMPT = {
+    "file_watcher.open": "never waits",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "worker_pool.send": "its own, under submit",
     "channel.copy": "copies an element",
@@ -118,6 +120,7 @@ TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "tas
 
 # Calls without a twin, or with one of another name, each with its reason.
 NO_TWIN = {
+    "file_watcher.open": "never waits",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "task.start": "starts a task", "worker_pool.send": "its own, under submit",
     "channel.copy": "copies an element",

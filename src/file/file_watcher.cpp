@@ -1,0 +1,168 @@
+// Inotify: a descriptor that is waited for as sockets are, and the events that are read from it.
+#include <thrum/file_watcher.hpp>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <thrum/cancelled.hpp>
+
+#include "file/offload.hpp"
+#include "net/socket_operation.hpp"
+#include "net/system_calls.hpp"
+#include "os/errno.hpp"
+
+namespace thrum {
+namespace {
+
+struct change_of_bit {
+  std::uint32_t bit;
+  file_change change;
+};
+constexpr std::array<change_of_bit, 11> changes{{{IN_CREATE, file_change::created},
+                                                 {IN_DELETE, file_change::removed},
+                                                 {IN_MOVED_FROM, file_change::moved_from},
+                                                 {IN_MOVED_TO, file_change::moved_to},
+                                                 {IN_MODIFY, file_change::modified},
+                                                 {IN_CLOSE_WRITE, file_change::written},
+                                                 {IN_ATTRIB, file_change::attributes},
+                                                 {IN_DELETE_SELF, file_change::gone},
+                                                 {IN_MOVE_SELF, file_change::gone},
+                                                 {IN_IGNORED, file_change::ended},
+                                                 {IN_Q_OVERFLOW, file_change::lost}}};
+constexpr std::uint32_t always_watched =
+    IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF;
+constexpr std::size_t buffer_size = 8192;  // The longest event takes less than 300 bytes.
+
+}  // namespace
+
+// Named: what a coroutine's frame holds must have linkage.
+namespace files {
+
+struct watch_call {
+  int fd;
+  std::string path;
+  bool each_write;
+  int operator()(std::error_code& error) const {
+    const int n = ::inotify_add_watch(fd, path.c_str(), always_watched | (each_write ? IN_MODIFY : 0));
+    if (n < 0) error.assign(os::error_number(), std::generic_category());
+    return n;
+  }
+};
+
+struct read_events_call {
+  int fd;
+  std::span<std::byte> buffer;
+  long operator()() const noexcept { return ::read(fd, buffer.data(), buffer.size()); }
+};
+
+}  // namespace files
+
+namespace {
+
+void append(std::vector<file_event>& events, const inotify_event& e, const char* name) {
+  for (const auto& c : changes)
+    if (e.mask & c.bit)
+      events.push_back({.watch = e.wd,
+                        .change = c.change,
+                        .of_directory = (e.mask & IN_ISDIR) != 0,
+                        .move = e.cookie,
+                        .name = e.len > 0 ? name : ""});
+}
+
+std::vector<file_event> parse(std::span<const std::byte> bytes) {
+  std::vector<file_event> events;
+  while (bytes.size() >= sizeof(inotify_event)) {
+    inotify_event e;
+    std::memcpy(&e, bytes.data(), sizeof e);
+    append(events, e, reinterpret_cast<const char*>(bytes.data() + sizeof e));
+    bytes = bytes.subspan(sizeof e + e.len);
+  }
+  return events;
+}
+
+}  // namespace
+
+file_watcher file_watcher::open(std::error_code& error) noexcept {
+  error.clear();
+  if (net::system::own()) {
+    error = std::make_error_code(std::errc::operation_not_supported);
+    return {};
+  }
+  const int fd = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  if (fd < 0) error.assign(os::error_number(), std::generic_category());
+  return file_watcher(fd);
+}
+
+file_watcher file_watcher::open() {
+  std::error_code error;
+  auto w = open(error);
+  if (error) throw std::system_error(error, "thrum: cannot watch files");
+  return w;
+}
+
+int file_watcher::watch(std::string path, bool each_write, std::error_code& error) {
+  const int n = files::report(error, files::watch_call{fd_, std::move(path), each_write});
+  return error ? -1 : n;
+}
+int file_watcher::watch(std::string path, bool each_write) {
+  return files::demand("thrum: watch", files::watch_call{fd_, std::move(path), each_write});
+}
+task<int> file_watcher::async_watch(std::string path, bool each_write, std::error_code& error) {
+  auto call = files::async_report(error, files::watch_call{fd_, std::move(path), each_write});
+  const int n = co_await std::move(call);
+  co_return error ? -1 : n;
+}
+task<int> file_watcher::async_watch(std::string path, bool each_write) {
+  return files::async_demand("thrum: watch", files::watch_call{fd_, std::move(path), each_write});
+}
+
+void file_watcher::unwatch(int number) {
+  if (::inotify_rm_watch(fd_, number) != 0)
+    throw std::system_error(os::error_number(), std::generic_category(), "thrum: unwatch");
+}
+
+std::vector<file_event> file_watcher::receive(std::error_code& error) {
+  std::vector<std::byte> buffer(buffer_size);
+  std::vector<file_event> events;
+  while (events.empty()) {
+    const long n = perform(direction::reading, error, files::read_events_call{fd_, buffer});
+    if (n < 0) break;
+    events = parse(std::span(buffer).first(static_cast<std::size_t>(n)));
+  }
+  return events;
+}
+
+std::vector<file_event> file_watcher::receive() {
+  std::error_code error;
+  auto events = receive(error);
+  if (error) raise(error, "thrum: receive from a file_watcher");
+  return events;
+}
+
+task<std::vector<file_event>> file_watcher::async_receive(std::error_code& error) {
+  std::vector<std::byte> buffer(buffer_size);
+  std::vector<file_event> events;
+  while (events.empty()) {
+    const long n = co_await async_perform(direction::reading, error, files::read_events_call{fd_, buffer});
+    if (n < 0) break;
+    events = parse(std::span(buffer).first(static_cast<std::size_t>(n)));
+  }
+  co_return events;
+}
+
+task<std::vector<file_event>> file_watcher::async_receive() {
+  std::error_code error;
+  auto receiving = async_receive(error);
+  auto events = co_await std::move(receiving);
+  if (error) raise(error, "thrum: receive from a file_watcher");
+  co_return events;
+}
+
+}  // namespace thrum
