@@ -22,8 +22,11 @@
 #include <thrum/mutex.hpp>
 #include <thrum/net/byte_stream.hpp>
 #include <thrum/net/descriptor.hpp>
+#include <thrum/net/endpoint.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
+#include <thrum/net/udp_socket.hpp>
+#include <thrum/net/unix_datagram.hpp>
 #include <thrum/net/unix_listener.hpp>
 #include <thrum/net/unix_stream.hpp>
 #include <thrum/once.hpp>

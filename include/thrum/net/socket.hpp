@@ -58,6 +58,8 @@ class socket {
 
  protected:
   explicit socket(int fd) noexcept : fd_(fd) {}
+  struct errors_pass {};  // It goes on after an error that the system reports.
+  socket(int fd, errors_pass) noexcept : fd_(fd), errors_pass_(true) {}
 
   enum class direction : unsigned char { reading, writing };
 
@@ -69,6 +71,13 @@ class socket {
   // between. Sets `error` on failure, operation_canceled included; returns attempt()'s value, or -1.
   template <class Attempt>
   long perform(direction d, std::error_code& error, Attempt attempt);
+
+  // The same, and when it fails with a passing error, pauses and tries again.
+  using is_passing = bool (*)(const std::error_code&);
+  template <class Attempt>
+  long perform_patiently(direction d, std::error_code& error, Attempt attempt, is_passing passing);
+  template <class Attempt>
+  task<long> async_perform_patiently(direction d, std::error_code& error, Attempt attempt, is_passing passing);
 
   bool begin(std::error_code& error) noexcept;
   void check_usable(std::error_code& error) const noexcept;
@@ -97,11 +106,13 @@ class socket {
     other.watch_.store(watch_.exchange(other.watch_.load()));
     std::swap(deadline_ns_, other.deadline_ns_);
     std::swap(timeout_ns_, other.timeout_ns_);
+    std::swap(errors_pass_, other.errors_pass_);
   }
 
   int fd_ = -1;
   std::atomic<sched::fd_watch*> watch_{nullptr};  // From the first wait on; created under watch_lock_.
   detail::spinlock watch_lock_;
+  bool errors_pass_ = false;  // Constant after construction.
   std::int64_t deadline_ns_ = detail::never;
   std::int64_t timeout_ns_ = 0;
 };
