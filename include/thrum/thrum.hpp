@@ -20,6 +20,7 @@
 #include <thrum/latch.hpp>
 #include <thrum/lock.hpp>
 #include <thrum/mutex.hpp>
+#include <thrum/net/buffers.hpp>
 #include <thrum/net/byte_stream.hpp>
 #include <thrum/net/descriptor.hpp>
 #include <thrum/net/endpoint.hpp>

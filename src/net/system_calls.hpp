@@ -5,6 +5,7 @@
 #include <span>
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "os/errno.hpp"
@@ -71,6 +72,22 @@ inline long peek(int fd, std::span<std::byte> buffer) noexcept {
 inline long send(int fd, std::span<const std::byte> data) noexcept {
   if (auto* s = own()) return s->send(fd, data);
   return ::send(fd, data.data(), data.size(), MSG_NOSIGNAL);
+}
+// Of several buffers a simulation takes the first, which is some.
+inline std::span<std::byte> first_of(std::span<const iovec> parts) noexcept {
+  if (parts.empty()) return {};
+  return {static_cast<std::byte*>(parts.front().iov_base), parts.front().iov_len};
+}
+inline long receive(int fd, std::span<iovec> parts) noexcept {
+  if (auto* s = own()) return s->receive(fd, first_of(parts), false);
+  return ::readv(fd, parts.data(), static_cast<int>(parts.size()));
+}
+inline long send(int fd, std::span<iovec> parts) noexcept {
+  if (auto* s = own()) return s->send(fd, first_of(parts));
+  msghdr m{};
+  m.msg_iov = parts.data();
+  m.msg_iovlen = parts.size();
+  return ::sendmsg(fd, &m, MSG_NOSIGNAL);
 }
 inline int shut_down_writing(int fd) noexcept {
   if (auto* s = own()) return s->shut_down_writing(fd);
