@@ -24,6 +24,7 @@
 #include <thrum/net/byte_stream.hpp>
 #include <thrum/net/descriptor.hpp>
 #include <thrum/net/endpoint.hpp>
+#include <thrum/net/options.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/net/udp_socket.hpp>

@@ -49,6 +49,20 @@ inline int set_option(int fd, int level, int option, int value) noexcept {
   if (auto* s = own()) return s->set_option(fd, level, option, value);
   return ::setsockopt(fd, level, option, &value, sizeof value);
 }
+inline int set_linger(int fd, bool resets) noexcept {
+  if (own()) return 0;
+  const linger value{.l_onoff = resets, .l_linger = 0};
+  return ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value);
+}
+template <class Value>
+int get_option(int fd, int level, int option, Value& value) noexcept {
+  if (own()) {
+    os::set_error_number(EOPNOTSUPP);
+    return -1;
+  }
+  socklen_t length = sizeof value;
+  return ::getsockopt(fd, level, option, &value, &length);
+}
 inline int listen(int fd, const sockaddr* address, socklen_t length, int backlog) noexcept {
   if (auto* s = own()) return s->listen(fd, address, length, backlog);
   return ::bind(fd, address, length) != 0 ? -1 : ::listen(fd, backlog);

@@ -11,6 +11,7 @@
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/select_core.hpp>
 #include <thrum/detail/spinlock.hpp>
+#include <thrum/net/options.hpp>
 
 namespace thrum {
 template <class T>
@@ -53,6 +54,29 @@ class socket {
   // write_all() may wait several times. Zero or less: no limit.
   void set_timeout(std::chrono::nanoseconds d) noexcept { timeout_ns_ = d.count() > 0 ? d.count() : 0; }
 
+  // options.hpp names them. Before the socket is shared, or by its one owner.
+  template <option_name Name, class Value>
+  void set_option(const option<Name, Value>& o) {
+    std::error_code error;
+    set_option(o, error);
+    if (error) raise(error, "thrum: set_option");
+  }
+  template <option_name Name, class Value>
+  void set_option(const option<Name, Value>& o, std::error_code& error) noexcept {
+    write_option(Name, static_cast<int>(o.value()), error);
+  }
+  template <class Option>
+  Option get_option() const {
+    std::error_code error;
+    const Option o = get_option<Option>(error);
+    if (error) raise(error, "thrum: get_option");
+    return o;
+  }
+  template <class Option>
+  Option get_option(std::error_code& error) const noexcept {
+    return Option(static_cast<typename Option::value_type>(read_option(Option::name, error)));
+  }
+
   // Fibers and tasks that wait in an operation on it get errc::bad_file_descriptor. May be repeated. Does not suspend.
   void close() noexcept;
 
@@ -60,6 +84,9 @@ class socket {
   explicit socket(int fd) noexcept : fd_(fd) {}
   struct errors_pass {};  // It goes on after an error that the system reports.
   socket(int fd, errors_pass) noexcept : fd_(fd), errors_pass_(true) {}
+
+  void write_option(option_name name, int value, std::error_code& error) noexcept;
+  int read_option(option_name name, std::error_code& error) const noexcept;
 
   enum class direction : unsigned char { reading, writing };
 
