@@ -14,7 +14,7 @@ namespace thrum::net {
 template <class Attempt>
 long socket::perform_patiently(direction d, std::error_code& error, Attempt attempt, is_passing passing) {
   long n = perform(d, error, attempt);
-  if (!passing(error)) return n;
+  if (n >= 0 || !passing(error)) return n;
   patience p(wait_deadline_ns());
   do {
     p.look();
@@ -26,7 +26,7 @@ long socket::perform_patiently(direction d, std::error_code& error, Attempt atte
 template <class Attempt>
 task<long> socket::async_perform_patiently(direction d, std::error_code& error, Attempt attempt, is_passing passing) {
   long n = co_await async_perform(d, error, attempt);
-  if (!passing(error)) co_return n;
+  if (n >= 0 || !passing(error)) co_return n;
   patience p(wait_deadline_ns());
   for (bool again = true; again;) {
     p.look();
