@@ -339,6 +339,88 @@ struct sends_a_descriptor final : subject {
   }
 };
 
+// Both sides of a datagram's way; each of the calls waits for the other side.
+struct receives_a_datagram : subject {
+  std::pair<net::unix_datagram, net::unix_datagram> ends = net::unix_datagram::pair();
+  std::array<std::byte, 8> buffer;
+  std::size_t got = 0;
+  void call() override { got = ends.first.receive(buffer).size; }
+  task<> async_call() override { got = (co_await ends.first.async_receive(buffer)).size; }
+  void complete(std::chrono::nanoseconds) override { ends.second.send(std::as_bytes(std::span("abc", 3))); }
+  void settle(bool happened) override {
+    if (!happened) call();
+    EXPECT_EQ(got, 3u);
+  }
+};
+
+struct receives_a_unix_datagram_from final : receives_a_datagram {
+  std::string from = "?";
+  void call() override { got = ends.first.receive_from(buffer, from).size; }
+  task<> async_call() override { got = (co_await ends.first.async_receive_from(buffer, from)).size; }
+  void settle(bool happened) override {
+    receives_a_datagram::settle(happened);
+    EXPECT_EQ(from, "");
+  }
+};
+
+struct receives_a_udp_datagram_from final : subject {
+  net::udp_socket in = net::udp_socket::bind("127.0.0.1:0"), out = net::udp_socket::connect(in.local_address());
+  std::array<std::byte, 8> buffer;
+  net::endpoint from;
+  void call() override { in.receive_from(buffer, from); }
+  task<> async_call() override { (void)co_await in.async_receive_from(buffer, from); }
+  void complete(std::chrono::nanoseconds) override { out.send(std::as_bytes(std::span("abc", 3))); }
+  void settle(bool happened) override {
+    if (!happened) call();
+    EXPECT_EQ(from.to_string(), out.local_address());
+  }
+};
+
+struct sends_a_datagram : subject {
+  net::unix_datagram in = net::unix_datagram::bind("@thrum_datagrams_" + std::to_string(accepts_unix::next_name++));
+  net::unix_datagram out = net::unix_datagram::open();
+  std::size_t sent = 0, read = 0;
+  sends_a_datagram() {
+    out.set_peer(in.local_address());
+    std::error_code error;
+    out.set_timeout(5ms);
+    for (; !error; ++sent) out.send({}, error);
+    --sent;
+    out.set_timeout({});
+  }
+  void call() override {
+    out.send({});
+    ++sent;
+  }
+  task<> async_call() override {
+    co_await out.async_send({});
+    ++sent;
+  }
+  void complete(std::chrono::nanoseconds) override { drain(); }
+  void settle(bool) override {
+    drain();
+    EXPECT_EQ(read, sent);  // None lost, none doubled.
+  }
+  void drain() {
+    std::error_code error;
+    for (in.set_timeout(2ms); !error; ++read) in.receive({}, error);
+    --read;
+    in.set_timeout({});
+  }
+};
+
+struct sends_a_datagram_to_a_name final : sends_a_datagram {
+  net::unix_datagram other = net::unix_datagram::open();
+  void call() override {
+    other.send_to({}, in.local_address());
+    ++sent;
+  }
+  task<> async_call() override {
+    co_await other.async_send_to({}, in.local_address());
+    ++sent;
+  }
+};
+
 struct writes_to_a_full_socket : subject {
   net::tcp_listener l = net::tcp_listener::bind("127.0.0.1:0");
   net::tcp_stream out = net::tcp_stream::connect(l.local_address()), in = l.accept();
@@ -639,6 +721,11 @@ inline const std::vector<kind> kinds{
     {"tcp_read", make<reads>()},
     {"tcp_wait_readable", make<waits_for_readability>()},
     {"tcp_accept", make<accepts>()},
+    {"send_datagram", make<sends_a_datagram>()},
+    {"unix_send_to", make<sends_a_datagram_to_a_name>()},
+    {"receive_datagram", make<receives_a_datagram>()},
+    {"unix_receive_from", make<receives_a_unix_datagram_from>()},
+    {"udp_receive_from", make<receives_a_udp_datagram_from>()},
     {"unix_accept", make<accepts_unix>()},
     {"receive_descriptor", make<receives_a_descriptor>()},
     {"send_descriptor", make<sends_a_descriptor>()},

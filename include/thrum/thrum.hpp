@@ -25,12 +25,17 @@
 #include <thrum/mutex.hpp>
 #include <thrum/net/buffered_reader.hpp>
 #include <thrum/net/buffered_writer.hpp>
+#include <thrum/net/buffers.hpp>
 #include <thrum/net/byte_stream.hpp>
 #include <thrum/net/copy.hpp>
 #include <thrum/net/descriptor.hpp>
 #include <thrum/net/pipe.hpp>
+#include <thrum/net/endpoint.hpp>
+#include <thrum/net/options.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
+#include <thrum/net/udp_socket.hpp>
+#include <thrum/net/unix_datagram.hpp>
 #include <thrum/net/unix_listener.hpp>
 #include <thrum/net/unix_stream.hpp>
 #include <thrum/once.hpp>

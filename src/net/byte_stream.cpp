@@ -56,11 +56,13 @@ void byte_stream::read_exactly(std::span<std::byte> buffer) {
   if (error) raise(error, "thrum: read_exactly");
 }
 
+bool byte_stream::may_write(std::error_code& error) const noexcept {
+  error = broken_ ? std::make_error_code(std::errc::broken_pipe) : std::error_code();
+  return !broken_;
+}
+
 std::size_t byte_stream::write_some(std::span<const std::byte> data, std::error_code& error) {
-  if (broken_) {
-    error = std::make_error_code(std::errc::broken_pipe);
-    return 0;
-  }
+  if (!may_write(error)) return 0;
   const long n = perform(direction::writing, error, send_call{fd_, data});
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }

@@ -46,10 +46,7 @@ task<void> byte_stream::async_read_exactly(std::span<std::byte> buffer) {
 }
 
 task<std::size_t> byte_stream::async_write_some(std::span<const std::byte> data, std::error_code& error) {
-  if (broken_) {
-    error = std::make_error_code(std::errc::broken_pipe);
-    co_return 0;
-  }
+  if (!may_write(error)) co_return 0;
   const long n = co_await async_perform(direction::writing, error, send_call{fd_, data});
   co_return n < 0 ? 0 : static_cast<std::size_t>(n);
 }

@@ -93,7 +93,7 @@ fd_watch* socket::watch_for(sched::scheduler& home, std::error_code& error) {
   watch = watch_.load(std::memory_order_relaxed);
   if (watch && watch->belongs_to(home)) return watch;
   if (watch) watch->release();  // Of a runtime before this one.
-  watch = fd_watch::create(fd_);
+  watch = fd_watch::create(fd_, errors_pass_ ? fd_watch::errors::pass : fd_watch::errors::end);
   if (!watch) error.assign(os::error_number(), std::generic_category());
   watch_.store(watch, std::memory_order_release);
   return watch;

@@ -5,6 +5,7 @@
 #include <span>
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "os/errno.hpp"
@@ -48,6 +49,20 @@ inline int set_option(int fd, int level, int option, int value) noexcept {
   if (auto* s = own()) return s->set_option(fd, level, option, value);
   return ::setsockopt(fd, level, option, &value, sizeof value);
 }
+inline int set_linger(int fd, bool resets) noexcept {
+  if (own()) return 0;
+  const linger value{.l_onoff = resets, .l_linger = 0};
+  return ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value);
+}
+template <class Value>
+int get_option(int fd, int level, int option, Value& value) noexcept {
+  if (own()) {
+    os::set_error_number(EOPNOTSUPP);
+    return -1;
+  }
+  socklen_t length = sizeof value;
+  return ::getsockopt(fd, level, option, &value, &length);
+}
 inline int listen(int fd, const sockaddr* address, socklen_t length, int backlog) noexcept {
   if (auto* s = own()) return s->listen(fd, address, length, backlog);
   return ::bind(fd, address, length) != 0 ? -1 : ::listen(fd, backlog);
@@ -71,6 +86,22 @@ inline long peek(int fd, std::span<std::byte> buffer) noexcept {
 inline long send(int fd, std::span<const std::byte> data) noexcept {
   if (auto* s = own()) return s->send(fd, data);
   return ::send(fd, data.data(), data.size(), MSG_NOSIGNAL);
+}
+// Of several buffers a simulation takes the first, which is some.
+inline std::span<std::byte> first_of(std::span<const iovec> parts) noexcept {
+  if (parts.empty()) return {};
+  return {static_cast<std::byte*>(parts.front().iov_base), parts.front().iov_len};
+}
+inline long receive(int fd, std::span<iovec> parts) noexcept {
+  if (auto* s = own()) return s->receive(fd, first_of(parts), false);
+  return ::readv(fd, parts.data(), static_cast<int>(parts.size()));
+}
+inline long send(int fd, std::span<iovec> parts) noexcept {
+  if (auto* s = own()) return s->send(fd, first_of(parts));
+  msghdr m{};
+  m.msg_iov = parts.data();
+  m.msg_iovlen = parts.size();
+  return ::sendmsg(fd, &m, MSG_NOSIGNAL);
 }
 inline int shut_down_writing(int fd) noexcept {
   if (auto* s = own()) return s->shut_down_writing(fd);

@@ -49,8 +49,9 @@ fd_watch* fd_watch::from_pool() {
   return w;
 }
 
-fd_watch* fd_watch::create(int fd) {
+fd_watch* fd_watch::create(int fd, errors e) {
   fd_watch* w = from_pool();
+  w->errors_ = e;
   runtime_section inside;
   processor& p = inside.w->p ? *inside.w->p : inside.w->home.processor_at(0);
   w->home_serial_ = p.home.serial();
@@ -148,7 +149,7 @@ void fd_watch::ready(unsigned events, std::uint16_t generation, runnable_batch& 
     side& s = sides_[d];
     std::lock_guard held(s.queue.lock);
     if (generation_.load(std::memory_order_relaxed) != generation) return;
-    edge_seen(s, last, out);
+    edge_seen(s, last && errors_ == errors::end, out);
   }
 }
 

@@ -30,11 +30,13 @@ class fd_watch {
  public:
   enum direction : unsigned { reading, writing };
   enum events : unsigned { can_read = 1, can_write = 2, read_ended = 4, ended = 8 };
+  // Whether an error is the descriptor's last event, as on a stream. Datagram sockets go on after one.
+  enum class errors : bool { end, pass };
   enum class outcome { ready, timed_out, cancelled, closed };
 
   // A watch on the descriptor by the calling worker's poller. Throws std::bad_alloc; null, with errno set, when the
   // poller cannot watch it.
-  static fd_watch* create(int fd);
+  static fd_watch* create(int fd, errors e = errors::end);
   void release() noexcept;  // Before the descriptor is closed.
 
   // The word before an attempt, and what the attempt told: nothing more to get, unless an edge has come since.
@@ -85,6 +87,7 @@ class fd_watch {
   side sides_[2];
   std::atomic<std::uint16_t> generation_{0};
   std::atomic<bool> closed_{false};
+  errors errors_ = errors::end;  // Written by create(), read with the generation's consent.
   std::uint64_t home_serial_ = 0;
   std::shared_ptr<poller> poller_;
   fd_watch* next_free_ = nullptr;

@@ -16,6 +16,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file",
          "read_line", "read_until", "peek", "skip", "write", "flush", "copy", "relay",
          "terminate", "run_process")
+         "with_scope", "send_descriptor", "receive_descriptor", "send_to", "receive_from")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -36,7 +37,9 @@ KINDS = {
     "select.select": "select", "select_list.wait": "select",
     "semaphore.acquire": "semaphore_acquire", "semaphore.try_acquire": "semaphore_acquire",
     "task_handle.join": "task_join", "task_sleep.sleep": "sleep_for", "task_sleep.yield": "sleep_for",
-    "unix_listener.accept": "unix_accept",
+    "datagram_socket.send": "send_datagram", "datagram_socket.receive": "receive_datagram",
+    "udp_socket.receive_from": "udp_receive_from", "unix_datagram.send_to": "unix_send_to",
+    "unix_datagram.receive_from": "unix_receive_from", "unix_listener.accept": "unix_accept",
     "unix_stream.send_descriptor": "send_descriptor", "unix_stream.receive_descriptor": "receive_descriptor",
     "tcp_listener.accept": "tcp_accept", "byte_stream.read_some": "tcp_read", "byte_stream.read_exactly": "tcp_read",
     "byte_stream.wait_readable": "tcp_wait_readable", "byte_stream.write_some": "tcp_write",
@@ -88,6 +91,7 @@ ELSEWHERE = {
     "tcp_stream.connect": "src/net/tcp_errors_test.cpp",
     **{f"tls_stream.{call}": "src/tls/tls_test.cpp"
        for call in ("accept", "connect", "read_exactly", "read_some", "write_all", "write_some")},
+    "udp_socket.send_to": "src/net/udp_test.cpp",
     "unix_stream.connect": "src/net/unix_test.cpp",
     "task_concurrent.for_each_concurrent": "src/task/task_concurrent_test.cpp",
     "task_concurrent.map_concurrent": "src/task/task_concurrent_test.cpp",
@@ -106,7 +110,7 @@ EXEMPT = {
     "worker_pool.send": "its own, under submit",
     "channel.copy": "copies an element",
     "concurrent.get": "a result that is there", "context_value.get": "a value that is there",
-    "fiber_local.get": "a value that is there",
+    "fiber_local.get": "a value that is there", "udp_socket.connect": "sends nothing",
     "guarded.lock": "locking", "lock.lock": "locking", "lock.try_lock": "locking", "mutex.lock": "locking",
     "mutex.try_lock": "locking", "shared_mutex.lock": "locking", "shared_mutex.try_lock": "locking",
     "shared_mutex.lock_shared": "locking", "shared_mutex.wait": "locking",
@@ -125,7 +129,7 @@ NO_TWIN = {
     "task.start": "starts a task", "worker_pool.send": "its own, under submit",
     "channel.copy": "copies an element",
     "concurrent.get": "a result that is there", "context_value.get": "a value that is there",
-    "fiber_local.get": "a value that is there",
+    "fiber_local.get": "a value that is there", "udp_socket.connect": "sends nothing",
     "lock.lock": "of std's kind: async_lock of the mutex, and adopt it", "lock.try_lock": "never waits",
     "mutex.try_lock": "never waits", "shared_mutex.try_lock": "never waits", "shared_mutex.wait": "its own, under lock",
     "semaphore.try_acquire": "never waits", "rate_limiter.try_acquire": "never waits",

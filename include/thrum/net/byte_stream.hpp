@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include <thrum/net/buffers.hpp>
 #include <thrum/net/socket.hpp>
 #include <thrum/select.hpp>
 
@@ -40,6 +41,14 @@ class byte_stream : public socket {
   void write_all(std::span<const std::byte> data);
   std::size_t write_all(std::span<const std::byte> data, std::error_code& error);
 
+  // The same with several buffers, in one system call for up to 64 of them.
+  std::size_t read_some(mutable_buffers buffers);
+  std::size_t read_some(mutable_buffers buffers, std::error_code& error);
+  std::size_t write_some(const_buffers data);
+  std::size_t write_some(const_buffers data, std::error_code& error);
+  void write_all(const_buffers data);
+  std::size_t write_all(const_buffers data, std::error_code& error);
+
   // Suspends until there is something to read, the stream has ended, or it has failed; holds no buffer meanwhile. May
   // return early: read_some() then waits.
   void wait_readable();
@@ -57,6 +66,12 @@ class byte_stream : public socket {
   task<std::size_t> async_write_some(std::span<const std::byte> data, std::error_code& error);
   task<void> async_write_all(std::span<const std::byte> data);
   task<std::size_t> async_write_all(std::span<const std::byte> data, std::error_code& error);
+  task<std::size_t> async_read_some(mutable_buffers buffers);
+  task<std::size_t> async_read_some(mutable_buffers buffers, std::error_code& error);
+  task<std::size_t> async_write_some(const_buffers data);
+  task<std::size_t> async_write_some(const_buffers data, std::error_code& error);
+  task<void> async_write_all(const_buffers data);
+  task<std::size_t> async_write_all(const_buffers data, std::error_code& error);
   task<void> async_wait_readable();
   task<void> async_wait_readable(std::error_code& error);
   task<void> async_wait_writable();
@@ -88,6 +103,7 @@ class byte_stream : public socket {
  private:
   struct receive_call;
   std::size_t end_read(const receive_call& call, long n) noexcept;
+  bool may_write(std::error_code& error) const noexcept;
   detail::select_clause describe_readable();
   detail::select_clause describe_writable();
   bool may_have_bytes(std::error_code& error);

@@ -11,6 +11,7 @@
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/select_core.hpp>
 #include <thrum/detail/spinlock.hpp>
+#include <thrum/net/options.hpp>
 
 namespace thrum {
 template <class T>
@@ -53,11 +54,39 @@ class socket {
   // write_all() may wait several times. Zero or less: no limit.
   void set_timeout(std::chrono::nanoseconds d) noexcept { timeout_ns_ = d.count() > 0 ? d.count() : 0; }
 
+  // options.hpp names them. Before the socket is shared, or by its one owner.
+  template <option_name Name, class Value>
+  void set_option(const option<Name, Value>& o) {
+    std::error_code error;
+    set_option(o, error);
+    if (error) raise(error, "thrum: set_option");
+  }
+  template <option_name Name, class Value>
+  void set_option(const option<Name, Value>& o, std::error_code& error) noexcept {
+    write_option(Name, static_cast<int>(o.value()), error);
+  }
+  template <class Option>
+  Option get_option() const {
+    std::error_code error;
+    const Option o = get_option<Option>(error);
+    if (error) raise(error, "thrum: get_option");
+    return o;
+  }
+  template <class Option>
+  Option get_option(std::error_code& error) const noexcept {
+    return Option(static_cast<typename Option::value_type>(read_option(Option::name, error)));
+  }
+
   // Fibers and tasks that wait in an operation on it get errc::bad_file_descriptor. May be repeated. Does not suspend.
   void close() noexcept;
 
  protected:
   explicit socket(int fd) noexcept : fd_(fd) {}
+  struct errors_pass {};  // It goes on after an error that the system reports.
+  socket(int fd, errors_pass) noexcept : fd_(fd), errors_pass_(true) {}
+
+  void write_option(option_name name, int value, std::error_code& error) noexcept;
+  int read_option(option_name name, std::error_code& error) const noexcept;
 
   enum class direction : unsigned char { reading, writing };
 
@@ -70,6 +99,13 @@ class socket {
   // here is the call's own.
   template <class Attempt>
   long perform(direction d, std::error_code& error, Attempt attempt, std::int64_t deadline_ns = detail::never);
+
+  // The same, and when it fails with a passing error, pauses and tries again.
+  using is_passing = bool (*)(const std::error_code&);
+  template <class Attempt>
+  long perform_patiently(direction d, std::error_code& error, Attempt attempt, is_passing passing);
+  template <class Attempt>
+  task<long> async_perform_patiently(direction d, std::error_code& error, Attempt attempt, is_passing passing);
 
   bool begin(std::error_code& error) noexcept;
   void check_usable(std::error_code& error) const noexcept;
@@ -99,11 +135,13 @@ class socket {
     other.watch_.store(watch_.exchange(other.watch_.load()));
     std::swap(deadline_ns_, other.deadline_ns_);
     std::swap(timeout_ns_, other.timeout_ns_);
+    std::swap(errors_pass_, other.errors_pass_);
   }
 
   int fd_ = -1;
   std::atomic<sched::fd_watch*> watch_{nullptr};  // From the first wait on; created under watch_lock_.
   detail::spinlock watch_lock_;
+  bool errors_pass_ = false;  // Constant after construction.
   std::int64_t deadline_ns_ = detail::never;
   std::int64_t timeout_ns_ = 0;
 };

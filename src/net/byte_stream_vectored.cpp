@@ -1,0 +1,107 @@
+// Reading into and writing from several buffers, with the twins for tasks.
+#include <cstddef>
+#include <system_error>
+
+#include <thrum/net/buffers.hpp>
+#include <thrum/net/byte_stream.hpp>
+
+#include "net/socket_operation.hpp"
+#include "net/vectored.hpp"
+
+namespace thrum::net {
+
+std::size_t byte_stream::read_some(mutable_buffers buffers, std::error_code& error) {
+  const long n = perform(direction::reading, error, receive_several_call{fd_, buffers.list()});
+  return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+std::size_t byte_stream::read_some(mutable_buffers buffers) {
+  std::error_code error;
+  const auto n = read_some(buffers, error);
+  if (error) raise(error, "thrum: read");
+  return n;
+}
+
+std::size_t byte_stream::write_some(const_buffers data, std::error_code& error) {
+  if (!may_write(error)) return 0;
+  const position start(data);
+  const long n = perform(direction::writing, error, send_several_call{fd_, start});
+  return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+std::size_t byte_stream::write_some(const_buffers data) {
+  std::error_code error;
+  const auto n = write_some(data, error);
+  if (error) raise(error, "thrum: write");
+  return n;
+}
+
+std::size_t byte_stream::write_all(const_buffers data, std::error_code& error) {
+  std::size_t done = 0;
+  position at(data);
+  error.clear();
+  while (!at.at_end() && may_write(error)) {
+    const long n = perform(direction::writing, error, send_several_call{fd_, at});
+    if (n < 0) break;
+    at.advance(static_cast<std::size_t>(n));
+    done += static_cast<std::size_t>(n);
+  }
+  if (error && done > 0) broken_ = true;  // As with one buffer.
+  return done;
+}
+
+void byte_stream::write_all(const_buffers data) {
+  std::error_code error;
+  write_all(data, error);
+  if (error) raise(error, "thrum: write_all");
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+
+task<std::size_t> byte_stream::async_read_some(mutable_buffers buffers, std::error_code& error) {
+  const long n = co_await async_perform(direction::reading, error, receive_several_call{fd_, buffers.list()});
+  co_return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+task<std::size_t> byte_stream::async_read_some(mutable_buffers buffers) {
+  std::error_code error;
+  const auto n = co_await async_read_some(buffers, error);
+  if (error) raise(error, "thrum: read");
+  co_return n;
+}
+
+task<std::size_t> byte_stream::async_write_some(const_buffers data, std::error_code& error) {
+  if (!may_write(error)) co_return 0;
+  const position start(data);
+  const long n = co_await async_perform(direction::writing, error, send_several_call{fd_, start});
+  co_return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+task<std::size_t> byte_stream::async_write_some(const_buffers data) {
+  std::error_code error;
+  const auto n = co_await async_write_some(data, error);
+  if (error) raise(error, "thrum: write");
+  co_return n;
+}
+
+task<std::size_t> byte_stream::async_write_all(const_buffers data, std::error_code& error) {
+  std::size_t done = 0;
+  position at(data);
+  error.clear();
+  while (!at.at_end() && may_write(error)) {
+    const long n = co_await async_perform(direction::writing, error, send_several_call{fd_, at});
+    if (n < 0) break;
+    at.advance(static_cast<std::size_t>(n));
+    done += static_cast<std::size_t>(n);
+  }
+  if (error && done > 0) broken_ = true;  // As with one buffer.
+  co_return done;
+}
+
+task<void> byte_stream::async_write_all(const_buffers data) {
+  std::error_code error;
+  (void)co_await async_write_all(data, error);
+  if (error) raise(error, "thrum: write_all");
+}
+
+}  // namespace thrum::net
