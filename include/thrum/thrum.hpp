@@ -24,6 +24,7 @@
 #include <thrum/net/buffered_writer.hpp>
 #include <thrum/net/copy.hpp>
 #include <thrum/net/pipe.hpp>
+#include <thrum/net/server.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/once.hpp>

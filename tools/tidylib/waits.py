@@ -12,7 +12,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "wait_writable", "arrive_and_wait", "submit", "async", "start", "select", "call_once", "race", "join_all",
          "for_each_concurrent", "map_concurrent", "parallel_for", "parallel_reduce", "retry", "wait_on_address",
          "with_scope", "read_line", "read_until", "peek", "skip", "write", "flush", "copy",
-         "relay")
+         "relay", "serve", "shutdown")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -56,6 +56,7 @@ ELSEWHERE = {
     "copy.copy": "src/net/pipe_test.cpp", "copy.relay": "src/net/pipe_test.cpp",
     "pipe.read_some": "src/net/pipe_test.cpp", "pipe.read_exactly": "src/net/pipe_test.cpp",
     "pipe.write_some": "src/net/pipe_test.cpp", "pipe.write_all": "src/net/pipe_test.cpp",
+    "server.serve": "src/net/server_test.cpp", "server.shutdown": "src/net/server_test.cpp",
     "concurrent.for_each_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.map_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.race": "src/scope/concurrent_test.cpp",
