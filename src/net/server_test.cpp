@@ -123,12 +123,13 @@ TEST_P(server_test, connections_may_finish_until_the_deadline) {
     server s(listen_here(), h.handler());
     auto serving = spawn([&] { s.serve(); });
     h.connect(s, 3);
+    s.stop();
     auto stopping = spawn([&] {
       const auto r = s.shutdown(hang_guard);
       EXPECT_EQ(r.drained, 3u);
       EXPECT_EQ(r.served + r.cancelled + r.failed, 0u);
     });
-    EXPECT_TRUE(eventually([&] { return !s.listener().is_open(); }));
+    settle();
     h.release.set();
     stopping.join();
     serving.join();
