@@ -1,8 +1,9 @@
 // An echo server in blocking style: one fiber per connection, event-driven underneath.
 // Usage: echo_server 127.0.0.1:7777   serves until it is killed
-//        echo_server                  serves a hundred clients of its own, checks their bytes, and ends
+//        echo_server                  serves a hundred clients of its own, checks their bytes, and ends in good order
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <span>
 #include <string>
@@ -10,19 +11,13 @@
 
 namespace {
 
+using namespace std::chrono_literals;
 using thrum::net::tcp_listener;
 using thrum::net::tcp_stream;
 
 void echo(tcp_stream connection) {
   std::array<std::byte, 4096> buffer;
   while (auto n = connection.read_some(buffer)) connection.write_all(std::span(buffer).first(n));
-}
-
-// Accepts for ever; a cancelled scope ends it at accept().
-void serve(tcp_listener& listener) {
-  for (;;) {
-    thrum::go([connection = listener.accept()]() mutable { echo(std::move(connection)); });
-  }
 }
 
 // Sends ten messages, each after the answer to the one before; returns how many came back unchanged.
@@ -40,19 +35,16 @@ int client(const std::string& address, int number) {
 }
 
 int serve_own_clients() {
-  auto listener = tcp_listener::bind("127.0.0.1:0");
-  const std::string address = "127.0.0.1:" + std::to_string(listener.local_port());
+  thrum::net::server server(tcp_listener::bind("127.0.0.1:0"), echo);
+  const std::string address = "127.0.0.1:" + std::to_string(server.listener().local_port());
+  auto serving = thrum::spawn([&] { server.serve(); });
   std::atomic<int> good = 0;
-  thrum::scope server;
-  server.go([&] { serve(listener); });
-  {
-    thrum::scope clients;
-    for (int i = 0; i < 100; ++i) clients.go([&, i] { good += client(address, i); });
-    clients.join();
-  }
-  server.cancel();
-  server.join();
-  if (good != 1000) return 1;
+  thrum::scope clients;
+  for (int i = 0; i < 100; ++i) clients.go([&, i] { good += client(address, i); });
+  clients.join();
+  const auto report = server.shutdown(10s);  // Accepts nobody any more; waits for the connections to end.
+  serving.join();
+  if (good != 1000 || report.served + report.drained != 100) return 1;
   std::printf("100 clients, 1000 messages, every byte came back\n");
   return 0;
 }
@@ -62,8 +54,8 @@ int serve_own_clients() {
 int main(int argc, char** argv) {
   return thrum::run([=] {
     if (argc < 2) return serve_own_clients();
-    auto listener = tcp_listener::bind(argv[1]);
-    serve(listener);
+    thrum::net::server server(tcp_listener::bind(argv[1]), echo, {.max_connections = 10'000});
+    server.serve();
     return 0;
   });
 }

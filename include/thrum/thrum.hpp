@@ -32,6 +32,7 @@
 #include <thrum/net/pipe.hpp>
 #include <thrum/net/endpoint.hpp>
 #include <thrum/net/options.hpp>
+#include <thrum/net/server.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/net/udp_socket.hpp>

@@ -17,6 +17,8 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "read_line", "read_until", "peek", "skip", "write", "flush", "copy", "relay",
          "terminate", "run_process")
          "with_scope", "send_descriptor", "receive_descriptor", "send_to", "receive_from")
+         "with_scope", "read_line", "read_until", "peek", "skip", "write", "flush", "copy",
+         "relay", "serve", "shutdown")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -69,6 +71,8 @@ ELSEWHERE = {
     "copy.copy": "src/net/pipe_test.cpp", "copy.relay": "src/net/pipe_test.cpp",
     "pipe.read_some": "src/net/pipe_test.cpp", "pipe.read_exactly": "src/net/pipe_test.cpp",
     "pipe.write_some": "src/net/pipe_test.cpp", "pipe.write_all": "src/net/pipe_test.cpp",
+    "asio.read_some": "tests/beast/beast.cpp", "asio.write_some": "tests/beast/beast.cpp",
+    "server.serve": "src/net/server_test.cpp", "server.shutdown": "src/net/server_test.cpp",
     "concurrent.for_each_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.map_concurrent": "src/scope/concurrent_test.cpp",
     "concurrent.race": "src/scope/concurrent_test.cpp",
@@ -125,6 +129,7 @@ TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "tas
 # Calls without a twin, or with one of another name, each with its reason.
 NO_TWIN = {
     "file_watcher.open": "never waits",
+    "asio.read_some": "Asio's synchronous concepts", "asio.write_some": "Asio's synchronous concepts",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "task.start": "starts a task", "worker_pool.send": "its own, under submit",
     "channel.copy": "copies an element",
