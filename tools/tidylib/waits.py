@@ -15,10 +15,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "blocking", "open", "read_all", "read_at", "write_at", "sync", "data_sync", "truncate",
          "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file",
          "read_line", "read_until", "peek", "skip", "write", "flush", "copy", "relay",
-         "terminate", "run_process")
-         "with_scope", "send_descriptor", "receive_descriptor", "send_to", "receive_from")
-         "with_scope", "read_line", "read_until", "peek", "skip", "write", "flush", "copy",
-         "relay", "serve", "shutdown")
+         "terminate", "run_process", "send_to", "receive_from", "serve", "shutdown")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
