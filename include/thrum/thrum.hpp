@@ -30,8 +30,8 @@
 #include <thrum/net/copy.hpp>
 #include <thrum/net/descriptor.hpp>
 #include <thrum/net/endpoint.hpp>
+#include <thrum/net/memory_stream.hpp>
 #include <thrum/net/options.hpp>
-#include <thrum/net/pipe.hpp>
 #include <thrum/net/server.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>

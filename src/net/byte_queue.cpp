@@ -1,4 +1,4 @@
-// The ring of a pipe.
+// The ring of a memory_stream.
 #include "net/byte_queue.hpp"
 
 #include <algorithm>

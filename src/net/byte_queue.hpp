@@ -1,4 +1,4 @@
-// One direction of a pipe: a ring of bytes with a writer and a reader.
+// One direction of a memory_stream: a ring of bytes with a writer and a reader.
 //
 // A side that finds nothing to be done remembers, under the lock, how often the other side has changed something, and
 // waits on that count's address until it is another: whoever changes something counts before it wakes.

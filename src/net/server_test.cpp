@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include <thrum/net/pipe.hpp>
+#include <thrum/net/memory_stream.hpp>
 
 #include "tcp_support.hpp"
 
@@ -20,7 +20,7 @@ namespace thrum {
 namespace {
 
 using namespace test;
-using net::pipe_end, net::server, net::server_report;
+using net::memory_stream, net::server, net::server_report;
 
 class server_test : public on_workers {};
 INSTANTIATE_TEST_SUITE_P(workers, server_test, worker_counts, count_name);
@@ -270,13 +270,13 @@ TEST_P(server_test, it_serves_once_and_not_after_it_was_stopped) {
 
 // Gives pipes, and fails as it was told to, before or after.
 struct scripted_listener {
-  std::deque<pipe_end> connections;
+  std::deque<memory_stream> connections;
   std::deque<std::errc> failures;
   bool fails_first = true;
   std::unique_ptr<event> never = std::make_unique<event>();
 
-  pipe_end accept() { return {}; }
-  pipe_end accept(std::error_code& error) {
+  memory_stream accept() { return {}; }
+  memory_stream accept(std::error_code& error) {
     error.clear();
     if (waits()) never->wait();
     if (!failures.empty() && (fails_first || connections.empty())) {
@@ -288,7 +288,7 @@ struct scripted_listener {
     connections.pop_front();
     return first;
   }
-  task<pipe_end> async_accept(std::error_code& error) {
+  task<memory_stream> async_accept(std::error_code& error) {
     if (waits()) co_await never->async_wait();
     co_return accept(error);
   }
@@ -302,9 +302,9 @@ TEST_P(server_test, it_goes_on_after_the_machine_had_no_room) {
       std::atomic<int> told = 0;
       scripted_listener l;
       l.failures = {std::errc::too_many_files_open, std::errc::no_buffer_space};
-      auto ends = net::pipe();
+      auto ends = net::memory_stream::pair();
       l.connections.push_back(std::move(ends.second));
-      server s(std::move(l), [](pipe_end p) { p.write_all(bytes("hello")); },
+      server s(std::move(l), [](memory_stream p) { p.write_all(bytes("hello")); },
                {.max_connections = 1, .on_failure = [&](std::exception_ptr) { ++told; }});
       auto serving = spawn([&] { by_task ? (void)spawn(s.async_serve()).join() : (void)s.serve(); });
       std::array<std::byte, 5> buffer;
@@ -320,11 +320,11 @@ TEST_P(server_test, it_ends_with_its_connections_when_accepting_fails_for_good) 
   run([] {
     for (const bool by_task : {false, true}) {
       scripted_listener l;
-      auto ends = net::pipe();
+      auto ends = net::memory_stream::pair();
       l.connections.push_back(std::move(ends.second));
       l.failures = {std::errc::invalid_argument};
       l.fails_first = false;
-      server s(std::move(l), [](pipe_end p) { p.write_all(std::vector<std::byte>(1 << 20)); });
+      server s(std::move(l), [](memory_stream p) { p.write_all(std::vector<std::byte>(1 << 20)); });
       EXPECT_EQ(code_of([&] { by_task ? (void)spawn(s.async_serve()).join() : (void)s.serve(); }),
                 std::errc::invalid_argument);
       EXPECT_EQ(s.shutdown(hang_guard).cancelled, 1u);

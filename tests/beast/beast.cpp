@@ -13,7 +13,7 @@
 #include <boost/beast/websocket.hpp>
 
 #include <thrum/net/asio.hpp>
-#include <thrum/net/pipe.hpp>
+#include <thrum/net/memory_stream.hpp>
 #include <thrum/net/server.hpp>
 
 #include "tcp_support.hpp"
@@ -27,10 +27,10 @@ namespace http = beast::http;
 namespace websocket = beast::websocket;
 
 using namespace test;
-using net::asio_stream, net::pipe_end;
+using net::asio_stream, net::memory_stream;
 
 static_assert(beast::is_sync_stream<asio_stream<tcp_stream>>::value);
-static_assert(beast::is_sync_stream<asio_stream<pipe_end>>::value);
+static_assert(beast::is_sync_stream<asio_stream<memory_stream>>::value);
 
 class beast_test : public on_workers {};
 INSTANTIATE_TEST_SUITE_P(workers, beast_test, worker_counts, count_name);
@@ -135,7 +135,7 @@ TEST_P(beast_test, websockets_echo_over_tcp) {
 
 TEST_P(beast_test, the_end_cancellation_and_other_errors_have_their_boost_names) {
   run([] {
-    auto ends = net::pipe();
+    auto ends = net::memory_stream::pair();
     asio_stream stream(ends.first);
     std::array<char, 8> room;
     auto reading = spawn([&] {
@@ -165,7 +165,7 @@ TEST_P(beast_test, the_end_cancellation_and_other_errors_have_their_boost_names)
 
 TEST_P(beast_test, pieces_are_sent_together) {
   run([] {
-    auto ends = net::pipe();
+    auto ends = net::memory_stream::pair();
     asio_stream stream(ends.first);
     const std::string head = "head ", body = "body";
     const std::array<asio::const_buffer, 3> sequence{asio::buffer(head), asio::const_buffer(), asio::buffer(body)};

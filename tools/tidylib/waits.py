@@ -65,9 +65,9 @@ ELSEWHERE = {
     "buffered_writer.write_some": "src/net/buffered_writer_test.cpp",
     "buffered_writer.write_all": "src/net/buffered_writer_test.cpp",
     "buffered_writer.flush": "src/net/buffered_writer_test.cpp",
-    "copy.copy": "src/net/pipe_test.cpp", "copy.relay": "src/net/pipe_test.cpp",
-    "pipe.read_some": "src/net/pipe_test.cpp", "pipe.read_exactly": "src/net/pipe_test.cpp",
-    "pipe.write_some": "src/net/pipe_test.cpp", "pipe.write_all": "src/net/pipe_test.cpp",
+    "copy.copy": "src/net/memory_stream_test.cpp", "copy.relay": "src/net/memory_stream_test.cpp",
+    **{f"memory_stream.{call}": "src/net/memory_stream_test.cpp"
+       for call in ("read_some", "read_exactly", "write_some", "write_all")},
     "asio.read_some": "tests/beast/beast.cpp", "asio.write_some": "tests/beast/beast.cpp",
     "server.serve": "src/net/server_test.cpp", "server.shutdown": "src/net/server_test.cpp",
     "concurrent.for_each_concurrent": "src/scope/concurrent_test.cpp",
@@ -106,7 +106,7 @@ ELSEWHERE = {
 
 # No cancellation points, each with its reason.
 EXEMPT = {
-    "file_watcher.open": "never waits",
+    "file_watcher.open": "never waits", "udp_socket.open": "never waits", "unix_datagram.open": "never waits",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "worker_pool.send": "its own, under submit",
     "channel.copy": "copies an element",
@@ -125,7 +125,7 @@ TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "tas
 
 # Calls without a twin, or with one of another name, each with its reason.
 NO_TWIN = {
-    "file_watcher.open": "never waits",
+    "file_watcher.open": "never waits", "udp_socket.open": "never waits", "unix_datagram.open": "never waits",
     "asio.read_some": "Asio's synchronous concepts", "asio.write_some": "Asio's synchronous concepts",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "task.start": "starts a task", "worker_pool.send": "its own, under submit",

@@ -1,5 +1,5 @@
 // Pipes in memory: the loops around a byte_queue, for fibers and threads, and for tasks.
-#include <thrum/net/pipe.hpp>
+#include <thrum/net/memory_stream.hpp>
 
 #include <optional>
 #include <utility>
@@ -33,45 +33,45 @@ task<void> async_wait_for_change(const byte_queue::count& changes, std::uint32_t
 
 }  // namespace
 
-pipe_end::pipe_end(std::shared_ptr<byte_queue> in, std::shared_ptr<byte_queue> out) noexcept
+memory_stream::memory_stream(std::shared_ptr<byte_queue> in, std::shared_ptr<byte_queue> out) noexcept
     : in_(std::move(in)), out_(std::move(out)) {}
 
-std::pair<pipe_end, pipe_end> pipe(std::size_t capacity) {
+std::pair<memory_stream, memory_stream> memory_stream::pair(std::size_t capacity) {
   auto forth = std::make_shared<byte_queue>(capacity);
   auto back = std::make_shared<byte_queue>(capacity);
-  pipe_end first(back, forth);
-  return {std::move(first), pipe_end(std::move(forth), std::move(back))};
+  memory_stream first(back, forth);
+  return {std::move(first), memory_stream(std::move(forth), std::move(back))};
 }
 
-bool pipe_end::is_open() const noexcept { return in_ && in_->reader_is_open(); }
+bool memory_stream::is_open() const noexcept { return in_ && in_->reader_is_open(); }
 
-void pipe_end::close() noexcept {
+void memory_stream::close() noexcept {
   if (!in_) return;
   in_->close_reader();
   out_->close_writer();
 }
 
-void pipe_end::shutdown_write(std::error_code& error) noexcept {
+void memory_stream::shutdown_write(std::error_code& error) noexcept {
   if (out_)
     out_->end(error);
   else
     error = std::make_error_code(std::errc::bad_file_descriptor);
 }
 
-void pipe_end::shutdown_write() {
+void memory_stream::shutdown_write() {
   std::error_code error;
   shutdown_write(error);
   detail::raise_if(error, "thrum: shutdown_write");
 }
 
 // Of an end that nothing was made of.
-bool pipe_end::may_write(std::error_code& error) const noexcept {
+bool memory_stream::may_write(std::error_code& error) const noexcept {
   if (!out_) error = std::make_error_code(std::errc::bad_file_descriptor);
   if (broken_) error = std::make_error_code(std::errc::broken_pipe);
   return !error;
 }
 
-std::size_t pipe_end::read_some(std::span<std::byte> buffer, std::error_code& error) {
+std::size_t memory_stream::read_some(std::span<std::byte> buffer, std::error_code& error) {
   if (!detail::begin_transfer(error)) return 0;
   if (!in_) error = std::make_error_code(std::errc::bad_file_descriptor);
   std::uint32_t seen = 0;
@@ -82,7 +82,7 @@ std::size_t pipe_end::read_some(std::span<std::byte> buffer, std::error_code& er
   return 0;
 }
 
-task<std::size_t> pipe_end::async_read_some(std::span<std::byte> buffer, std::error_code& error) {
+task<std::size_t> memory_stream::async_read_some(std::span<std::byte> buffer, std::error_code& error) {
   if (!detail::async_begin_transfer(error)) co_return 0;
   if (!in_) error = std::make_error_code(std::errc::bad_file_descriptor);
   std::uint32_t seen = 0;
@@ -93,7 +93,7 @@ task<std::size_t> pipe_end::async_read_some(std::span<std::byte> buffer, std::er
   co_return 0;
 }
 
-std::size_t pipe_end::write_some(std::span<const std::byte> data, std::error_code& error) {
+std::size_t memory_stream::write_some(std::span<const std::byte> data, std::error_code& error) {
   if (!detail::begin_transfer(error) || !may_write(error)) return 0;
   std::uint32_t seen = 0;
   while (!error) {
@@ -103,7 +103,7 @@ std::size_t pipe_end::write_some(std::span<const std::byte> data, std::error_cod
   return 0;
 }
 
-task<std::size_t> pipe_end::async_write_some(std::span<const std::byte> data, std::error_code& error) {
+task<std::size_t> memory_stream::async_write_some(std::span<const std::byte> data, std::error_code& error) {
   if (!detail::async_begin_transfer(error) || !may_write(error)) co_return 0;
   std::uint32_t seen = 0;
   while (!error) {
@@ -113,35 +113,35 @@ task<std::size_t> pipe_end::async_write_some(std::span<const std::byte> data, st
   co_return 0;
 }
 
-std::size_t pipe_end::read_some(std::span<std::byte> buffer) {
+std::size_t memory_stream::read_some(std::span<std::byte> buffer) {
   std::error_code error;
   const auto n = read_some(buffer, error);
   detail::raise_if(error, "thrum: read");
   return n;
 }
 
-task<std::size_t> pipe_end::async_read_some(std::span<std::byte> buffer) {
+task<std::size_t> memory_stream::async_read_some(std::span<std::byte> buffer) {
   std::error_code error;
   const auto n = co_await async_read_some(buffer, error);
   detail::raise_if(error, "thrum: read");
   co_return n;
 }
 
-std::size_t pipe_end::write_some(std::span<const std::byte> data) {
+std::size_t memory_stream::write_some(std::span<const std::byte> data) {
   std::error_code error;
   const auto n = write_some(data, error);
   detail::raise_if(error, "thrum: write");
   return n;
 }
 
-task<std::size_t> pipe_end::async_write_some(std::span<const std::byte> data) {
+task<std::size_t> memory_stream::async_write_some(std::span<const std::byte> data) {
   std::error_code error;
   const auto n = co_await async_write_some(data, error);
   detail::raise_if(error, "thrum: write");
   co_return n;
 }
 
-std::size_t pipe_end::read_exactly(std::span<std::byte> buffer, std::error_code& error) {
+std::size_t memory_stream::read_exactly(std::span<std::byte> buffer, std::error_code& error) {
   std::size_t done = 0;
   error.clear();
   while (done < buffer.size() && !error) {
@@ -152,7 +152,7 @@ std::size_t pipe_end::read_exactly(std::span<std::byte> buffer, std::error_code&
   return done;
 }
 
-task<std::size_t> pipe_end::async_read_exactly(std::span<std::byte> buffer, std::error_code& error) {
+task<std::size_t> memory_stream::async_read_exactly(std::span<std::byte> buffer, std::error_code& error) {
   std::size_t done = 0;
   error.clear();
   while (done < buffer.size() && !error) {
@@ -163,19 +163,19 @@ task<std::size_t> pipe_end::async_read_exactly(std::span<std::byte> buffer, std:
   co_return done;
 }
 
-void pipe_end::read_exactly(std::span<std::byte> buffer) {
+void memory_stream::read_exactly(std::span<std::byte> buffer) {
   std::error_code error;
   read_exactly(buffer, error);
   detail::raise_if(error, "thrum: read_exactly");
 }
 
-task<void> pipe_end::async_read_exactly(std::span<std::byte> buffer) {
+task<void> memory_stream::async_read_exactly(std::span<std::byte> buffer) {
   std::error_code error;
   co_await async_read_exactly(buffer, error);
   detail::raise_if(error, "thrum: read_exactly");
 }
 
-std::size_t pipe_end::write_all(std::span<const std::byte> data, std::error_code& error) {
+std::size_t memory_stream::write_all(std::span<const std::byte> data, std::error_code& error) {
   std::size_t done = 0;
   error.clear();
   while (done < data.size() && !error) done += write_some(data.subspan(done), error);
@@ -183,7 +183,7 @@ std::size_t pipe_end::write_all(std::span<const std::byte> data, std::error_code
   return done;
 }
 
-task<std::size_t> pipe_end::async_write_all(std::span<const std::byte> data, std::error_code& error) {
+task<std::size_t> memory_stream::async_write_all(std::span<const std::byte> data, std::error_code& error) {
   std::size_t done = 0;
   error.clear();
   while (done < data.size() && !error) done += co_await async_write_some(data.subspan(done), error);
@@ -191,13 +191,13 @@ task<std::size_t> pipe_end::async_write_all(std::span<const std::byte> data, std
   co_return done;
 }
 
-void pipe_end::write_all(std::span<const std::byte> data) {
+void memory_stream::write_all(std::span<const std::byte> data) {
   std::error_code error;
   write_all(data, error);
   detail::raise_if(error, "thrum: write_all");
 }
 
-task<void> pipe_end::async_write_all(std::span<const std::byte> data) {
+task<void> memory_stream::async_write_all(std::span<const std::byte> data) {
   std::error_code error;
   co_await async_write_all(data, error);
   detail::raise_if(error, "thrum: write_all");

@@ -1,5 +1,5 @@
 // Pipes in memory: they behave as connections do, for fibers, tasks and threads; copying and relaying between streams.
-#include <thrum/net/pipe.hpp>
+#include <thrum/net/memory_stream.hpp>
 
 #include <array>
 #include <string>
@@ -19,17 +19,17 @@ namespace thrum {
 namespace {
 
 using namespace test;
-using net::buffered_reader, net::pipe_end;
+using net::buffered_reader, net::memory_stream;
 
-class pipe_test : public on_workers {};
-INSTANTIATE_TEST_SUITE_P(workers, pipe_test, worker_counts, count_name);
+class memory_stream_test : public on_workers {};
+INSTANTIATE_TEST_SUITE_P(workers, memory_stream_test, worker_counts, count_name);
 
-std::string some_text(pipe_end& p, std::size_t at_most = 4096) {
+std::string some_text(memory_stream& p, std::size_t at_most = 4096) {
   std::string text(at_most, '\0');
   text.resize(p.read_some(std::as_writable_bytes(std::span(text))));
   return text;
 }
-std::string whole_text(pipe_end& p) {
+std::string whole_text(memory_stream& p) {
   std::string text;
   for (std::string more = some_text(p); !more.empty(); more = some_text(p)) text += more;
   return text;
@@ -40,9 +40,9 @@ std::string numbers(int count) {
   return text;
 }
 
-TEST_P(pipe_test, each_end_reads_what_the_other_wrote_and_then_the_end) {
+TEST_P(memory_stream_test, each_end_reads_what_the_other_wrote_and_then_the_end) {
   run([] {
-    auto [a, b] = net::pipe();
+    auto [a, b] = net::memory_stream::pair();
     a.write_all(bytes("to b"));
     b.write_all(bytes("to a"));
     a.shutdown_write();
@@ -55,10 +55,10 @@ TEST_P(pipe_test, each_end_reads_what_the_other_wrote_and_then_the_end) {
   });
 }
 
-TEST_P(pipe_test, a_writer_waits_while_the_buffer_is_full) {
+TEST_P(memory_stream_test, a_writer_waits_while_the_buffer_is_full) {
   run([] {
     for (const std::size_t capacity : {0, 1, 7, 4096}) {
-      auto ends = net::pipe(capacity);
+      auto ends = net::memory_stream::pair(capacity);
       const auto text = numbers(2000);
       auto writing = spawn([&] {
         ends.first.write_all(bytes(text));
@@ -70,11 +70,11 @@ TEST_P(pipe_test, a_writer_waits_while_the_buffer_is_full) {
   });
 }
 
-TEST_P(pipe_test, tasks_and_fibers_meet) {
+TEST_P(memory_stream_test, tasks_and_fibers_meet) {
   run([] {
-    auto ends = net::pipe(5);
+    auto ends = net::memory_stream::pair(5);
     const auto text = numbers(500);
-    auto echo = spawn([](pipe_end p, std::size_t size) -> task<> {
+    auto echo = spawn([](memory_stream p, std::size_t size) -> task<> {
       std::string got(size, '\0');
       co_await p.async_read_exactly(std::as_writable_bytes(std::span(got)));
       co_await p.async_write_all(bytes(got));
@@ -86,8 +86,8 @@ TEST_P(pipe_test, tasks_and_fibers_meet) {
   });
 }
 
-TEST(pipe_threads, plain_threads_use_them_as_well) {
-  auto ends = net::pipe(5);
+TEST(memory_stream_threads, plain_threads_use_them_as_well) {
+  auto ends = net::memory_stream::pair(5);
   const auto text = numbers(500);
   std::thread writing([&] {
     ends.first.write_all(bytes(text));
@@ -97,9 +97,9 @@ TEST(pipe_threads, plain_threads_use_them_as_well) {
   writing.join();
 }
 
-TEST_P(pipe_test, closing_an_end_ends_what_waits_on_both) {
+TEST_P(memory_stream_test, closing_an_end_ends_what_waits_on_both) {
   run([] {
-    auto ends = net::pipe(1);
+    auto ends = net::memory_stream::pair(1);
     ends.first.write_all(bytes("x"));
     auto writer = spawn([&] { EXPECT_EQ(code_of([&] { ends.first.write_all(bytes("y")); }), std::errc::broken_pipe); });
     auto reader = spawn([&] { EXPECT_EQ(some_text(ends.first), ""); });
@@ -114,9 +114,9 @@ TEST_P(pipe_test, closing_an_end_ends_what_waits_on_both) {
   });
 }
 
-TEST_P(pipe_test, who_waits_on_the_end_that_is_closed_is_told) {
+TEST_P(memory_stream_test, who_waits_on_the_end_that_is_closed_is_told) {
   run([] {
-    auto ends = net::pipe(1);
+    auto ends = net::memory_stream::pair(1);
     auto reader = spawn([&] { EXPECT_EQ(code_of([&] { some_text(ends.first); }), std::errc::bad_file_descriptor); });
     settle();
     ends.first.close();
@@ -124,22 +124,22 @@ TEST_P(pipe_test, who_waits_on_the_end_that_is_closed_is_told) {
   });
 }
 
-TEST(pipe_ends, an_empty_one_is_closed) {
-  pipe_end none;
+TEST(memory_stream_ends, an_empty_one_is_closed) {
+  memory_stream none;
   EXPECT_FALSE(none.is_open());
   EXPECT_EQ(code_of([&] { some_text(none); }), std::errc::bad_file_descriptor);
   EXPECT_EQ(code_of([&] { none.write_some(bytes("x")); }), std::errc::bad_file_descriptor);
   EXPECT_EQ(code_of([&] { none.shutdown_write(); }), std::errc::bad_file_descriptor);
-  auto [a, b] = net::pipe();
+  auto [a, b] = net::memory_stream::pair();
   none = std::move(a);
   EXPECT_TRUE(none.is_open());
   none = {};
   EXPECT_EQ(some_text(b), "") << "the assigned-to end was closed";
 }
 
-TEST_P(pipe_test, a_cancelled_call_did_not_happen) {
+TEST_P(memory_stream_test, a_cancelled_call_did_not_happen) {
   run([] {
-    auto ends = net::pipe(2);
+    auto ends = net::memory_stream::pair(2);
     auto reader = spawn([&] { EXPECT_THROW(some_text(ends.second), cancelled); });
     auto reading_task = spawn([&]() -> task<> {
       std::error_code error;
@@ -171,9 +171,9 @@ TEST_P(pipe_test, a_cancelled_call_did_not_happen) {
   });
 }
 
-TEST_P(pipe_test, a_write_that_is_cancelled_in_the_middle_breaks_the_end) {
+TEST_P(memory_stream_test, a_write_that_is_cancelled_in_the_middle_breaks_the_end) {
   run([] {
-    auto ends = net::pipe(2);
+    auto ends = net::memory_stream::pair(2);
     std::size_t written = 0;
     auto writer = spawn([&] {
       std::error_code error;
@@ -188,9 +188,9 @@ TEST_P(pipe_test, a_write_that_is_cancelled_in_the_middle_breaks_the_end) {
   });
 }
 
-TEST_P(pipe_test, lines_pass_through_a_pipe) {
+TEST_P(memory_stream_test, lines_pass_through_a_pipe) {
   run([] {
-    auto ends = net::pipe(3);
+    auto ends = net::memory_stream::pair(3);
     auto writing = spawn([&] {
       ends.first.write_all(bytes("first\r\nsecond\n"));
       ends.first.close();
@@ -208,7 +208,7 @@ INSTANTIATE_TEST_SUITE_P(workers, copy_test, worker_counts, count_name);
 
 TEST(copied_bytes, all_are_counted_up_to_the_limit) {
   auto from = pieces({"abc", "defg", "hij"});
-  auto ends = net::pipe();
+  auto ends = net::memory_stream::pair();
   EXPECT_EQ(net::copy(from, ends.first, {.limit = 5, .buffer_size = 2}), 5u);
   EXPECT_EQ(net::copy(from, ends.first, {.limit = 0}), 0u);
   EXPECT_EQ(net::copy(from, ends.first, {.buffer_size = 0}), 5u) << "the rest was still there";
@@ -219,7 +219,7 @@ TEST(copied_bytes, all_are_counted_up_to_the_limit) {
 TEST(copied_bytes, errors_of_either_side_are_reported_with_the_count) {
   scripted_stream from;
   from.steps = {{"abc", {}}, {"", std::errc::timed_out}, {"def", {}}};
-  auto ends = net::pipe();
+  auto ends = net::memory_stream::pair();
   std::error_code error;
   EXPECT_EQ(net::copy(from, ends.first, error), 3u);
   EXPECT_EQ(error, std::errc::timed_out);
@@ -230,7 +230,7 @@ TEST(copied_bytes, errors_of_either_side_are_reported_with_the_count) {
 TEST_P(copy_test, tasks_copy_the_same) {
   run([] {
     auto from = pieces({"abc", "defg", "hij"});
-    auto ends = net::pipe();
+    auto ends = net::memory_stream::pair();
     spawn([&]() -> task<> {
       const auto first = co_await net::async_copy(from, ends.first, {.limit = 5, .buffer_size = 2});
       EXPECT_EQ(first, 5u);
@@ -246,7 +246,7 @@ TEST_P(copy_test, tasks_copy_the_same) {
 
 TEST_P(copy_test, a_copy_is_cancelled_where_it_reads_and_where_it_writes) {
   run([] {
-    auto from = net::pipe(), to = net::pipe(1);
+    auto from = net::memory_stream::pair(), to = net::memory_stream::pair(1);
     auto waits_to_read = spawn([&] { EXPECT_THROW(net::copy(from.second, to.first), cancelled); });
     settle();
     waits_to_read.request_stop();
@@ -266,8 +266,8 @@ TEST_P(copy_test, a_copy_is_cancelled_where_it_reads_and_where_it_writes) {
 
 // client <-> (near, far) <-> server
 struct proxied {
-  std::pair<pipe_end, pipe_end> left = net::pipe(3), right = net::pipe(5);
-  pipe_end &client = left.first, &near = left.second, &far = right.first, &server = right.second;
+  std::pair<memory_stream, memory_stream> left = net::memory_stream::pair(3), right = net::memory_stream::pair(5);
+  memory_stream &client = left.first, &near = left.second, &far = right.first, &server = right.second;
 
   void talk() {
     auto serving = spawn([this] {

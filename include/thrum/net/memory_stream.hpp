@@ -1,7 +1,7 @@
 // A connection in memory: two ends, each a stream as a TCP connection is. For tests of protocols without a network, and
 // between the fibers, tasks and threads of one process.
 //
-//   auto [client, server] = thrum::net::pipe();
+//   auto [client, server] = thrum::net::memory_stream::pair();
 //   client.write_all(std::as_bytes(std::span("hello\n", 6)));
 //   std::array<std::byte, 64> buffer;
 //   std::size_t n = server.read_some(buffer);       // 6
@@ -29,18 +29,21 @@ class byte_queue;
 
 namespace thrum::net {
 
-class pipe_end {
+class memory_stream {
  public:
-  pipe_end() noexcept = default;
-  pipe_end(pipe_end&&) noexcept = default;
-  pipe_end& operator=(pipe_end&& other) noexcept {
-    pipe_end moved(std::move(other));
+  // Two ends of one connection. The capacity is in bytes, at least 1, for each direction. Does not suspend.
+  static std::pair<memory_stream, memory_stream> pair(std::size_t capacity = 16384);
+
+  memory_stream() noexcept = default;
+  memory_stream(memory_stream&&) noexcept = default;
+  memory_stream& operator=(memory_stream&& other) noexcept {
+    memory_stream moved(std::move(other));
     std::swap(in_, moved.in_);
     std::swap(out_, moved.out_);
     std::swap(broken_, moved.broken_);
     return *this;
   }
-  ~pipe_end() { close(); }
+  ~memory_stream() { close(); }
 
   bool is_open() const noexcept;
 
@@ -80,15 +83,11 @@ class pipe_end {
   void close() noexcept;
 
  private:
-  friend std::pair<pipe_end, pipe_end> pipe(std::size_t capacity);
-  pipe_end(std::shared_ptr<detail::byte_queue> in, std::shared_ptr<detail::byte_queue> out) noexcept;
+  memory_stream(std::shared_ptr<detail::byte_queue> in, std::shared_ptr<detail::byte_queue> out) noexcept;
   bool may_write(std::error_code& error) const noexcept;
 
   std::shared_ptr<detail::byte_queue> in_, out_;  // Both or none.
   bool broken_ = false;                           // A write stopped in the middle.
 };
-
-// Two ends of one connection. The capacity is in bytes, at least 1, for each direction. Does not suspend.
-std::pair<pipe_end, pipe_end> pipe(std::size_t capacity = 16384);
 
 }  // namespace thrum::net
