@@ -44,7 +44,7 @@ PUBLIC = {
     "task": "task", "task_handle": "task", "task_scope": "task", "task_sleep": "task", "task_sync": "task",
     "task_concurrent": "task", "task_retry": "task",
     "net": "net",
-    "pipe": "process", "process": "process",
+    "pipe": "process", "process": "process", "signal_set": "process",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.
