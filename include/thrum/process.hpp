@@ -56,7 +56,8 @@ class exit_status {
   bool signaled_ = false;
 };
 
-// What one of a child's three streams is.
+// What one of a child's three streams is. A pipe or terminal that is in non-blocking mode, such as an end of
+// make_pipe(), is opened once more for the child, in blocking mode; a socket is handed over as it is.
 class redirect {
  public:
   static constexpr redirect inherit() noexcept { return {what::inherited, -1}; }

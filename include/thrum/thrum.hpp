@@ -53,6 +53,7 @@
 #include <thrum/select_list.hpp>
 #include <thrum/semaphore.hpp>
 #include <thrum/shared_mutex.hpp>
+#include <thrum/signal_set.hpp>
 #include <thrum/started.hpp>
 #include <thrum/task.hpp>
 #include <thrum/task_blocking.hpp>

@@ -351,7 +351,8 @@ TEST_P(pipe_test, threads_and_fibers_share_one) {
 }
 
 TEST(pipe_on_a_thread, a_broken_one_delivers_no_signal_and_takes_nobodys) {
-  static volatile std::sig_atomic_t delivered = 0;
+  static volatile std::sig_atomic_t delivered;
+  delivered = 0;
   struct sigaction action {
   }, before;
   action.sa_handler = [](int) { delivered = delivered + 1; };

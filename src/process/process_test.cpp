@@ -110,6 +110,19 @@ TEST_P(process_test, streams_go_to_null_or_a_descriptor_or_together) {
   });
 }
 
+TEST_P(process_test, a_child_gets_our_ends_of_pipes_in_blocking_mode) {
+  run([] {
+    auto between = make_pipe();
+    auto second =
+        process::spawn({"cat"}, {.in = redirect::to(between.reader.native_handle()), .out = redirect::pipe()});
+    auto first = process::spawn(shell("sleep 0.05; echo late"), {.out = redirect::to(between.writer.native_handle())});
+    EXPECT_NE(::fcntl(between.reader.native_handle(), F_GETFL) & O_NONBLOCK, 0);
+    between = {};
+    EXPECT_EQ(all_of(second.out), "late\n");
+    EXPECT_TRUE(first.wait().success() && second.wait().success());
+  });
+}
+
 TEST_P(process_test, errors_of_exec_are_the_callers) {
   run([] {
     std::error_code error;

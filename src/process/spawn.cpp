@@ -6,13 +6,16 @@
 // SIGCHLD.
 #include <thrum/process.hpp>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <utility>
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,6 +69,31 @@ namespace {
 
 // The child's end of a pipe is in blocking mode: it belongs to a program that knows nothing of us.
 void make_blocking(int fd) noexcept { ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK); }
+
+bool can_be_reopened(int fd) noexcept {
+  struct stat s;
+  return ::fstat(fd, &s) == 0 && (S_ISFIFO(s.st_mode) || S_ISCHR(s.st_mode));
+}
+
+// A duplicate, close-on-exec, with a number above the child's three. Of a pipe or terminal in non-blocking mode, such
+// as an end of make_pipe(): opened once more, since the mode belongs to the description and few programs can do with
+// it.
+int duplicate_for_child(int fd) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags >= 0 && (flags & O_NONBLOCK) && can_be_reopened(fd)) {
+    std::array<char, 32> path;
+    std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
+    // Non-blocking at first: opening a pipe waits for its other end.
+    const int own = ::open(path.data(), (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (own >= 0) {
+      make_blocking(own);
+      const int above = ::fcntl(own, F_DUPFD_CLOEXEC, 3);
+      ::close(own);
+      return above;
+    }
+  }
+  return ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
 
 std::vector<char*> pointers_to(const std::vector<std::string>& words) {
   std::vector<char*> all;
@@ -129,7 +157,7 @@ void spawning::connect(int number, redirect r, int pipe_end) {
 
 // From a number above the three, which the actions before it have not changed.
 void spawning::duplicate(int number, int fd) {
-  const int above = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  const int above = duplicate_for_child(fd);
   if (above < 0) return note(errno);
   theirs.push_back(above);
   note(::posix_spawn_file_actions_adddup2(&actions, above, number));

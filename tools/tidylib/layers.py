@@ -47,8 +47,8 @@ PUBLIC = {
     "task_concurrent": "task", "task_retry": "task",
     "net": "net", "net/tls_context": "tls", "net/tls_stream": "tls",
     "detail/transfer": "net", "detail/stream_buffers": "net",
-    "pipe": "process", "process": "process",
     "blocking": "blocking", "task_blocking": "blocking", "file": "file", "file_watcher": "file",
+    "pipe": "process", "process": "process", "signal_set": "process",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.

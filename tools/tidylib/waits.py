@@ -80,7 +80,7 @@ ELSEWHERE = {
     "pipe.wait_readable": "src/process/pipe_test.cpp", "pipe.write_some": "src/process/pipe_test.cpp",
     "pipe.write_all": "src/process/pipe_test.cpp", "pipe.wait_writable": "src/process/pipe_test.cpp",
     "process.wait": "src/process/process_test.cpp", "process.terminate": "src/process/process_test.cpp",
-    "process.run_process": "src/process/process_test.cpp",
+    "process.run_process": "src/process/process_test.cpp", "signal_set.receive": "src/process/signal_set_test.cpp",
     "rate_limiter.acquire": "src/scope/rate_limiter_test.cpp",
     "rate_limiter.try_acquire": "src/scope/rate_limiter_test.cpp",
     **{f"file.{name}": "src/file/file_test.cpp" for name in FILES},
