@@ -119,9 +119,12 @@ class selection {
     sort_by_lock();
     do {  // Others may take the room that was made, but hardly twice.
       make_room();
+      // Before the locks are taken: it enters the runtime, where a fiber may have to serve timers and the poller, which
+      // take them too.
+      const std::uint64_t random = count_ > 1 ? sched::random_below(UINT32_MAX) : 0;
       lock_all();
       sched::claimed_waiter wake;
-      if (auto r = try_all(wake); r.index < count_) {
+      if (auto r = try_all(random, wake); r.index < count_) {
         unlock_all();
         finish_wake(wake);
         give_back(clauses_[r.index]);
@@ -171,14 +174,14 @@ class selection {
     for_each_lock([](spinlock& l) { l.unlock(); });
   }
 
-  select_result try_all(sched::claimed_waiter& wake) noexcept {
-    // A random permutation, made as it is consumed (Fisher and Yates).
+  // Under all locks.
+  select_result try_all(std::uint64_t random, sched::claimed_waiter& wake) noexcept {
+    // A random permutation, made as it is consumed (Fisher and Yates). One draw from the processor's source serves the
+    // whole of it, through a congruential generator (Knuth's).
     auto* shuffled = order_ + count_;
     auto left = static_cast<std::uint32_t>(std::copy(order_, order_ + queued_, shuffled) - shuffled);
     if (timer_ != none && deadline_ <= sched::now_ns()) shuffled[left++] = static_cast<std::uint16_t>(timer_);
     if (has_ends_) left = append_ended(shuffled, left);
-    // One draw from the processor's source serves the whole permutation, through a congruential generator (Knuth's).
-    std::uint64_t random = left > 1 ? sched::random_below(UINT32_MAX) : 0;
     for (; left > 0; --left) {
       random = random * 6364136223846793005u + 1442695040888963407u;
       std::swap(shuffled[(random >> 32) * left >> 32], shuffled[left - 1]);

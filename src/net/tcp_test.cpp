@@ -333,5 +333,26 @@ TEST(tcp, a_thread_and_a_fiber_talk_to_each_other) {
   });
 }
 
+// Every so often a fiber that never waits serves the poller, which then tells of the very streams that are selected.
+TEST_P(tcp_test, threads_feed_a_fiber_that_selects_without_waiting) {
+  run([] {
+    auto a = connect_pair(), b = connect_pair();
+    const auto feed = [](tcp_stream& s) {
+      std::error_code ended;
+      const std::array<std::byte, 64> some{};
+      while (!ended) s.write_some(some, ended);
+    };
+    std::thread first([&] { feed(a.client); }), second([&] { feed(b.client); });
+    std::array<std::byte, 16> buffer;
+    for (int i = 0; i < 20'000; ++i)
+      select(a.server.on_readable([&] { a.server.read_some(buffer); }),
+             b.server.on_readable([&] { b.server.read_some(buffer); }));
+    a.server.close();
+    b.server.close();
+    first.join();
+    second.join();
+  });
+}
+
 }  // namespace
 }  // namespace thrum::net
