@@ -18,6 +18,7 @@
 
 #include "base/assert.hpp"
 #include "chan/channel_core.hpp"
+#include "sched/fd_watch.hpp"
 #include "sched/fiber_end.hpp"
 #include "sched/task_wait.hpp"
 
@@ -36,6 +37,7 @@ constexpr std::size_t none = SIZE_MAX;
 constexpr std::size_t clauses_max = 1 << 15;
 
 constexpr sched::wait_kind awaited_clause{"a select"};
+constexpr sched::wait_kind awaited_event{.what = "a select", .external = true};
 constexpr sched::wait_kind awaited_never{.what = "a select", .hopeless = true};
 
 bool on_channel(const select_clause& c) noexcept {
@@ -48,6 +50,10 @@ spinlock& lock_of(const select_clause& c) noexcept { return on_channel(c) ? c.ch
 wait_list& queue_of(const select_clause& c) noexcept {
   if (c.kind == clause_kind::condition) return c.queue->waiters;
   return c.kind == clause_kind::send ? c.channel->senders : c.channel->receivers;
+}
+
+bool is_of_descriptor(const select_clause& c) noexcept {
+  return c.holds == &sched::fd_watch::readable_or_closed || c.holds == &sched::fd_watch::writable_or_closed;
 }
 
 class selection {
@@ -96,7 +102,10 @@ class selection {
 
  private:
   // Null channels alone are never ready.
-  sched::wait_reason reason() const noexcept { return {queued_ > 0 || has_ends_ ? &awaited_clause : &awaited_never}; }
+  sched::wait_reason reason() const noexcept {
+    if (is_external_) return {&awaited_event};
+    return {queued_ > 0 || has_ends_ ? &awaited_clause : &awaited_never};
+  }
   sched::cancellation sensitivity() const noexcept {
     return cancel_ == none ? sched::cancellation::point : sched::cancellation::reported;
   }
@@ -107,6 +116,7 @@ class selection {
       if (c.kind == clause_kind::otherwise) otherwise_ = i;
       if (c.kind == clause_kind::cancelled) cancel_ = i;
       if (c.kind == clause_kind::end) has_ends_ = true;
+      if (is_of_descriptor(c)) is_external_ = true;
       if (c.kind == clause_kind::timer && c.deadline_ns < deadline_) {
         deadline_ = c.deadline_ns;
         timer_ = i;
@@ -252,6 +262,7 @@ class selection {
   std::size_t timer_ = none;
   std::int64_t deadline_ = sched::never;
   bool has_ends_ = false;
+  bool is_external_ = false;
   bool unbounded_send_ = false;
 };
 

@@ -377,6 +377,16 @@ TEST_P(process_test, running_one_serves_all_streams_at_once) {
   });
 }
 
+// Nor is any other fiber that selects a descriptor and nothing else.
+TEST_P(process_test, running_one_that_is_silent_for_long_is_no_deadlock) {
+  run([] {
+    std::error_code error;
+    const auto r = run_process(shell("sleep 0.4; echo late"), {}, {}, {}, error);
+    EXPECT_FALSE(error) << error.message();
+    EXPECT_EQ(r.output, "late\n");
+  });
+}
+
 TEST_P(process_test, running_one_keeps_to_its_limits) {
   run([] {
     std::error_code error;
