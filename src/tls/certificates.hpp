@@ -62,7 +62,7 @@ class certificates {
 
   identity make(const std::string& file, const std::string& name, const std::string& alternatives,
                 const identity& issuer, bool is_authority) {
-    const identity made{{X509_new(), X509_free}, {EVP_EC_gen("P-256"), EVP_PKEY_free}};
+    const identity made{{X509_new(), X509_free}, {EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"), EVP_PKEY_free}};
     X509* c = made.certificate.get();
     X509_set_version(c, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(c), ++serial_);
