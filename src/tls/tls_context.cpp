@@ -20,7 +20,7 @@ ssl_context_ptr make_context(const SSL_METHOD* method) {
   if (!c) throw std::bad_alloc();
   SSL_CTX_set_min_proto_version(c.get(), TLS1_2_VERSION);
   SSL_CTX_set_options(c.get(), SSL_OP_NO_RENEGOTIATION);
-  // Connections that wait hold no buffers; and a write may be repeated from another place.
+  // Connections that wait give back their record buffers; and a write may be repeated from another place.
   SSL_CTX_set_mode(c.get(),
                    SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   return c;

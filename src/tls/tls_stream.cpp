@@ -70,7 +70,7 @@ std::span<const std::byte> tls_stream::state::next_output() {
   if (sent == outbox.size()) {
     sent = 0;
     std::lock_guard held(guard);
-    // Connections that have nothing to send hold no memory for it.
+    // Connections that have nothing to send keep no outbox.
     if (engine.has_output())
       engine.take_output(outbox);
     else
