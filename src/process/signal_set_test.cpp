@@ -30,14 +30,7 @@ plain_handler handler_of(int signal) {
   return now.sa_handler;
 }
 
-void skip_where_signals_are_held_back() {
-  if (under_tsan) GTEST_SKIP() << "ThreadSanitizer holds signals back while a thread sleeps on a futex";
-}
-
-class signal_set_test : public on_workers {
- protected:
-  void SetUp() override { skip_where_signals_are_held_back(); }
-};
+class signal_set_test : public on_workers {};
 INSTANTIATE_TEST_SUITE_P(workers, signal_set_test, worker_counts, count_name);
 
 TEST_P(signal_set_test, a_signal_is_received) {
@@ -179,7 +172,7 @@ TEST_P(signal_set_test, a_task_that_is_cancelled_takes_nothing) {
 TEST_P(signal_set_test, stopping_ends_those_who_receive) {
   run([] {
     signal_set s{SIGUSR1};
-    int got = 0;
+    std::atomic<int> got = 0;
     fiber f = spawn([&] {
       for ([[maybe_unused]] const int n : s) ++got;
     });
@@ -220,12 +213,7 @@ TEST_P(signal_set_test, sets_come_and_go_while_signals_arrive) {
 int handled = 0;
 void handle(int) { ++handled; }
 
-class signals_of_the_process : public ::testing::Test {
- protected:
-  void SetUp() override { skip_where_signals_are_held_back(); }
-};
-
-TEST_F(signals_of_the_process, are_what_they_were_when_the_last_set_has_gone) {
+TEST(signals_of_the_process, are_what_they_were_when_the_last_set_has_gone) {
   struct sigaction action {
   }, before{};
   handled = 0;
@@ -253,7 +241,7 @@ TEST_F(signals_of_the_process, are_what_they_were_when_the_last_set_has_gone) {
   EXPECT_EQ(handler_of(SIGUSR2), SIG_DFL);
 }
 
-TEST_F(signals_of_the_process, that_are_pending_when_the_last_set_goes_have_no_effect) {
+TEST(signals_of_the_process, that_are_pending_when_the_last_set_goes_have_no_effect) {
   sigset_t blocked, before;
   sigemptyset(&blocked);
   sigaddset(&blocked, SIGUSR1);
@@ -265,7 +253,7 @@ TEST_F(signals_of_the_process, that_are_pending_when_the_last_set_goes_have_no_e
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);  // It would end the program.
 }
 
-TEST_F(signals_of_the_process, arrive_also_where_every_thread_blocks_them) {
+TEST(signals_of_the_process, arrive_also_where_every_thread_blocks_them) {
   sigset_t blocked, before;
   sigemptyset(&blocked);
   sigaddset(&blocked, SIGUSR1);
@@ -278,7 +266,7 @@ TEST_F(signals_of_the_process, arrive_also_where_every_thread_blocks_them) {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-TEST_F(signals_of_the_process, some_are_refused) {
+TEST(signals_of_the_process, some_are_refused) {
   for (const int no : {SIGQUIT, SIGKILL, SIGSTOP, SIGSEGV, 0, -1, 65, 32}) {
     std::error_code error;
     signal_set s({no}, error);
@@ -288,7 +276,7 @@ TEST_F(signals_of_the_process, some_are_refused) {
   EXPECT_THROW(signal_set{SIGQUIT}, std::system_error);
 }
 
-TEST_F(signals_of_the_process, plain_threads_receive_them_too) {
+TEST(signals_of_the_process, plain_threads_receive_them_too) {
   const auto before = open_descriptors();
   {
     signal_set s{SIGUSR1};
