@@ -51,6 +51,7 @@ enum class fault {
   none,
   cancellation,  // Whoever makes a call that may suspend is cancelled there.
   allocation,    // There is no memory; for programs that include sim_allocations.hpp.
+  start,         // There is no room for another fiber or task, or for its stack: what would start one throws.
 };
 
 struct options {
@@ -66,7 +67,7 @@ struct options {
   std::chrono::nanoseconds latency_max = std::chrono::microseconds(500);
   std::uint32_t one_in_resets = 0;       // Of so many segments that arrive, one breaks its connection. 0: none.
   std::uint32_t one_in_interrupted = 0;  // Of so many calls on sockets, one fails with EINTR. 0: none.
-  fault goes_wrong = fault::none;        // The call that may suspend, or the allocation,
+  fault goes_wrong = fault::none;        // The call that may suspend, the allocation or the start
   std::uint64_t goes_wrong_at = 0;       // of this number, from 1 on.
   std::size_t decisions_max = 1'000'000;
   std::size_t stack_size = 256 * 1024;  // Of every fiber, as in runtime_options.
@@ -77,6 +78,7 @@ struct options {
 struct trace {
   std::uint64_t calls = 0;              // That could have suspended who made them.
   std::uint64_t allocations = 0;        // Counted where sim_allocations.hpp is.
+  std::uint64_t starts = 0;             // Of fibers and tasks.
   std::uint64_t decisions = 0;          // Where more than one could run.
   std::uint64_t fingerprint = 0;        // Of all of them, and of their virtual times.
   std::chrono::nanoseconds elapsed{0};  // Virtual.
@@ -102,9 +104,9 @@ struct budget {
   options each = {};                  // For every schedule, but for its seed and its strategy.
   std::function<bool()> failed = {};  // Asked after each schedule: a failure that is not an exception.
   // Instead of many schedules, one again and again: first as it is, then with the first call that may suspend
-  // cancelled, or the first allocation failing, then the second, and so on: what is lost in such a case, at whatever
-  // place, shows. That std::bad_alloc leaves the program is then no failure. Throws std::logic_error where allocations
-  // are not counted.
+  // cancelled, or the first allocation or start failing, then the second, and so on: what is lost in such a case, at
+  // whatever place, shows. That the exception which tells so leaves the program is then no failure: std::bad_alloc, or
+  // std::system_error with resource_unavailable_try_again. Throws std::logic_error where allocations are not counted.
   fault in_turn = fault::none;
   bool shrink = true;                 // Look for a failing schedule with few preemptions.
   std::chrono::seconds patience{60};  // Of real time for one schedule; then it hangs, and has failed.

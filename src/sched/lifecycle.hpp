@@ -74,6 +74,8 @@ inline fiber_control& scheduler::create(const spawn_request& request) {
   processor* p = local_processor(inside.w);
   if (!p) [[unlikely]]
     base::refuse_after_fork();
+  else if (p->policy && p->policy->refuses_another()) [[unlikely]]
+    throw_no_block();
   fiber_control* f = &take_block<fiber_control>(p);
   f->size_class = default_class_;
   f->pinned_to.store(nullptr, std::memory_order_relaxed);
@@ -143,6 +145,8 @@ inline task_control& scheduler::create_task(void* coroutine, std::source_locatio
   processor* p = local_processor(inside.w);
   if (!p) [[unlikely]]
     base::refuse_after_fork();
+  else if (p->policy && p->policy->refuses_another()) [[unlikely]]
+    throw_no_block();
   task_control& t = take_block<task_control>(p);
   t.resume_point = coroutine;
   identify(p, t, where);

@@ -59,6 +59,8 @@ class pick_policy {
   virtual activity* pick(const runnable_batch& found) noexcept = 0;
   // Asked where a call that may suspend begins: true if the caller is to give way there.
   virtual bool preempts(activity& caller) noexcept = 0;
+  // Asked before a fiber or a task is created: true if there is to be no room for it.
+  virtual bool refuses_another() noexcept { return false; }
 };
 
 // Tells about descriptors. One per processor. wait() is called by one thread at a time; watch(), forget() and wake()

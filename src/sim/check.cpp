@@ -174,7 +174,7 @@ class explorer {
 
   // How often it could go wrong.
   std::uint64_t places_in(const trace& t) const noexcept {
-    return budget_.in_turn == fault::allocation ? t.allocations : t.calls;
+    return budget_.in_turn == fault::allocation ? t.allocations : budget_.in_turn == fault::start ? t.starts : t.calls;
   }
 
   // Nothing when it fails.
@@ -184,6 +184,9 @@ class explorer {
       t = run_in_world(s, {.program = program_, .where = where_, .told = &record_, .tells = tells});
     } catch (const std::bad_alloc& e) {
       if (s.chosen.goes_wrong != fault::allocation) return failed_by(e.what());
+    } catch (const std::system_error& e) {
+      if (s.chosen.goes_wrong != fault::start || e.code() != std::errc::resource_unavailable_try_again)
+        return failed_by(e.what());
     } catch (const std::exception& e) {
       return failed_by(e.what());
     } catch (...) {

@@ -1,6 +1,8 @@
 // Schedules as text, and back.
 #include "sim/schedule.hpp"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <stdexcept>
 
@@ -37,6 +39,22 @@ std::vector<deviation> deviations_in(std::string_view list, std::string_view tex
   return all;
 }
 
+struct fault_key {
+  fault what;
+  std::string_view key;
+};
+constexpr std::array fault_keys{fault_key{fault::cancellation, "cancel"}, fault_key{fault::allocation, "no_memory"},
+                                fault_key{fault::start, "no_start"}};
+
+std::string_view key_of(fault f) noexcept {
+  return std::find_if(fault_keys.begin(), fault_keys.end(), [&](const auto& k) { return k.what == f; })->key;
+}
+
+fault fault_of(std::string_view key) noexcept {
+  const auto found = std::find_if(fault_keys.begin(), fault_keys.end(), [&](const auto& k) { return k.key == key; });
+  return found == fault_keys.end() ? fault::none : found->what;
+}
+
 }  // namespace
 
 bool schedule::operator==(const schedule& other) const { return to_line(*this) == to_line(other); }
@@ -49,8 +67,7 @@ std::string to_line(const schedule& s) {
     line += ",how=exhaustive";
   }
   if (s.chosen.goes_wrong != fault::none && s.chosen.goes_wrong_at != 0)
-    line += (s.chosen.goes_wrong == fault::cancellation ? ",cancel=" : ",no_memory=") +
-            std::to_string(s.chosen.goes_wrong_at);
+    line += "," + std::string(key_of(s.chosen.goes_wrong)) + "=" + std::to_string(s.chosen.goes_wrong_at);
   if (!s.scripted) return line;
   line += ",at=";
   const char* separator = "";
@@ -69,8 +86,8 @@ schedule from_text(std::string_view text, const options& defaults) {
     const auto key = take_until(value, '=');
     if (key == "seed") {
       s.chosen.seed = number<std::uint64_t>(value, text);
-    } else if (key == "cancel" || key == "no_memory") {
-      s.chosen.goes_wrong = key == "cancel" ? fault::cancellation : fault::allocation;
+    } else if (const auto wrong = fault_of(key); wrong != fault::none) {
+      s.chosen.goes_wrong = wrong;
       s.chosen.goes_wrong_at = number<std::uint64_t>(value, text);
     } else if (key == "depth") {
       s.chosen.depth = number<unsigned>(value, text);
@@ -87,7 +104,7 @@ schedule from_text(std::string_view text, const options& defaults) {
       s.scripted = true;
       s.deviations = deviations_in(value, text);
     } else {
-      refuse("neither seed, how, depth, horizon, cancel, no_memory nor at", text);
+      refuse("neither seed, how, depth, horizon, cancel, no_memory, no_start nor at", text);
     }
   }
   return s;

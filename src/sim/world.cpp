@@ -139,6 +139,7 @@ void world::end() noexcept { home_ = nullptr; }
 trace world::so_far() const noexcept {
   return {.calls = calls_,
           .allocations = allocations_,
+          .starts = starts_,
           .decisions = decisions_,
           .fingerprint = fingerprint_,
           .elapsed = std::chrono::nanoseconds(now_.load(std::memory_order_relaxed) - epoch_ns)};

@@ -64,6 +64,9 @@ class world final : public sched::seams,
 
   sched::activity* pick(const sched::runnable_batch& found) noexcept override;
   bool preempts(sched::activity& caller) noexcept override;
+  bool refuses_another() noexcept override {
+    return home_ && ++starts_ == plan_.chosen.goes_wrong_at && plan_.chosen.goes_wrong == fault::start;
+  }
 
  private:
   class waiting_room;
@@ -93,6 +96,7 @@ class world final : public sched::seams,
   std::size_t in_a_row_ = 0;  // Times that `last_` was chosen although others could run.
   std::uint64_t calls_ = 0;
   std::uint64_t allocations_ = 0;
+  std::uint64_t starts_ = 0;
   std::uint64_t picks_ = 0;
   std::uint64_t decisions_ = 0;
   std::uint64_t fingerprint_ = 0;

@@ -1,5 +1,5 @@
-// Memory that runs out, at each place in turn: that it is found, and that thrum's own calls then do what they promise:
-// std::bad_alloc arrives where it can be caught, and nothing is lost, doubled or left waiting.
+// Memory, and room for fibers, that run out, at each place in turn: that it is found, and that thrum's own calls then do
+// what they promise: the exception arrives where it can be caught, and nothing is lost, doubled or left waiting.
 #include <thrum/sim_allocations.hpp>
 
 #include <array>
@@ -30,17 +30,19 @@ class sim_allocations : public ::testing::Test {
     if (under_tsan) GTEST_SKIP() << "ThreadSanitizer has operators of its own";
   }
 };
-class without_memory : public sim_allocations {};
 
-sim::budget each_in_turn() { return {.schedules = 2000, .in_turn = sim::fault::allocation}; }
+sim::budget each_in_turn(sim::fault f = sim::fault::allocation) { return {.schedules = 2000, .in_turn = f}; }
 
-// Runs f(); false when there was no memory.
+// Runs f(); false when there was no memory, or no room for a fiber.
 template <class F>
 bool done(F f) {
   try {
     f();
     return true;
   } catch (const std::bad_alloc&) {
+    return false;
+  } catch (const std::system_error& e) {
+    if (e.code() != std::errc::resource_unavailable_try_again) throw;
     return false;
   }
 }
@@ -79,6 +81,30 @@ TEST_F(sim_allocations, a_program_that_loses_something_is_found) {
   EXPECT_NE(v.replay.find(",no_memory=1"), std::string::npos) << v.replay;
 }
 
+TEST(sim_starts, each_fails_in_turn) {
+  const auto program = [] {
+    fiber f = spawn([] {});
+    f.join();
+    scope s;
+    for (int i = 0; i < 2; ++i) s.go([] {});
+    s.join();
+  };
+  const auto v = sim::check(program, each_in_turn(sim::fault::start));
+  EXPECT_TRUE(v.passed) << v.report;
+  EXPECT_EQ(v.schedules, 4u);
+  static int started = 0;
+  sim::budget b = each_in_turn(sim::fault::start);
+  b.failed = [] { return started == 2; };
+  const auto lossy = sim::check(
+      [] {
+        started = 0;
+        for (int i = 0; i < 3; ++i) started += done([] { spawn([] {}).join(); });
+      },
+      b);
+  EXPECT_FALSE(lossy.passed);
+  EXPECT_NE(lossy.replay.find(",no_start=1"), std::string::npos) << lossy.replay;
+}
+
 TEST_F(sim_allocations, what_is_thrown_otherwise_is_a_failure_still) {
   EXPECT_FALSE(sim::check([] { throw std::runtime_error("no"); }, each_in_turn()).passed);
   EXPECT_FALSE(sim::check([] { throw std::bad_alloc(); }, {.schedules = 2}).passed);
@@ -87,7 +113,16 @@ TEST_F(sim_allocations, what_is_thrown_otherwise_is_a_failure_still) {
 // ---------------------------------------------------------------------------------------------------------------
 // thrum's own.
 
-TEST_F(without_memory, fibers_and_scopes) {
+class shortage : public ::testing::TestWithParam<sim::fault> {
+ protected:
+  void SetUp() override {
+    if (under_tsan && GetParam() == sim::fault::allocation) GTEST_SKIP() << "ThreadSanitizer has operators of its own";
+  }
+};
+INSTANTIATE_TEST_SUITE_P(of, shortage, ::testing::Values(sim::fault::allocation, sim::fault::start),
+                         [](const auto& of) { return of.param == sim::fault::allocation ? "memory" : "room"; });
+
+TEST_P(shortage, fibers_and_scopes) {
   EXPECT_TRUE(sim::holds(
       [] {
         std::array<char, 1000> large{};  // Its closure does not fit into the fiber.
@@ -110,10 +145,10 @@ TEST_F(without_memory, fibers_and_scopes) {
         if (!done([&] { failing.go(use_memory); })) return;
         (void)done([&] { failing.join(); });
       },
-      each_in_turn()));
+      each_in_turn(GetParam())));
 }
 
-TEST_F(without_memory, values_of_fibers) {
+TEST_P(shortage, values_of_fibers) {
   static context_key<std::string> user;
   static fiber_local<std::string> mine;
   EXPECT_TRUE(sim::holds(
@@ -130,10 +165,10 @@ TEST_F(without_memory, values_of_fibers) {
         });
         EXPECT_EQ(user.find(), nullptr);
       },
-      each_in_turn()));
+      each_in_turn(GetParam())));
 }
 
-TEST_F(without_memory, channels) {
+TEST_P(shortage, channels) {
   EXPECT_TRUE(sim::holds(
       [] {
         channel<std::string> ch(unbounded);
@@ -148,10 +183,10 @@ TEST_F(without_memory, channels) {
         f.join();
         EXPECT_EQ(received, sent);
       },
-      each_in_turn()));
+      each_in_turn(GetParam())));
 }
 
-TEST_F(without_memory, selects_and_timers) {
+TEST_P(shortage, selects_and_timers) {
   EXPECT_TRUE(sim::holds(
       [] {
         channel<int> ch(0);
@@ -168,10 +203,10 @@ TEST_F(without_memory, selects_and_timers) {
           });
         s.join();
       },
-      each_in_turn()));
+      each_in_turn(GetParam())));
 }
 
-TEST_F(without_memory, futures) {
+TEST_P(shortage, futures) {
   EXPECT_TRUE(sim::holds(
       [] {
         (void)done([] {
@@ -187,10 +222,10 @@ TEST_F(without_memory, futures) {
           EXPECT_EQ(a.get() + b.get(), 5);
         });
       },
-      each_in_turn()));
+      each_in_turn(GetParam())));
 }
 
-TEST_F(without_memory, pools_and_bounded_work) {
+TEST_P(shortage, pools_and_bounded_work) {
   EXPECT_TRUE(sim::holds(
       [] {
         std::vector<int> parts(6);
@@ -208,7 +243,7 @@ TEST_F(without_memory, pools_and_bounded_work) {
           EXPECT_EQ(ran, submitted);
         });
       },
-      each_in_turn()));
+      each_in_turn(GetParam())));
 }
 
 task<int> doubled(int x) {
@@ -216,7 +251,7 @@ task<int> doubled(int x) {
   co_return 2 * x;
 }
 
-TEST_F(without_memory, tasks) {
+TEST_P(shortage, tasks) {
   EXPECT_TRUE(sim::holds(
       [] {
         int total = 0, started = 0;
@@ -224,10 +259,10 @@ TEST_F(without_memory, tasks) {
         EXPECT_GE(started, 4);
         EXPECT_GE(total, 12);
       },
-      each_in_turn()));
+      each_in_turn(GetParam())));
 }
 
-TEST_F(without_memory, sockets) {
+TEST_P(shortage, sockets) {
   EXPECT_TRUE(sim::holds(
       [] {
         (void)done([] {
@@ -246,7 +281,7 @@ TEST_F(without_memory, sockets) {
           s.join();
         });
       },
-      each_in_turn()));
+      each_in_turn(GetParam())));
 }
 
 }  // namespace
