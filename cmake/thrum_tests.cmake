@@ -78,14 +78,23 @@ list(TRANSFORM thrum_not_simulated PREPEND "workers/")
 list(TRANSFORM thrum_not_simulated APPEND "/1")
 list(JOIN thrum_not_simulated ":" thrum_not_simulated)
 set(thrum_simulated_modules runtime sync chan scope task net tls)
+# A seed that has found something is added, and stays.
 set(thrum_simulation_seeds 1 2 3 4 5 6 7 8)
 
-# thrum_module_simulations(module): a module's tests once more, in simulations, each time all in one process.
-function(thrum_module_simulations module)
+# The same of the groups of tests: storms that need threads or real hogs, and calls that are not simulated.
+set(thrum_simulated_groups semantics stress)
+set(thrum_group_not_simulated
+    */spawn_storm.threads_* */lock_storm.* */inspector_storm.* */handoff_storm.* */sync_storm.*_new_thread_* *threads*
+    */*datagram* */*descriptor* */udp_* */unix_*)
+list(JOIN thrum_group_not_simulated ":" thrum_group_not_simulated)
+
+# thrum_simulations(target filter): an executable's tests once more, in simulations, each time all in one process.
+function(thrum_simulations target filter)
+  string(REPLACE test_ "" name ${target})
   foreach(seed IN LISTS thrum_simulation_seeds)
-    set(name ${THRUM_TEST_PREFIX}simulated.${module}/seed_${seed})
-    add_test(NAME ${name} COMMAND test_${module} --gtest_brief=1 --gtest_filter=workers/*/1:-${thrum_not_simulated})
-    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT THRUM_TEST_SIM=${seed})
+    set(test ${THRUM_TEST_PREFIX}simulated.${name}/seed_${seed})
+    add_test(NAME ${test} COMMAND ${target} --gtest_brief=1 --gtest_filter=${filter})
+    set_tests_properties(${test} PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT THRUM_TEST_SIM=${seed})
   endforeach()
 endfunction()
 
@@ -96,7 +105,7 @@ function(thrum_module_tests)
     if(sources AND (NOT THRUM_TEST_ONLY OR module IN_LIST THRUM_TEST_ONLY))
       thrum_test_executable(test_${module} unit ${sources})
       if(THRUM_TEST_HOUSE AND module IN_LIST thrum_simulated_modules)
-        thrum_module_simulations(${module})
+        thrum_simulations(test_${module} "workers/*/1:-${thrum_not_simulated}")
       endif()
     endif()
   endforeach()
@@ -109,6 +118,9 @@ function(thrum_group_tests)
          ${PROJECT_SOURCE_DIR}/tests/${group}/*_test.cpp)
     if(sources AND (NOT THRUM_TEST_ONLY OR group IN_LIST THRUM_TEST_ONLY))
       thrum_test_executable(test_${group} ${group} ${sources})
+      if(THRUM_TEST_HOUSE AND group IN_LIST thrum_simulated_groups)
+        thrum_simulations(test_${group} "workers/*/1:calls/*_1:-${thrum_group_not_simulated}")
+      endif()
     endif()
   endforeach()
 endfunction()

@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 #include <time.h>
 #include <unistd.h>
+#include <thrum/sim.hpp>
 #include <thrum/thrum.hpp>
 
 #include "base/rng.hpp"
@@ -39,6 +40,9 @@ inline constexpr bool slow_build = false;
 inline constexpr int scale = 10;
 #endif
 
+// With THRUM_TEST_SIM set to a seed the storms that run in a runtime of theirs do so in a simulation.
+inline const char* simulation_seed() { return std::getenv("THRUM_TEST_SIM"); }
+
 // How long a test repeats its storm: THRUM_STRESS_SECONDS, by default a little under half a second for each
 // number of workers. Every storm runs at least once.
 inline std::chrono::milliseconds duration() {
@@ -46,12 +50,12 @@ inline std::chrono::milliseconds duration() {
   return text ? std::chrono::milliseconds(static_cast<long>(std::strtod(text, nullptr) * 1000)) : 400ms;
 }
 
-// Calls storm() again and again for that time.
+// Calls storm() again and again for that time; once in a simulation, whose schedule must not depend on real time.
 template <class Storm>
 void repeat(Storm storm) {
   const auto end = std::chrono::steady_clock::now() + duration();
   do storm();
-  while (std::chrono::steady_clock::now() < end && !::testing::Test::HasFailure());
+  while (!simulation_seed() && std::chrono::steady_clock::now() < end && !::testing::Test::HasFailure());
 }
 
 inline std::size_t open_descriptors() {
@@ -62,6 +66,10 @@ inline std::size_t open_descriptors() {
 // Runs f() as the main fiber; afterwards nothing may be left of it.
 template <class F>
 void with_workers(unsigned workers, F&& f) {
+  if (const char* seed = simulation_seed()) {
+    sim::run({.seed = std::strtoull(seed, nullptr, 10), .decisions_max = 100'000'000}, std::forward<F>(f));
+    return;
+  }
   const auto descriptors = open_descriptors();
   {
     runtime rt({.workers = workers, .grace = 60s});
@@ -101,12 +109,12 @@ class dice {
 // ---------------------------------------------------------------------------------------------------------------
 // Crowds of fibers, tasks and threads.
 
-// One of the three kinds of waiters, which runs either form of the same work.
+// One of the three kinds of waiters, which runs either form of the same work. A simulation has no threads.
 template <class Plain, class Async>
 class somebody {
  public:
   somebody(unsigned kind, Plain plain, Async async) {
-    if (kind % 3 == 0)
+    if (kind % 3 == 0 || (kind % 3 == 2 && simulation_seed()))
       fiber_ = spawn(plain);
     else if (kind % 3 == 1)
       task_ = spawn(async);
