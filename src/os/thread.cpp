@@ -1,6 +1,7 @@
 // Linux implementation of os/thread.hpp.
 #include "os/thread.hpp"
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -26,7 +27,23 @@ void sleep_thread_ns(std::int64_t ns) noexcept {
 
 pid_t thread_id() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
 
+namespace {
+
+std::atomic<int> threads_left{-1};
+
+bool may_start_thread() noexcept {
+  int left = threads_left.load(std::memory_order_relaxed);
+  while (left > 0 && !threads_left.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) {
+  }
+  return left != 0;
+}
+
+}  // namespace
+
+void limit_threads(int more) noexcept { threads_left.store(more, std::memory_order_relaxed); }
+
 int start_thread(pthread_t& thread, void* (*entry)(void*), void* argument) noexcept {
+  if (!may_start_thread()) return EAGAIN;
   sigset_t all, before;
   sigfillset(&all);
   for (int synchronous : {SIGPROF, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT}) sigdelset(&all, synchronous);

@@ -16,6 +16,9 @@ pid_t thread_id() noexcept;
 // SIGPROF. Returns 0 or an errno value.
 int start_thread(pthread_t& thread, void* (*entry)(void*), void* argument) noexcept;
 
+// For tests: only so many more can be started, then there is EAGAIN; -1 for no limit.
+void limit_threads(int more) noexcept;
+
 // The calling thread: its name (cut to 15 characters) and wake-ups as exact as the kernel can make them.
 void name_thread(const char* name) noexcept;
 void want_exact_timers() noexcept;
