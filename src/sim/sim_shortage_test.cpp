@@ -1,5 +1,5 @@
-// Memory, and room for fibers, that run out, at each place in turn: that it is found, and that thrum's own calls then do
-// what they promise: the exception arrives where it can be caught, and nothing is lost, doubled or left waiting.
+// Memory, and room for fibers, that run out, at each place in turn: that it is found, and that thrum's own calls then
+// do what they promise: the exception arrives where it can be caught, and nothing is lost, doubled or left waiting.
 #include <thrum/sim_allocations.hpp>
 
 #include <array>
