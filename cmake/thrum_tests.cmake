@@ -73,11 +73,12 @@ set(thrum_not_simulated
     udp_test.* unix_datagram_test.* options_test.* ticker_test.*ticks* ticker_test.reset_*
     timer_test.*tick* timer_test.its_time_* ticker_test.serves_plain_* future_test.an_exception_arrives_*
     scope_test.anybody_may_cancel promise_test.*thread then_test.a_plain_thread_* when_test.they_combine_with_then_*
-    task_test.*thread task_test.a_task_that_computes_*)
+    task_test.*thread task_test.a_task_that_computes_* file_test.directories_are_made_* file_test.*fifo*
+    file_test.*queued_call* file_test.of_the_kernels_* file_watcher_test.*)
 list(TRANSFORM thrum_not_simulated PREPEND "workers/")
 list(TRANSFORM thrum_not_simulated APPEND "/1")
 list(JOIN thrum_not_simulated ":" thrum_not_simulated)
-set(thrum_simulated_modules runtime sync chan scope task net tls)
+set(thrum_simulated_modules runtime sync chan scope task net tls file)
 # A seed that has found something is added, and stays.
 set(thrum_simulation_seeds 1 2 3 4 5 6 7 8)
 

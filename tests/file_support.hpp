@@ -10,14 +10,20 @@
 #include <string_view>
 #include <system_error>
 
+#include <thrum/file.hpp>
+
 namespace thrum::test {
 
 class scratch_directory {
  public:
   scratch_directory() : path_((std::filesystem::temp_directory_path() / "thrum-XXXXXX").string()) {
-    if (!::mkdtemp(path_.data())) throw std::runtime_error("no temporary directory");
+    if (is_simulated())
+      make_directory(path_);
+    else if (!::mkdtemp(path_.data()))
+      throw std::runtime_error("no temporary directory");
   }
   ~scratch_directory() {
+    if (is_simulated()) return;  // It ends with the disk.
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
@@ -28,6 +34,8 @@ class scratch_directory {
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
 
  private:
+  static bool is_simulated() noexcept { return std::getenv("THRUM_TEST_SIM") != nullptr; }
+
   std::string path_;
 };
 

@@ -18,9 +18,10 @@
 // client, each in a fiber. What they start runs in the simulation, and ends with them (runtime.hpp).
 //
 // Sockets are simulated: those of the program talk to each other, with latency, short reads and writes, end of stream,
-// refusal and resets, all on one host unless the program makes several (sim_network.hpp). What is not: threads of the
-// program's own, adopted descriptors (std::system_error, operation_not_supported), and the std clocks (read
-// thrum::clock). check() runs a schedule twice now and then, and says so when the two differ.
+// refusal and resets, all on one host unless the program makes several (sim_network.hpp). So are files, in memory, on
+// disks that can fill up, fail and lose what was not synced (sim_disk.hpp). What is not: threads of the program's own,
+// adopted descriptors (std::system_error, operation_not_supported), and the std clocks (read thrum::clock). check()
+// runs a schedule twice now and then, and says so when the two differ.
 //
 // The environment variable THRUM_SIM, in the form of the replay line, replaces the options of run() and makes check()
 // run that schedule alone, in this process, where a debugger can follow.

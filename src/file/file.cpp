@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "file/kernel.hpp"
 #include "file/offload.hpp"
 #include "file/system_calls.hpp"
 #include "os/errno.hpp"
@@ -12,7 +13,7 @@
 namespace thrum {
 
 file::~file() {
-  if (fd_ >= 0) ::close(fd_);
+  if (fd_ >= 0) files::kernel::close(fd_);
 }
 
 file file::open(std::string path, const open_options& options) {
@@ -23,12 +24,12 @@ file file::open(std::string path, const open_options& options, std::error_code& 
 }
 
 void file::seek(std::uint64_t offset) {
-  if (::lseek(fd_, static_cast<off_t>(offset), SEEK_SET) < 0)
+  if (files::kernel::seek(fd_, static_cast<std::int64_t>(offset), SEEK_SET) < 0)
     throw std::system_error(os::error_number(), std::generic_category(), "thrum: seek");
 }
 
 std::uint64_t file::position() const {
-  const auto at = ::lseek(fd_, 0, SEEK_CUR);
+  const auto at = files::kernel::seek(fd_, 0, SEEK_CUR);
   if (at < 0) throw std::system_error(os::error_number(), std::generic_category(), "thrum: position");
   return static_cast<std::uint64_t>(at);
 }

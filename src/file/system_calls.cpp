@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "file/kernel.hpp"
 #include "os/errno.hpp"
 
 namespace thrum::files {
@@ -92,6 +93,8 @@ file_kind kind_of_entry(const dirent& e) noexcept {
   }
 }
 
+place beyond(place at, std::size_t bytes) noexcept { return at ? place(*at + bytes) : at; }
+
 struct directory_closer {
   void operator()(DIR* d) const noexcept { ::closedir(d); }
 };
@@ -103,14 +106,14 @@ file open_call::operator()(std::error_code& error) const {
     error = std::make_error_code(std::errc::invalid_argument);
     return {};
   }
-  const long fd = complete(error, [&] { return ::open(path.c_str(), flags_of(options), options.permissions); });
+  const long fd = complete(error, [&] { return kernel::open(path.c_str(), flags_of(options), options.permissions); });
   return file::adopt(static_cast<int>(fd));
 }
 
 // RWF_NOWAIT: what is not in the page cache is EAGAIN, and EOPNOTSUPP where the file system or the kind of file does
 // not know it. Linux 5.9 and 5.10 may return 0 before the end, so 0 is not believed.
 std::optional<std::size_t> read_call::at_once() noexcept {
-  if (buffer.empty() || buffer.size() > at_once_max || (at && *at > INT64_MAX)) return {};
+  if (buffer.empty() || buffer.size() > at_once_max || (at && *at > INT64_MAX) || kernel::own()) return {};
   const iovec room{buffer.data(), buffer.size()};
   const auto n = ::preadv2(fd, &room, 1, at ? static_cast<off_t>(*at) : -1, RWF_NOWAIT);
   if (n <= 0) return {};
@@ -120,41 +123,34 @@ std::optional<std::size_t> read_call::at_once() noexcept {
 }
 
 std::size_t read_call::operator()(std::error_code& error) const {
-  const auto some = [this](std::size_t from) {
-    const auto left = buffer.subspan(from);
-    return at ? ::pread(fd, left.data(), left.size(), static_cast<off_t>(*at + from))
-              : ::read(fd, left.data(), left.size());
-  };
+  const auto some = [this](std::size_t from) { return kernel::read(fd, buffer.subspan(from), beyond(at, from)); };
   if (all) return transfer(done, buffer.size(), error, some);
   const long n = complete(error, [&] { return some(0); });
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
 std::size_t write_call::operator()(std::error_code& error) const {
-  return transfer(0, data.size(), error, [this](std::size_t from) {
-    const auto left = data.subspan(from);
-    return at ? ::pwrite(fd, left.data(), left.size(), static_cast<off_t>(*at + from))
-              : ::write(fd, left.data(), left.size());
-  });
+  return transfer(0, data.size(), error,
+                  [this](std::size_t from) { return kernel::write(fd, data.subspan(from), beyond(at, from)); });
 }
 
 void sync_call::operator()(std::error_code& error) const {
-  complete(error, [&] { return data_only ? ::fdatasync(fd) : ::fsync(fd); });
+  complete(error, [&] { return kernel::sync(fd, data_only); });
 }
 
 std::uint64_t size_call::operator()(std::error_code& error) const {
   struct stat s {};
-  if (::fstat(fd, &s) != 0) fail(error);
+  if (kernel::describe(fd, s) != 0) fail(error);
   return static_cast<std::uint64_t>(s.st_size);
 }
 
 void truncate_call::operator()(std::error_code& error) const {
-  complete(error, [&] { return ::ftruncate(fd, static_cast<off_t>(size)); });
+  complete(error, [&] { return kernel::truncate(fd, size); });
 }
 
 // Never twice: whatever close() says, Linux has released the descriptor.
 void close_call::operator()(std::error_code& error) const {
-  if (::close(closed.release()) != 0 && os::error_number() != EINTR) fail(error);
+  if (kernel::close(closed.release()) != 0 && os::error_number() != EINTR) fail(error);
 }
 
 std::string read_file_call::operator()(std::error_code& error) const {
@@ -184,7 +180,7 @@ void write_file_call::operator()(std::error_code& error) const {
 
 file_info stat_call::operator()(std::error_code& error) const {
   struct stat s {};
-  if (::stat(path.c_str(), &s) != 0) {
+  if (kernel::describe(path.c_str(), s) != 0) {
     fail(error);
     return {};
   }
@@ -198,6 +194,12 @@ file_info stat_call::operator()(std::error_code& error) const {
 
 std::vector<directory_entry> list_call::operator()(std::error_code& error) const {
   std::vector<directory_entry> all;
+  if (auto* s = kernel::own()) {
+    std::vector<sched::file_system::entry> found;
+    if (s->list(path.c_str(), found) != 0) fail(error);
+    for (auto& [name, mode] : found) all.push_back({std::move(name), kind_of_mode(mode)});
+    return all;
+  }
   const std::unique_ptr<DIR, directory_closer> d(::opendir(path.c_str()));
   if (!d) {
     fail(error);
@@ -215,15 +217,15 @@ std::vector<directory_entry> list_call::operator()(std::error_code& error) const
 }
 
 void make_directory_call::operator()(std::error_code& error) const {
-  if (::mkdir(path.c_str(), 0777) != 0) fail(error);
+  if (kernel::make_directory(path.c_str()) != 0) fail(error);
 }
 
 void remove_call::operator()(std::error_code& error) const {
-  if (std::remove(path.c_str()) != 0) fail(error);
+  if (kernel::remove(path.c_str()) != 0) fail(error);
 }
 
 void rename_call::operator()(std::error_code& error) const {
-  if (std::rename(from.c_str(), to.c_str()) != 0) fail(error);
+  if (kernel::rename(from.c_str(), to.c_str()) != 0) fail(error);
 }
 
 }  // namespace thrum::files

@@ -42,6 +42,7 @@ scheduler::scheduler(const scheduler_options& options, std::unique_ptr<seams> s)
       seams_(std::move(s)),
       clock_(seams_->clock()),
       sockets_(seams_->sockets()),
+      files_(seams_->files()),
       host_(seams_->host()),
       default_class_(class_of(options.stack_size)),
       fibers_(&class_for(default_class_), options.fibers_max),

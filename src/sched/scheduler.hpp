@@ -107,6 +107,7 @@ class scheduler {
   std::uint64_t random() noexcept;
   processor& processor_here() noexcept;                         // This worker's, or the first.
   socket_system* sockets() const noexcept { return sockets_; }  // Null: the kernel's.
+  file_system* files() const noexcept { return files_; }        // Null: the kernel's.
   runtime_host* host() const noexcept { return host_; }         // Null: runtimes have threads of their own.
 
   // --- Threads.
@@ -246,6 +247,7 @@ class scheduler {
   const std::unique_ptr<seams> seams_;
   clock_source& clock_;
   socket_system* const sockets_;
+  file_system* const files_;
   runtime_host* const host_;
   const std::uint8_t default_class_;
   std::vector<std::unique_ptr<processor>> processors_;

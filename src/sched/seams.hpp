@@ -14,6 +14,7 @@ struct activity;
 class processor;
 class fd_watch;
 class socket_system;
+class file_system;
 
 inline constexpr std::int64_t never = INT64_MAX;
 
@@ -100,6 +101,7 @@ class seams {
   virtual pick_policy* policy() { return nullptr; }  // Null: the default order, which the compiler can inline.
   virtual std::unique_ptr<poller> make_poller() = 0;
   virtual socket_system* sockets() { return nullptr; }  // Null: the kernel's.
+  virtual file_system* files() { return nullptr; }      // Null: the kernel's.
   virtual runtime_host* host() { return nullptr; }      // Null: runtimes have threads of their own.
 };
 

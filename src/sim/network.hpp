@@ -38,6 +38,8 @@ class network final : public sched::socket_system {
   std::int64_t next_event_at() const noexcept;     // sched::never: nothing is under way.
   void deliver(std::int64_t now, sched::runnable_batch& out) noexcept;
 
+  hosts& all_hosts() noexcept { return hosts_; }
+
   // --- What the program does to it, as sim_network.hpp has it.
   std::string introduce(std::string_view host);
   void set(std::string_view from, std::string_view to, const link& l);

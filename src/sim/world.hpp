@@ -18,6 +18,7 @@
 #include "sched/scheduler.hpp"
 #include "sched/seams.hpp"
 #include "sim/chooser.hpp"
+#include "sim/disks.hpp"
 #include "sim/network.hpp"
 #include "sim/schedule.hpp"
 
@@ -52,6 +53,7 @@ class world final : public sched::seams,
   std::unique_ptr<sched::random_source> make_random(unsigned index) override;
   sched::pick_policy* policy() override { return this; }
   sched::socket_system* sockets() override { return &network_; }
+  sched::file_system* files() override { return &disks_; }
   sched::runtime_host* host() override { return this; }
   std::unique_ptr<sched::poller> make_poller() override;
 
@@ -85,6 +87,7 @@ class world final : public sched::seams,
   base::rng stalls_;
   detail::atomic<std::int64_t> now_;
   network network_;
+  disks disks_;
 
   // The worker's thread's.
   sched::scheduler* home_ = nullptr;  // Null unless the program runs.

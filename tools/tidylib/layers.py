@@ -49,7 +49,8 @@ PUBLIC = {
     "detail/transfer": "net", "detail/stream_buffers": "net",
     "blocking": "blocking", "task_blocking": "blocking", "file": "file", "file_watcher": "file",
     "pipe": "process", "process": "process", "signal_set": "process",
-    "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "linearizable": "sim",
+    "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "sim_disk": "sim",
+    "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.
 
