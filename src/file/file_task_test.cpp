@@ -32,7 +32,9 @@ task<> use_a_file(std::string path) {
   EXPECT_EQ(text(buffer, n), "world");
   f.seek(0);
   n = co_await f.async_read_some(room(buffer).first(3));
-  EXPECT_EQ(text(buffer, n), "Hel");
+  EXPECT_EQ(text(buffer, n), std::string_view("Hel").substr(0, n));
+  EXPECT_GE(n, 1u);
+  f.seek(3);
   n = co_await f.async_read_all(room(buffer));
   EXPECT_EQ(text(buffer, n), "lo, world");
   co_await f.async_truncate(2);

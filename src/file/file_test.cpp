@@ -40,8 +40,10 @@ TEST_P(file_test, what_is_written_can_be_read) {
     f.sync();
     f.seek(7);
     std::array<char, 64> buffer;
-    EXPECT_EQ(f.read_some(room(buffer).first(3)), 3u);
-    EXPECT_EQ(text(buffer, 3), "wor");
+    const auto some = f.read_some(room(buffer).first(3));
+    EXPECT_EQ(text(buffer, some), std::string_view("wor").substr(0, some));
+    EXPECT_GE(some, 1u);
+    f.seek(10);
     EXPECT_EQ(f.read_all(room(buffer)), 2u);
     EXPECT_EQ(text(buffer, 2), "ld");
     EXPECT_EQ(f.read_some(room(buffer)), 0u);
