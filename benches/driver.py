@@ -50,6 +50,7 @@ def parse(words):
     parser.add_argument("--peers", metavar="LIST", help="peers to compare with, separated by commas, or none")
     parser.add_argument("--json", metavar="FILE", help="write the medians as JSON rows")
     parser.add_argument("--quick", action="store_true", help="less work and fewer runs: a first impression")
+    parser.add_argument("--smoke", action="store_true", help=argparse.SUPPRESS)  # Does everything work? For ctest.
     parser.add_argument("--build-dir", help=argparse.SUPPRESS)
     parser.add_argument("--plan", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(words)
@@ -58,6 +59,7 @@ def parse(words):
             refuse(f"There is no bench '{name}': the benches are {', '.join(names)}.")
     options.benches = [b for b in BENCHES if not options.names or b.name in options.names]
     options.peers = chosen_peers(options.peers)
+    options.quick |= options.smoke
     if options.json:
         file = pathlib.Path(options.json).absolute()
         if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
@@ -201,6 +203,13 @@ class Runner:
             meant[HALF_LOAD] = str(statistics.median(full.get("epoll-c") or full["thrum"]) / 2)
         return [meant.get(word, word) for word in words]
 
+    def window(self):
+        """How long a server is loaded; a smoke test has few connections."""
+        if self.options.smoke:
+            return ["--warmup", "0.05", "--seconds", "0.1", "--connections", "16"]
+        warmup, seconds = ("0.5", "1") if self.options.quick else ("1", "2")
+        return ["--warmup", warmup, "--seconds", seconds]
+
     def run_once(self, bench, who, case, samples):
         """One program run; returns {(variant, metric): (value, unit)}."""
         variant, arguments, load = case
@@ -210,8 +219,7 @@ class Runner:
         if load is None:
             results = self.programs.run(command)
         else:
-            warmup, seconds = ("0.5", "1") if self.options.quick else ("1", "2")
-            client = [*self.filled_in(load[1], samples), "--warmup", warmup, "--seconds", seconds]
+            client = [*self.filled_in(load[1], samples), *self.window()]
             server_place, load_place = self.machine.places(variant)
             results = self.programs.serve(command + self.filled_in(load[2], samples), server_place, client, load_place)
         suffix = load[0] if load else ""
@@ -236,7 +244,7 @@ class Runner:
         samples = {}
         for case in self.cases(bench):
             takers = [w for w in present if not self.left_out(bench, w, case[1], case[2])]
-            turns = {w: rounds(bench, w, self.options.quick) for w in takers}
+            turns = {w: 1 if self.options.smoke else rounds(bench, w, self.options.quick) for w in takers}
             for turn in range(max(turns.values(), default=0)):
                 order = takers if turn % 2 == 0 else takers[::-1]
                 for who in [w for w in order if turn < turns[w]]:
@@ -248,6 +256,9 @@ class Runner:
                 for variant in bench.variants:
                     for arguments in sets:
                         self.try_once(bench, who, (variant, arguments, None), samples)
+        if self.options.smoke:
+            measured = {w for by_who in samples.values() for w in by_who}
+            self.failures += [f"{w} does not offer {bench.name}" for w in bench.own if w not in measured]
         progress("")
         return samples
 
@@ -272,6 +283,8 @@ def main():
         all_rows += rows(bench, samples)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(all_rows, indent=1) + "\n")
+    if options.smoke:
+        print("\n".join(runner.failures))
     return 1 if runner.failures else 0
 
 

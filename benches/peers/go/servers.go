@@ -53,7 +53,7 @@ func threadCPU() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-var sink uint64
+var computed uint64
 
 // 1 ms of the thread's own CPU time; pinned, so that the clock is that of one thread.
 func computeOneMillisecond() {
@@ -65,7 +65,7 @@ func computeOneMillisecond() {
 			x = x*6364136223846793005 + 1442695040888963407
 		}
 	}
-	atomic.StoreUint64(&sink, x)
+	atomic.StoreUint64(&computed, x)
 }
 
 func handle(conn net.Conn, size int, work func([]byte)) {
