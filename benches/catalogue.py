@@ -133,7 +133,7 @@ class Goal:
     who: str = "thrum"
 
     def near_parity(self):
-        return self.peer is not None and 0.9 <= self.limit <= 1.1
+        return self.peer is not None and 0.9 <= self.limit <= 1.15
 
 
 def at_most(bench, variants, metric, who="thrum", **limits):
