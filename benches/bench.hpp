@@ -4,7 +4,7 @@
 //
 // The command line is the same for all programs, in every language:
 //   PROGRAM [BENCH] --workers N [--quick] [--count N] [--kind WORD] [--hogs N] [--seconds S]
-//           [--port N] [--delay-ms N] [--borrow]
+//           [--port N] [--delay-ms N] [--borrow] [--buffer BYTES] [--certificate FILE --key FILE]
 // Each result is one line: {"variant_suffix":"","metric":"ns_op","value":12.3,"unit":"ns"}
 #pragma once
 #include <sys/resource.h>
@@ -36,8 +36,10 @@ struct options {
   unsigned hogs = 1;          // hog_fairness: hogs for each worker
   double seconds = 3;         // hog_fairness and parked_memory
   int port = 0;
-  long delay_ms = 100;  // c10k: how long the "database" takes
-  bool borrow = false;  // c10k: take a buffer only once data has come
+  long delay_ms = 100;           // c10k: how long the "database" takes
+  bool borrow = false;           // echo, c10k: take a buffer only once data has come
+  std::size_t buffer = 1024;     // servers: bytes of the buffer of a connection
+  std::string certificate, key;  // tls: PEM files
 
   // A tenth of the work with --quick; --count overrides both.
   long scaled(long full) const { return count ? count : quick ? full / 10 : full; }
@@ -72,6 +74,12 @@ inline void set_option(options& o, std::string_view name, std::string_view value
     o.port = number<int>(name, value);
   else if (name == "--delay-ms")
     o.delay_ms = number<long>(name, value);
+  else if (name == "--buffer")
+    o.buffer = number<std::size_t>(name, value);
+  else if (name == "--certificate")
+    o.certificate = value;
+  else if (name == "--key")
+    o.key = value;
   else
     fail("There is no option '" + std::string(name) + "'.");
 }

@@ -12,10 +12,11 @@ import os
 import pathlib
 import select
 import signal
+import statistics
 import subprocess
 import sys
 
-from catalogue import BENCHES, INSTEAD, LEFT_OUT, OWN, PEERS, rounds
+from catalogue import BENCHES, CERTIFICATE, HALF_LOAD, INSTEAD, KEY, LEFT_OUT, OWN, PEERS, rounds
 from report import print_bench, rows
 
 TIMEOUT_S = 180
@@ -49,6 +50,7 @@ def parse(words):
     parser.add_argument("--peers", metavar="LIST", help="peers to compare with, separated by commas, or none")
     parser.add_argument("--json", metavar="FILE", help="write the medians as JSON rows")
     parser.add_argument("--quick", action="store_true", help="less work and fewer runs: a first impression")
+    parser.add_argument("--smoke", action="store_true", help=argparse.SUPPRESS)  # Does everything work? For ctest.
     parser.add_argument("--build-dir", help=argparse.SUPPRESS)
     parser.add_argument("--plan", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(words)
@@ -57,6 +59,7 @@ def parse(words):
             refuse(f"There is no bench '{name}': the benches are {', '.join(names)}.")
     options.benches = [b for b in BENCHES if not options.names or b.name in options.names]
     options.peers = chosen_peers(options.peers)
+    options.quick |= options.smoke
     if options.json:
         file = pathlib.Path(options.json).absolute()
         if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
@@ -85,9 +88,13 @@ class Machine:
     def workers(self, variant):
         return "1" if variant == "w1" else str(len(self.cores))
 
+    def places(self, variant):
+        """The cores of a server and of its load; None: all of them."""
+        return (self.server_core, self.load_core) if variant == "w1" else (None, None)
+
 
 def on_core(core):
-    return lambda: os.sched_setaffinity(0, {core})
+    return None if core is None else lambda: os.sched_setaffinity(0, {core})
 
 
 class Programs:
@@ -97,19 +104,27 @@ class Programs:
         self.root = pathlib.Path(build_dir)
 
     def command(self, who, bench):
+        name = bench.program or bench.name
         if who == "thrum":
-            return [str(self.root / "thrum" / bench)]
+            return [str(self.root / "thrum" / name)]
         if who in OWN:
-            return [str(self.root / "thrum" / who), bench]
-        return [str(self.root / "peers" / who), bench]
+            return [str(self.root / "thrum" / who), name]
+        return [str(self.root / "peers" / who), name]
+
+    def certificate(self):
+        """PEM files for servers of TLS: of the certificate, which is its own authority, and of its key."""
+        files = self.root / "certificate.pem", self.root / "key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-subj", "/CN=localhost", "-days", "30", "-out", files[0], "-keyout", files[1]],
+                       check=True, capture_output=True)
+        return [str(f) for f in files]
 
     def missing(self, who, bench):
         return not os.access(self.command(who, bench)[0], os.X_OK)
 
     def run(self, command, core=None):
-        place = on_core(core) if core is not None else None
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              start_new_session=True, preexec_fn=place) as process:
+                              start_new_session=True, preexec_fn=on_core(core)) as process:
             try:
                 out, err = process.communicate(timeout=TIMEOUT_S)
             except BaseException as reason:
@@ -131,6 +146,8 @@ class Programs:
                 if not select.select([server.stdout], [], [], START_S)[0]:
                     raise ProgramFailed(f"printed nothing within {START_S} s")
                 first = server.stdout.readline().split()
+                if not first and server.wait(timeout=10) == NOT_OFFERED:
+                    return []
                 if len(first) != 2 or first[0] != "PORT":
                     raise ProgramFailed(f"did not print its port: {last_line(server.stderr.read())}")
                 load = [str(self.root / "load_client"), "--port", first[1], "--pid", str(server.pid), *client]
@@ -160,6 +177,7 @@ class Runner:
         self.machine = Machine()
         self.programs = Programs(options.build_dir)
         self.failures = []
+        self.certificate = []
 
     def cases(self, bench):
         """What is run for a bench: (variant, arguments, load)."""
@@ -175,25 +193,41 @@ class Runner:
         words = [*arguments, load[0] if load else ""]
         return who not in OWN and any((bench.name, w, word) in LEFT_OUT for word in words for w in (who, "*"))
 
-    def run_once(self, bench, who, case):
+    def filled_in(self, words, samples):
+        """The arguments of a load, with what is known only now."""
+        if any(word in (CERTIFICATE, KEY) for word in words) and not self.certificate:
+            self.certificate = self.programs.certificate()
+        meant = dict(zip((CERTIFICATE, KEY), self.certificate))
+        if HALF_LOAD in words:
+            full = samples["wall-closed", "ops_s"]
+            meant[HALF_LOAD] = str(statistics.median(full.get("epoll-c") or full["thrum"]) / 2)
+        return [meant.get(word, word) for word in words]
+
+    def window(self):
+        """How long a server is loaded; a smoke test has few connections."""
+        if self.options.smoke:
+            return ["--warmup", "0.05", "--seconds", "0.1", "--connections", "16"]
+        warmup, seconds = ("0.5", "1") if self.options.quick else ("1", "2")
+        return ["--warmup", warmup, "--seconds", seconds]
+
+    def run_once(self, bench, who, case, samples):
         """One program run; returns {(variant, metric): (value, unit)}."""
         variant, arguments, load = case
-        command = self.programs.command(who, bench.name) + ["--workers", self.machine.workers(variant), *arguments]
+        command = self.programs.command(who, bench) + ["--workers", self.machine.workers(variant), *arguments]
         if self.options.quick:
             command.append("--quick")
         if load is None:
             results = self.programs.run(command)
         else:
-            warmup, seconds = ("0.5", "1") if self.options.quick else ("1", "2")
-            window = ["--warmup", warmup, "--seconds", seconds]
-            results = self.programs.serve(command + list(load[2]), self.machine.server_core,
-                                          [*load[1], *window], self.machine.load_core)
+            client = [*self.filled_in(load[1], samples), *self.window()]
+            server_place, load_place = self.machine.places(variant)
+            results = self.programs.serve(command + self.filled_in(load[2], samples), server_place, client, load_place)
         suffix = load[0] if load else ""
         return {(joined(variant, suffix, r["variant_suffix"]), r["metric"]): (r["value"], r["unit"]) for r in results}
 
     def try_once(self, bench, who, case, samples):
         try:
-            for key, (value, unit) in self.run_once(bench, who, case).items():
+            for key, (value, unit) in self.run_once(bench, who, case, samples).items():
                 samples.setdefault(key, {}).setdefault(who, []).append(value)
                 samples[key]["unit"] = unit
             return True
@@ -206,11 +240,11 @@ class Runner:
     def run_bench(self, bench):
         """All rounds of a bench; returns {(variant, metric): {who: [value, …], "unit": unit}}."""
         everyone = [*bench.own] + [p for p in self.options.peers if p in bench.peers]
-        present = [w for w in everyone if not self.programs.missing(w, bench.name)]
+        present = [w for w in everyone if not self.programs.missing(w, bench)]
         samples = {}
         for case in self.cases(bench):
             takers = [w for w in present if not self.left_out(bench, w, case[1], case[2])]
-            turns = {w: rounds(bench, w, self.options.quick) for w in takers}
+            turns = {w: 1 if self.options.smoke else rounds(bench, w, self.options.quick) for w in takers}
             for turn in range(max(turns.values(), default=0)):
                 order = takers if turn % 2 == 0 else takers[::-1]
                 for who in [w for w in order if turn < turns[w]]:
@@ -222,6 +256,9 @@ class Runner:
                 for variant in bench.variants:
                     for arguments in sets:
                         self.try_once(bench, who, (variant, arguments, None), samples)
+        if self.options.smoke:
+            measured = {w for by_who in samples.values() for w in by_who}
+            self.failures += [f"{w} does not offer {bench.name}" for w in bench.own if w not in measured]
         progress("")
         return samples
 
@@ -246,6 +283,8 @@ def main():
         all_rows += rows(bench, samples)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(all_rows, indent=1) + "\n")
+    if options.smoke:
+        print("\n".join(runner.failures))
     return 1 if runner.failures else 0
 
 

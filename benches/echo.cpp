@@ -1,30 +1,23 @@
-// echo: the server that load_client drives; one fiber for each connection, with a 1 KiB buffer on its stack.
-#include <array>
+// echo, also churn: the server that load_client drives; one fiber for each connection, with a buffer of its own. With
+// --borrow, a connection holds a buffer only from the moment its data are there until the answer has left.
+#include "thrum_server.hpp"
 
-#include "server.hpp"
-#include "thrum_bench.hpp"
-
-static void handle(thrum::net::tcp_stream stream) {
-  std::array<std::byte, bench::buffer_bytes> buffer;
-  std::error_code gone;  // A client that leaves in the middle ends this fiber, not the server.
-  while (auto n = stream.read_some(buffer, gone)) {
-    stream.write_all(std::span(buffer).first(n), gone);
-    if (gone) return;
-  }
+static void echo(thrum::net::tcp_stream stream, const bench::options& o) {
+  bench::buffer own(o.buffer);
+  while (auto n = stream.read_some(own.all)) stream.write_all(own.all.first(n));
 }
 
-static void serve(const bench::options& o) {
-  auto listener = thrum::net::tcp_listener::bind("127.0.0.1:" + std::to_string(o.port), {.backlog = bench::backlog});
-  bench::announce(listener.local_port());
+static void echo_borrowing(thrum::net::tcp_stream stream, const bench::options& o) {
   for (;;) {
-    auto stream = listener.accept();
-    bench::no_delay(stream.native_handle());
-    thrum::go([stream = std::move(stream)]() mutable { handle(std::move(stream)); });
+    stream.wait_readable();
+    bench::buffer borrowed(o.buffer);
+    const auto n = stream.read_some(borrowed.all);
+    if (n == 0) return;
+    stream.write_all(borrowed.all.first(n));
   }
 }
 
 int main(int argc, char** argv) {
-  bench::raise_file_limit();
-  bench::report_on_sigterm();
-  return bench::in_runtime(argc, argv, serve);
+  return bench::run_server(argc, argv,
+                           [](const bench::options& o) { bench::serve_each(o, o.borrow ? echo_borrowing : echo); });
 }

@@ -2,7 +2,7 @@
 
 import statistics
 
-from catalogue import GOALS, OWN, PEERS
+from catalogue import CHEAPER_LOOP, GOALS, LOOPS, OWN, PEERS
 
 WHO = OWN + PEERS
 
@@ -41,6 +41,15 @@ def goal_for(bench, variant, metric, who, peer=None):
     return None
 
 
+def goal_beside(bench, variant, metric, who, peer, by_who):
+    """The goal that a ratio to this peer is judged by: its own, or that against the cheaper loop, if it is that."""
+    goal = goal_for(bench, variant, metric, who, peer)
+    loops = [p for p in LOOPS if p in by_who]
+    if goal is None and peer in loops and peer == min(loops, key=lambda p: statistics.median(by_who[p])):
+        return goal_for(bench, variant, metric, who, CHEAPER_LOOP)
+    return goal
+
+
 def verdict(goal, value):
     if goal is None:
         return ""
@@ -64,7 +73,7 @@ def ratio_columns(bench, variant, metric, who, peer, by_who):
         return "", "", ""
     middle, (low, high) = statistics.median(each), quartiles(each)
     between = f"{ratio_text(low)}–{ratio_text(high)}" if len(each) > 1 else ""
-    return f"{ratio_text(middle)}x", between, verdict(goal_for(bench, variant, metric, who, peer), middle)
+    return f"{ratio_text(middle)}x", between, verdict(goal_beside(bench, variant, metric, who, peer, by_who), middle)
 
 
 def lines(bench, variant, metric, by_who):

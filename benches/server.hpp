@@ -16,9 +16,8 @@
 
 namespace bench {
 
-constexpr int backlog = 4096;       // the same in every server
-constexpr int buffer_bytes = 1024;  // and one such buffer for each connection
-constexpr int message_bytes = 64;   // a request and its answer
+constexpr int backlog = 4096;      // the same in every server
+constexpr int message_bytes = 64;  // c10k, mixed: a request and its answer
 
 inline void announce(unsigned port) {
   std::printf("PORT %u\n", port);
@@ -45,6 +44,12 @@ inline void raise_file_limit() {
   getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Before the first thread of the server.
+inline void prepare_server() {
+  raise_file_limit();
+  report_on_sigterm();
 }
 
 inline void no_delay(int socket) {

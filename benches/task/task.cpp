@@ -4,7 +4,9 @@
 #include <string_view>
 
 #include "../parked.hpp"
+#include "../server.hpp"
 #include "../thrum_bench.hpp"
+#include "servers.hpp"
 
 using namespace std::chrono_literals;
 using thrum::task;
@@ -139,10 +141,17 @@ void parked_on_channel(const bench::options& o) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (const auto o = bench::parse(argc, argv); o.bench == "echo" || o.bench == "c10k") bench::prepare_server();
   return bench::in_runtime(argc, argv, [](const bench::options& o) {
     static const std::map<std::string_view, void (*)(const bench::options&)> benches{
-        {"yield", yield},   {"spawn_join", spawn_join},       {"chan_pingpong", chan_pingpong},
-        {"skynet", skynet}, {"parked_memory", parked_memory}, {"parked_on_channel", parked_on_channel}};
+        {"yield", yield},
+        {"spawn_join", spawn_join},
+        {"chan_pingpong", chan_pingpong},
+        {"skynet", skynet},
+        {"parked_memory", parked_memory},
+        {"parked_on_channel", parked_on_channel},
+        {"echo", task_servers::echo},
+        {"c10k", task_servers::c10k}};
     const auto b = benches.find(o.bench);
     if (b == benches.end()) std::exit(bench::exit_not_offered);
     b->second(o);

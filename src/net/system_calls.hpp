@@ -5,14 +5,34 @@
 #include <span>
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "context/sanitizer.hpp"
 #include "os/errno.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/socket_system.hpp"
 
 namespace thrum::net::system {
+
+// The C library's recv() and send() are points where pthread_cancel(3) may strike, which costs each call two locked
+// instructions and more as soon as there are several threads; nobody may cancel ours. Sanitizers watch the functions.
+#if defined(THRUM_TSAN) || defined(THRUM_ASAN)
+inline long kernel_receive(int fd, void* to, std::size_t size, int flags) noexcept {
+  return ::recv(fd, to, size, flags);
+}
+inline long kernel_send(int fd, const void* from, std::size_t size, int flags) noexcept {
+  return ::send(fd, from, size, flags);
+}
+#else
+inline long kernel_receive(int fd, void* to, std::size_t size, int flags) noexcept {
+  return ::syscall(SYS_recvfrom, fd, to, size, flags, nullptr, nullptr);
+}
+inline long kernel_send(int fd, const void* from, std::size_t size, int flags) noexcept {
+  return ::syscall(SYS_sendto, fd, from, size, flags, nullptr, 0);
+}
+#endif
 
 // Null: the kernel.
 inline sched::socket_system* own() noexcept {
@@ -77,7 +97,7 @@ inline int connect(int fd, const sockaddr* address, socklen_t length) noexcept {
 }
 inline long receive(int fd, std::span<std::byte> buffer) noexcept {
   if (auto* s = own()) return s->receive(fd, buffer, false);
-  return ::recv(fd, buffer.data(), buffer.size(), 0);
+  return kernel_receive(fd, buffer.data(), buffer.size(), 0);
 }
 inline long peek(int fd, std::span<std::byte> buffer) noexcept {
   if (auto* s = own()) return s->receive(fd, buffer, true);
@@ -85,7 +105,7 @@ inline long peek(int fd, std::span<std::byte> buffer) noexcept {
 }
 inline long send(int fd, std::span<const std::byte> data) noexcept {
   if (auto* s = own()) return s->send(fd, data);
-  return ::send(fd, data.data(), data.size(), MSG_NOSIGNAL);
+  return kernel_send(fd, data.data(), data.size(), MSG_NOSIGNAL);
 }
 // Of several buffers a simulation takes the first, which is some.
 inline std::span<std::byte> first_of(std::span<const iovec> parts) noexcept {

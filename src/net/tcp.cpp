@@ -28,6 +28,7 @@ tcp_listener tcp_listener::bind(std::string_view text, const listen_options& opt
   if (error) return {};
   if (options.reuse_address) system::set_option(l.fd_, SOL_SOCKET, SO_REUSEADDR, 1);
   if (options.reuse_port) system::set_option(l.fd_, SOL_SOCKET, SO_REUSEPORT, 1);
+  switch_nagle_off(l.fd_);  // Its connections inherit it, which saves a call for each.
   if (system::listen(l.fd_, a.get(), a.length, options.backlog) != 0) {
     error = last_error();
     return {};
@@ -45,7 +46,6 @@ tcp_listener tcp_listener::bind(std::string_view text, const listen_options& opt
 tcp_stream tcp_listener::accept(std::error_code& error) {
   const long fd = accept_next(error);
   if (fd < 0) return {};
-  switch_nagle_off(static_cast<int>(fd));
   return tcp_stream(static_cast<int>(fd));
 }
 

@@ -16,7 +16,6 @@ namespace thrum::net {
 task<tcp_stream> tcp_listener::async_accept(std::error_code& error) {
   const long fd = co_await async_accept_next(error);
   if (error) co_return tcp_stream();
-  switch_nagle_off(static_cast<int>(fd));
   co_return tcp_stream(static_cast<int>(fd));
 }
 

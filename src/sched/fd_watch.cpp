@@ -147,10 +147,22 @@ void fd_watch::ready(unsigned events, std::uint16_t generation, runnable_batch& 
     const bool last = over || (d == reading && (events & read_ended));
     if (!last && !(events & (d == reading ? can_read : can_write))) continue;
     side& s = sides_[d];
+    if (!last && counted(s)) continue;
     std::lock_guard held(s.queue.lock);
     if (generation_.load(std::memory_order_relaxed) != generation) return;
     edge_seen(s, last && errors_ == errors::end, out);
   }
+}
+
+// An edge in a direction that is marked already needs no lock: nobody waits there, since under the lock who waits has
+// found the mark cleared, and whoever sets it wakes them before giving the lock back. Only the count changes, for who
+// has looked before the edge and is about to clear the mark. An event of an old generation may come here too: that
+// costs the present one an attempt too many at most. Each request's event says "writable" beside "readable".
+bool fd_watch::counted(side& s) noexcept {
+  auto w = s.word.load(std::memory_order_relaxed);
+  while (w & ready_bit)
+    if (s.word.compare_exchange_weak(w, w + edge, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
+  return false;
 }
 
 void fd_watch::edge_seen(side& s, bool last, runnable_batch& out) noexcept {

@@ -81,6 +81,7 @@ class fd_watch {
   };
 
   bool has_outcome(direction d, outcome& o) const noexcept;
+  static bool counted(side& s) noexcept;
   void edge_seen(side& s, bool ended, runnable_batch& out) noexcept;
   void wake_all(side& s, std::uint32_t offset, runnable_batch& out) noexcept;
 

@@ -3,17 +3,20 @@
 // One thread, one epoll, edge-triggered, both directions registered once, events fetched in batches, one
 // buffer for each connection, no allocation after accept. `echo` answers at once; `c10k` answers each
 // request after a delay that is the same for all, so a queue in order of arrival is all the timer it needs.
+// `mixed` has such a loop for each of --workers threads, and deals the connections out to them in turn; some
+// requests compute before they are answered.
 //
 // A read that returns less than it asked for has emptied the socket, so the read that would only say
 // EAGAIN is left out. That is safe as long as the event carried no hang-up: whatever arrives later brings
 // a new edge. With RDHUP, HUP or ERR it reads on until the end or the error.
 //
-//   epoll_c echo|c10k --workers 1 [--port N] [--delay-ms N] [--quick]
+//   epoll_c echo|c10k|mixed --workers N [--port N] [--delay-ms N] [--buffer BYTES] [--quick]
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,7 +30,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { backlog = 4096, buffer_bytes = 1024, message_bytes = 64, batch = 512 };
+#include "../compute.h"
+
+enum { backlog = 4096, message_bytes = 64, batch = 512, loops_max = 256 };
 
 struct connection {
   int socket;
@@ -37,12 +42,14 @@ struct connection {
   size_t held;              // bytes in the buffer that still have to go out
   uint64_t due_ns;          // c10k: when they may
   struct connection* next;  // c10k: the queue
-  char buffer[buffer_bytes];
+  char buffer[];
 };
 
-static int epoll_fd;
-static uint64_t delay_ns;  // 0 = echo
-static struct connection *queue_head, **queue_tail = &queue_head;
+static int epolls[loops_max], loops = 1;  // one for each thread; only `mixed` has more than one
+static size_t buffer_bytes = 1024;
+static uint64_t delay_ns;                                          // c10k
+static bool computes;                                              // mixed
+static struct connection *queue_head, **queue_tail = &queue_head;  // c10k
 static volatile sig_atomic_t terminated;
 
 static void fail(const char* sentence) {
@@ -61,7 +68,7 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void watch(int fd, uint32_t events, void* data) {
+static void watch(int epoll_fd, int fd, uint32_t events, void* data) {
   struct epoll_event event = {.events = events, .data.ptr = data};
   if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) fail("epoll_ctl refused a descriptor.");
 }
@@ -72,16 +79,15 @@ static void end_connection(struct connection* c) {
 }
 
 static void accept_all(int listener) {
+  static int turn;
   for (;;) {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return;
-    int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct connection* c = malloc(sizeof *c);
+    struct connection* c = malloc(sizeof *c + buffer_bytes);
     if (!c) fail("There is no memory for another connection.");
-    memset(c, 0, offsetof(struct connection, buffer));
+    memset(c, 0, sizeof *c);
     c->socket = fd;
-    watch(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, c);
+    watch(epolls[turn++ % loops], fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, c);
   }
 }
 
@@ -103,8 +109,11 @@ static void enqueue(struct connection* c) {
   queue_tail = &c->next;
 }
 
-// echo: an answer leaves at once. c10k: a whole request starts its delay. False = the connection is gone.
+// echo: an answer leaves at once. c10k: a whole request starts its delay. mixed: it computes or not. False = the
+// connection is gone.
 static bool on_bytes(struct connection* c) {
+  if (computes && c->held < message_bytes) return true;
+  if (computes && !c->stuck && c->buffer[0] == THRUM_BENCH_COMPUTE) thrum_bench_compute_1ms();
   if (delay_ns == 0) return flush(c);
   if (!c->queued && !c->stuck && c->held >= message_bytes) enqueue(c);
   return true;
@@ -158,6 +167,7 @@ static int listen_on(int port) {
   int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   int on = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // Which its connections inherit.
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (bind(listener, (struct sockaddr*)&a, sizeof a) != 0 || listen(listener, backlog) != 0)
@@ -169,9 +179,8 @@ static int listen_on(int port) {
   return listener;
 }
 
-static void loop(int listener) {
+static void loop(int epoll_fd, int listener) {
   struct epoll_event events[batch];
-  watch(listener, EPOLLIN | EPOLLET, NULL);
   while (!terminated) {
     int n = epoll_wait(epoll_fd, events, batch, answer_due());
     for (int i = 0; i < n; i++) {
@@ -181,6 +190,27 @@ static void loop(int listener) {
         accept_all(listener);
     }
   }
+}
+
+static void* second_loop(void* epoll_fd) {
+  loop(*(int*)epoll_fd, -1);
+  return NULL;
+}
+
+// The signal that ends all comes to the calling thread, which also accepts.
+static void run_loops(int listener) {
+  sigset_t terminate;
+  sigemptyset(&terminate);
+  sigaddset(&terminate, SIGTERM);
+  for (int i = 0; i < loops; i++) epolls[i] = epoll_create1(EPOLL_CLOEXEC);
+  pthread_sigmask(SIG_BLOCK, &terminate, NULL);
+  for (int i = 1; i < loops; i++) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, second_loop, &epolls[i]) != 0) fail("A thread cannot be started.");
+  }
+  pthread_sigmask(SIG_UNBLOCK, &terminate, NULL);
+  watch(epolls[0], listener, EPOLLIN | EPOLLET, NULL);
+  loop(epolls[0], listener);
 }
 
 static void print_cpu(void) {
@@ -197,29 +227,33 @@ int main(int argc, char** argv) {
     bool has_value = i + 1 < argc;
     if (argv[i][0] != '-')
       bench = argv[i];
-    else if (!strcmp(argv[i], "--quick"))
+    else if (!strcmp(argv[i], "--quick") || !strcmp(argv[i], "--borrow"))  // Its buffers are part of connections.
       continue;
     else if (!strcmp(argv[i], "--port") && has_value)
       port = (int)strtol(argv[++i], NULL, 10);
     else if (!strcmp(argv[i], "--delay-ms") && has_value)
       delay_ms = (int)strtol(argv[++i], NULL, 10);
+    else if (!strcmp(argv[i], "--buffer") && has_value)
+      buffer_bytes = (size_t)strtol(argv[++i], NULL, 10);
     else if (!strcmp(argv[i], "--workers") && has_value)
-      i++;
+      loops = (int)strtol(argv[++i], NULL, 10);
     else
       fail("An option is unknown or lacks its value.");
   }
   if (!strcmp(bench, "c10k"))
     delay_ns = (uint64_t)delay_ms * 1000000u;
+  else if (!strcmp(bench, "mixed"))
+    computes = true;
   else if (strcmp(bench, "echo"))
-    return fprintf(stderr, "epoll_c offers echo and c10k only.\n"), 3;
+    return fprintf(stderr, "epoll_c offers echo, c10k and mixed only.\n"), 3;
+  if (loops < 1 || loops > loops_max || (loops > 1 && !computes)) fail("Only mixed has several workers.");
   struct rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   struct sigaction action = {.sa_handler = on_sigterm};
   sigaction(SIGTERM, &action, NULL);
-  epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  loop(listen_on(port));
+  run_loops(listen_on(port));
   print_cpu();
   return 0;
 }

@@ -1,7 +1,7 @@
 %% The Erlang peer: the same questions as bench/*.cpp, asked of Erlang's processes.
 %%
 %%     erlang-peer BENCH --workers N [--quick] [--count N] [--kind WORD] [--hogs N] [--seconds S]
-%%                 [--port N] [--delay-ms N] [--borrow]
+%%                 [--port N] [--delay-ms N] [--borrow] [--buffer BYTES]
 %%
 %% Processes have mailboxes instead of channels. Where the others' senders wait for a receiver, senders
 %% here wait for an acknowledgement, once per message (select) or per 128 messages (chan_throughput).
@@ -13,7 +13,8 @@
 
 main() ->
     Options = parse(init:get_plain_arguments(), #{kind => "spin", hogs => 1, seconds => 3.0, port => 0,
-                                                  delay_ms => 100, workers => 1, quick => false, count => 0}),
+                                                  delay_ms => 100, workers => 1, quick => false, count => 0,
+                                                  buffer => 1024}),
     run(maps:get(bench, Options, ""), Options),
     halt(0).
 
@@ -48,6 +49,7 @@ parse(["--count", Value | Rest], O) -> parse(Rest, O#{count := integer("--count"
 parse(["--hogs", Value | Rest], O) -> parse(Rest, O#{hogs := integer("--hogs", Value)});
 parse(["--port", Value | Rest], O) -> parse(Rest, O#{port := integer("--port", Value)});
 parse(["--delay-ms", Value | Rest], O) -> parse(Rest, O#{delay_ms := integer("--delay-ms", Value)});
+parse(["--buffer", Value | Rest], O) -> parse(Rest, O#{buffer := integer("--buffer", Value)});
 parse(["--" ++ Name | _], _) -> fail(2, "The option '--" ++ Name ++ "' is unknown or lacks its value.");
 parse([Bench | Rest], O) -> parse(Rest, O#{bench => Bench}).
 
@@ -303,8 +305,8 @@ hog_once("call", N, X) ->
 
 %% The servers: one process for each connection.
 
-serve(#{port := Port}, Delay) ->
-    Options = [binary, {active, false}, {nodelay, true}, {backlog, 4096}, {buffer, 1024}, {reuseaddr, true},
+serve(#{port := Port, buffer := Size}, Delay) ->
+    Options = [binary, {active, false}, {nodelay, true}, {backlog, 4096}, {buffer, Size}, {reuseaddr, true},
                {ip, {127, 0, 0, 1}}],
     case gen_tcp:listen(Port, Options) of
         {ok, Listener} ->

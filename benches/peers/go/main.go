@@ -1,7 +1,7 @@
 // The Go peer: the same questions as bench/*.cpp, asked of goroutines.
 //
 //	go-peer BENCH --workers N [--quick] [--count N] [--kind WORD] [--hogs N] [--seconds S]
-//	        [--port N] [--delay-ms N] [--borrow]
+//	        [--port N] [--delay-ms N] [--borrow] [--buffer BYTES]
 //
 // Only the standard library, but for the semaphore in semaphore.go. --workers is GOMAXPROCS. Each result is one
 // JSON line, as in bench.hpp.
@@ -25,13 +25,14 @@ type options struct {
 	seconds float64
 	port    int
 	delay   time.Duration
+	buffer  int
 }
 
 var benches = map[string]func(options){
 	"yield": yield, "spawn_join": spawnJoin, "chan_pingpong": pingPong, "chan_throughput": throughput,
 	"select": selectFour, "mutex": mutex, "contended": contended, "skynet": skynet, "ring": ring,
 	"timers": timers, "parked_memory": parkedMemory, "parked_on_channel": parkedOnChannel,
-	"hog_fairness": hogFairness, "echo": echo, "c10k": c10k,
+	"hog_fairness": hogFairness, "echo": echo, "c10k": c10k, "mixed": mixed,
 }
 
 func fail(status int, sentence string) {
@@ -63,13 +64,15 @@ func (o *options) set(name, value string) {
 		o.port = int(number(name, value))
 	case "--delay-ms":
 		o.delay = time.Duration(number(name, value)) * time.Millisecond
+	case "--buffer":
+		o.buffer = int(number(name, value))
 	default:
 		fail(2, "There is no option '"+name+"'.")
 	}
 }
 
 func parse(args []string) options {
-	o := options{workers: 1, kind: "spin", hogs: 1, seconds: 3, delay: 100 * time.Millisecond}
+	o := options{workers: 1, kind: "spin", hogs: 1, seconds: 3, delay: 100 * time.Millisecond, buffer: 1024}
 	for i := 0; i < len(args); i++ {
 		switch word := args[i]; {
 		case word == "--quick":

@@ -1,25 +1,30 @@
 package main
 
-// The servers of the echo and c10k benches: one goroutine for each connection, with a 1 KiB buffer.
+// The servers of the echo, c10k and mixed benches: one goroutine for each connection, with a buffer.
 
 import (
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 const (
 	messageBytes = 64
-	bufferBytes  = 1024
+	compute      = 'c' // the first byte of a request that computes, as in peers/compute.h
 )
 
-func echo(o options) { serve(o, 0) }
-func c10k(o options) { serve(o, o.delay) }
+func echo(o options)  { serve(o, nil) }
+func c10k(o options)  { serve(o, func([]byte) { time.Sleep(o.delay) }) }
+func mixed(o options) { serve(o, computeIfAsked) }
 
-func serve(o options, delay time.Duration) {
+// Does `work` for each whole request before it is answered; nil: echoes what comes.
+func serve(o options, work func([]byte)) {
 	listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", o.port))
 	if err != nil {
 		fail(1, "The port cannot be bound: "+err.Error()+".")
@@ -31,14 +36,41 @@ func serve(o options, delay time.Duration) {
 		if err != nil {
 			fail(1, "accept failed: "+err.Error()+".")
 		}
-		go handle(conn, delay)
+		go handle(conn, o.buffer, work)
 	}
 }
 
-// Echoes what comes; with a delay, each whole request waits for its "database" first.
-func handle(conn net.Conn, delay time.Duration) {
+func computeIfAsked(request []byte) {
+	if request[0] == compute {
+		computeOneMillisecond()
+	}
+}
+
+func threadCPU() time.Duration {
+	var t syscall.Timespec
+	const threadCPUClock = 3
+	syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, threadCPUClock, uintptr(unsafe.Pointer(&t)), 0)
+	return time.Duration(t.Nano())
+}
+
+var computed uint64
+
+// 1 ms of the thread's own CPU time; pinned, so that the clock is that of one thread.
+func computeOneMillisecond() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	x := uint64(1)
+	for end := threadCPU() + time.Millisecond; threadCPU() < end; {
+		for i := 0; i < 10000; i++ {
+			x = x*6364136223846793005 + 1442695040888963407
+		}
+	}
+	atomic.StoreUint64(&computed, x)
+}
+
+func handle(conn net.Conn, size int, work func([]byte)) {
 	defer conn.Close()
-	buffer := make([]byte, bufferBytes)
+	buffer := make([]byte, size)
 	held := 0
 	for {
 		n, err := conn.Read(buffer[held:])
@@ -46,11 +78,11 @@ func handle(conn net.Conn, delay time.Duration) {
 			return
 		}
 		held += n
-		if delay > 0 {
+		if work != nil {
 			if held < messageBytes {
 				continue
 			}
-			time.Sleep(delay)
+			work(buffer[:held])
 		}
 		if _, err := conn.Write(buffer[:held]); err != nil {
 			return

@@ -259,12 +259,13 @@ void hog_fairness(const options& o) {
   bench::report_ticks(o, late);
 }
 
-// One thread for each connection. Its buffer lives on its stack.
-void handle(int socket, std::chrono::milliseconds delay) {
-  char buffer[bench::buffer_bytes];
+// One thread for each connection.
+void handle(int socket, std::size_t size, std::chrono::milliseconds delay) {
+  const auto memory = std::make_unique_for_overwrite<char[]>(size);
+  char* buffer = memory.get();
   std::size_t held = 0;
   for (;;) {
-    ssize_t n = recv(socket, buffer + held, sizeof buffer - held, 0);
+    ssize_t n = recv(socket, buffer + held, size - held, 0);
     if (n <= 0) break;
     held += std::size_t(n);
     if (delay.count() > 0) {
@@ -279,14 +280,13 @@ void handle(int socket, std::chrono::milliseconds delay) {
 }
 
 void serve(const options& o, std::chrono::milliseconds delay) {
-  bench::report_on_sigterm();
-  bench::raise_file_limit();
+  bench::prepare_server();
   int listener = bench::listen_on_loopback(o.port);
   for (;;) {
     int socket = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     if (socket < 0) bench::fail(std::string("accept failed: ") + std::generic_category().message(errno) + ".", 1);
     bench::no_delay(socket);
-    std::thread(handle, socket, delay).detach();
+    std::thread(handle, socket, o.buffer, delay).detach();
   }
 }
 

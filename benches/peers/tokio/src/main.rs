@@ -1,7 +1,7 @@
 //! The tokio peer: the same questions as bench/*.cpp, asked of tokio's tasks.
 //!
 //!     tokio-peer BENCH --workers N [--quick] [--count N] [--kind WORD] [--hogs N] [--seconds S]
-//!                [--port N] [--delay-ms N] [--borrow]
+//!                [--port N] [--delay-ms N] [--borrow] [--buffer BYTES]
 //!
 //! Always the multi-threaded runtime, as #[tokio::main] gives it, with --workers worker threads; every
 //! bench runs in spawned tasks, since the main future would not run on a worker. tokio has no unbuffered

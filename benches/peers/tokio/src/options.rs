@@ -15,6 +15,7 @@ pub struct Options {
     pub seconds: f64,
     pub port: u16,
     pub delay_ms: u64,
+    pub buffer: usize,
 }
 
 impl Options {
@@ -46,6 +47,7 @@ fn set(o: &mut Options, name: &str, value: &str) {
         "--seconds" => o.seconds = number(name, value),
         "--port" => o.port = number(name, value),
         "--delay-ms" => o.delay_ms = number(name, value),
+        "--buffer" => o.buffer = number(name, value),
         _ => fail(2, &format!("There is no option '{name}'.")),
     }
 }
@@ -61,6 +63,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Options {
         seconds: 3.0,
         port: 0,
         delay_ms: 100,
+        buffer: 1024,
     };
     while let Some(word) = words.next() {
         match word.as_str() {

@@ -1,4 +1,4 @@
-//! The servers of the echo and c10k benches: one task for each connection, with a 1 KiB buffer.
+//! The servers of the echo and c10k benches: one task for each connection, with a buffer.
 
 use crate::options::{cpu_seconds, fail, report, Options};
 use std::time::Duration;
@@ -7,7 +7,6 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::signal::unix::{signal, SignalKind};
 
 const MESSAGE_BYTES: usize = 64;
-const BUFFER_BYTES: usize = 1024;
 const BACKLOG: u32 = 4096;
 
 fn raise_file_limit() {
@@ -31,16 +30,16 @@ pub async fn serve(o: &Options, delay_ms: u64) {
     println!("PORT {}", listener.local_addr().map(|a| a.port()).unwrap_or(0));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(handle(stream, Duration::from_millis(delay_ms)))),
+            Ok((stream, _)) => drop(tokio::spawn(handle(stream, o.buffer, Duration::from_millis(delay_ms)))),
             Err(e) => fail(1, &format!("accept failed: {e}.")),
         }
     }
 }
 
 /// Echoes what comes; with a delay, each whole request waits for its "database" first.
-async fn handle(mut stream: TcpStream, delay: Duration) {
+async fn handle(mut stream: TcpStream, size: usize, delay: Duration) {
     stream.set_nodelay(true).ok();
-    let mut buffer = [0u8; BUFFER_BYTES];
+    let mut buffer = vec![0u8; size];
     let mut held = 0;
     while let Ok(n) = stream.read(&mut buffer[held..]).await {
         if n == 0 {
