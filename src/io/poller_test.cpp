@@ -325,9 +325,10 @@ TEST_P(poller_test, registrations_come_and_go_from_all_threads_while_one_waits) 
     while (!stop) wait(1'000'000);
   });
   std::vector<std::thread> users;
-  for (int t = 0; t < 4; ++t)
-    users.emplace_back([&] {
-      fd_watch w;
+  std::vector<fd_watch> watches(4);  // An event that is on its way may still name one.
+  for (std::size_t t = 0; t < 4; ++t)
+    users.emplace_back([&, t] {
+      auto& w = watches[t];
       for (int i = 0; i < 200; ++i) {
         socket_pair s;
         ASSERT_EQ(poller->watch(s.ends[0], w), 0);
