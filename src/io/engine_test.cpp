@@ -121,7 +121,7 @@ class stuck_worker : public ::testing::TestWithParam<io_engine_kind> {
   }
 };
 INSTANTIATE_TEST_SUITE_P(engines, stuck_worker, ::testing::Values(io_engine_kind::epoll, io_engine_kind::io_uring),
-                         [](const auto& info) { return std::string(to_string(info.param)); });
+                         [](const auto& one) { return std::string(to_string(one.param)); });
 
 TEST_P(stuck_worker, that_computes_keeps_no_event_back) {
   const auto spin = [](const std::atomic<bool>& released) {
