@@ -9,7 +9,7 @@
 //   epoll      an epoll instance per worker; everywhere.
 //   io_uring   a ring per worker, with multishot polls, and a thread per worker that owns them. Needs Linux 6.13, leave
 //              to use it (kernel.io_uring_disabled, seccomp filters of containers), and a library built with liburing.
-//   automatic  epoll, which cost less CPU time in every comparison (docs/decisions/0024-a-keeper-for-each-ring.md).
+//   automatic  epoll, which mostly cost less CPU time (docs/decisions/0024-a-keeper-for-each-ring.md).
 #pragma once
 
 namespace thrum {
