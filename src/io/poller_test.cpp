@@ -320,12 +320,12 @@ TEST_P(poller_test, events_interrupt_no_call_of_the_thread_that_registered) {
 
 // Many threads, as watchers and closers are many, and one that waits.
 TEST_P(poller_test, registrations_come_and_go_from_all_threads_while_one_waits) {
+  std::vector<fd_watch> watches(4);  // An event that is on its way may still name one.
   std::atomic<bool> stop{false};
   std::thread waiter([&] {
     while (!stop) wait(1'000'000);
   });
   std::vector<std::thread> users;
-  std::vector<fd_watch> watches(4);  // An event that is on its way may still name one.
   for (std::size_t t = 0; t < 4; ++t)
     users.emplace_back([&, t] {
       auto& w = watches[t];
