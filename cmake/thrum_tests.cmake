@@ -99,6 +99,23 @@ function(thrum_simulations target filter)
   endforeach()
 endfunction()
 
+# What waits for descriptors, once more with the engine that is not the default; each module in one process. Skipped,
+# with the reason, where the kernel does not let it. thrum_uring_tests(executable name [filter]).
+set(thrum_uring_modules io net tls process chan)
+function(thrum_uring_tests executable name)
+  if(NOT thrum_uring_library OR (THRUM_SANITIZE STREQUAL "none" AND NOT THRUM_TEST_HOUSE))
+    return()
+  endif()
+  set(test ${THRUM_TEST_PREFIX}io_uring.${name})
+  add_test(NAME ${test} COMMAND ${executable} --gtest_brief=1 ${ARGN})
+  math(EXPR seconds "300 * ${thrum_timeout_factor}")
+  set_tests_properties(
+    ${test}
+    PROPERTIES LABELS unit TIMEOUT ${seconds} PROCESSORS 2
+               ENVIRONMENT "THRUM_IO_ENGINE=io_uring;${thrum_test_environment}"
+               SKIP_REGULAR_EXPRESSION "io_uring was asked for by THRUM_IO_ENGINE, but")
+endfunction()
+
 # thrum_module_tests(module...): src/<module>/*_test.cpp, labelled unit.
 function(thrum_module_tests)
   foreach(module IN LISTS ARGN)
@@ -107,6 +124,9 @@ function(thrum_module_tests)
       thrum_test_executable(test_${module} unit ${sources})
       if(THRUM_TEST_HOUSE AND module IN_LIST thrum_simulated_modules)
         thrum_simulations(test_${module} "workers/*/1:-${thrum_not_simulated}")
+      endif()
+      if(module IN_LIST thrum_uring_modules)
+        thrum_uring_tests(test_${module} ${module})
       endif()
     endif()
   endforeach()

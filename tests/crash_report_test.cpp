@@ -172,6 +172,8 @@ void park_some() {
 
 void expect_dump(const death& d) {
   EXPECT_EQ(how(d), 7) << d.errors;
+  EXPECT_TRUE(says(d, "descriptors are waited for by (epoll|io_uring), (the automatic choice|asked for by )"))
+      << d.errors;
   EXPECT_TRUE(says(d, fiber_pattern("receiver") + " waits for receiving from a channel 0x[0-9a-f]+\n    #0 "))
       << d.errors;
   EXPECT_TRUE(says(d, "    #[0-9]+ [^\n]*wait_in_vain[^\n]*\n")) << d.errors;

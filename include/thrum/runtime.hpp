@@ -8,8 +8,9 @@
 //
 // In a simulated program (sim.hpp) a runtime has no threads: its fibers run among those of the simulation. It begins
 // and ends in a fiber, which waits at the end as a thread would. Of its options grace and fibers_max count, of its
-// statistics `fibers`; workers() is 1; dump() lists the whole simulation. Stacks larger than the simulation's are
-// refused with std::invalid_argument. Used by a plain thread, or when its simulation is over, it ends the process.
+// statistics `fibers`; workers() is 1; io_engine() is automatic; dump() lists the whole simulation. Stacks larger than
+// the simulation's are refused with std::invalid_argument. Used by a plain thread, or when its simulation is over, it
+// ends the process.
 #pragma once
 
 #include <chrono>
@@ -24,6 +25,7 @@
 
 #include <thrum/cancelled.hpp>
 #include <thrum/fiber.hpp>
+#include <thrum/io_engine.hpp>
 
 namespace thrum {
 
@@ -37,6 +39,7 @@ struct runtime_options {
   std::chrono::nanoseconds grace = std::chrono::seconds(10);  // For the fibers that outlive the main function.
   unsigned threads_max = 4096;                                // OS threads, those stuck in long calls included.
   std::size_t fibers_max = std::size_t{16} << 20;             // Alive at once; rounded up to slabs of 128.
+  io_engine_kind io_engine = io_engine_kind::automatic;  // What waits for descriptors; THRUM_IO_ENGINE overrides it.
 };
 
 namespace detail {
@@ -60,7 +63,8 @@ class starting_in {
 
 class runtime {
  public:
-  // Throws std::system_error when threads or descriptors cannot be had.
+  // Throws std::system_error when threads or descriptors cannot be had, or the engine that was asked for;
+  // std::invalid_argument when THRUM_IO_ENGINE names none.
   explicit runtime(const runtime_options& options = {});
   // Cancels the fibers that are left and waits for them, `grace` at most; then names them and aborts.
   ~runtime();
@@ -83,6 +87,7 @@ class runtime {
   }
 
   unsigned workers() const noexcept;
+  io_engine_choice io_engine() const noexcept;
 
   // Lists every fiber on standard error: where it was spawned, what it waits for, its stack. SIGQUIT does the same.
   void dump() noexcept;

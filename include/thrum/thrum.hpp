@@ -19,6 +19,7 @@
 #include <thrum/future.hpp>
 #include <thrum/guarded.hpp>
 #include <thrum/inspector.hpp>
+#include <thrum/io_engine.hpp>
 #include <thrum/label.hpp>
 #include <thrum/latch.hpp>
 #include <thrum/lock.hpp>

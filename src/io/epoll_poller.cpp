@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "sched/fd_watch.hpp"
+#include "io/event.hpp"
 
 namespace thrum::io {
 namespace {
@@ -21,21 +21,7 @@ namespace {
 constexpr int events_per_wait = 1024;
 std::atomic<bool> has_pwait2{true};
 
-// An event carries the watch's address and, in the 16 bits that user addresses leave free, its generation.
-constexpr int generation_shift = 48;
-constexpr std::uint64_t address_mask = (std::uint64_t{1} << generation_shift) - 1;
-
 [[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
-
-unsigned meaning(std::uint32_t epoll_events) noexcept {
-  using watch = sched::fd_watch;
-  unsigned e = 0;
-  if (epoll_events & (EPOLLIN | EPOLLPRI)) e |= watch::can_read;
-  if (epoll_events & EPOLLRDHUP) e |= watch::read_ended;
-  if (epoll_events & EPOLLOUT) e |= watch::can_write;
-  if (epoll_events & (EPOLLHUP | EPOLLERR)) e |= watch::ended;
-  return e;
-}
 
 class epoll_poller final : public sched::poller {
  public:
@@ -58,25 +44,26 @@ class epoll_poller final : public sched::poller {
   }
 
   int watch(int fd, sched::fd_watch& w) noexcept override {
-    epoll_event e{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.u64 = 0}};
-    e.data.u64 = reinterpret_cast<std::uintptr_t>(&w) | std::uint64_t{w.generation()} << generation_shift;
+    epoll_event e{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.u64 = pack({&w, w.generation()})}};
     if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &e) != 0) return errno;
     watched_.fetch_add(1, std::memory_order_relaxed);
     return 0;
   }
 
-  void forget() noexcept override { watched_.fetch_sub(1, std::memory_order_relaxed); }
+  void forget(sched::fd_watch&) noexcept override {
+    // Closing the descriptor takes it out of the epoll instance.
+    watched_.fetch_sub(1, std::memory_order_relaxed);
+  }
 
   void wait(std::int64_t deadline_ns, std::int64_t now_ns, sched::runnable_batch& out) noexcept override {
     // A look without waiting is pointless when nothing is registered.
     if (deadline_ns <= now_ns && watched() == 0) return;
     const int n = wait_for_events(deadline_ns, now_ns);
     for (int i = 0; i < n; ++i) {
-      const auto data = events_[static_cast<std::size_t>(i)].data.u64;
-      if (data == 0) continue;  // The eventfd.
-      auto* w = reinterpret_cast<sched::fd_watch*>(data & address_mask);
-      w->ready(meaning(events_[static_cast<std::size_t>(i)].events),
-               static_cast<std::uint16_t>(data >> generation_shift), out);
+      const auto& event = events_[static_cast<std::size_t>(i)];
+      if (event.data.u64 == 0) continue;  // The eventfd.
+      const auto about = unpack(event.data.u64);
+      about.watch->ready(meaning(event.events), about.generation, out);
     }
   }
 

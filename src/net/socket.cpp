@@ -93,6 +93,11 @@ fd_watch* socket::watch_for(sched::scheduler& home, std::error_code& error) {
   watch = watch_.load(std::memory_order_relaxed);
   if (watch && watch->belongs_to(home)) return watch;
   if (watch) watch->release();  // Of a runtime before this one.
+  watch_.store(nullptr, std::memory_order_relaxed);
+  if (fd_ < 0) {  // Closed since the attempt.
+    error = std::make_error_code(std::errc::bad_file_descriptor);
+    return nullptr;
+  }
   watch = fd_watch::create(fd_, errors_pass_ ? fd_watch::errors::pass : fd_watch::errors::end);
   if (!watch) error.assign(os::error_number(), std::generic_category());
   watch_.store(watch, std::memory_order_release);
@@ -165,13 +170,21 @@ bool socket::known_not_ready(direction d) const noexcept {
   return watch && !watch->may_be_ready(internal(d == direction::reading));
 }
 
+// Releasing the watch may take a while. From its beginning on nobody may make another one.
 void socket::close() noexcept {
   if (fd_ < 0) return;
-  if (auto* watch = watch_.exchange(nullptr)) {
+  fd_watch* watch;
+  int fd;
+  {
+    std::lock_guard held(watch_lock_);
+    watch = watch_.exchange(nullptr);
+    fd = std::exchange(fd_, -1);
+  }
+  if (watch) {
     watch->close();
     watch->release();
   }
-  system::close(std::exchange(fd_, -1));
+  system::close(fd);
   descriptor_freed();
 }
 

@@ -4,10 +4,14 @@
 #include <thrum/detail/deadline.hpp>
 #include <thrum/inspector.hpp>
 
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
 #include "base/assert.hpp"
 #include "base/fork.hpp"
 #include "base/rng.hpp"
-#include "io/epoll_poller.hpp"
+#include "io/engine.hpp"
 #include "os/clock.hpp"
 #include "os/cpus.hpp"
 #include "os/report.hpp"
@@ -29,14 +33,19 @@ class monotonic_clock final : public sched::clock_source {
 
 class real_seams final : public sched::seams {
  public:
+  explicit real_seams(io_engine_choice engine)
+      : engine_(engine.kind), described_(std::string(to_string(engine.kind)) + ", " + engine.reason) {}
   sched::clock_source& clock() override { return clock_; }
   std::unique_ptr<sched::random_source> make_random(unsigned processor_index) override {
     const auto seed = static_cast<std::uint64_t>(os::now_ns()) * 2 + processor_index;
     return std::make_unique<sched::seeded_source>(base::rng(seed));
   }
-  std::unique_ptr<sched::poller> make_poller() override { return io::make_epoll_poller(); }
+  std::unique_ptr<sched::poller> make_poller() override { return io::make_poller(engine_); }
+  std::string_view describe_poller() const noexcept override { return described_; }
 
  private:
+  const io_engine_kind engine_;
+  const std::string described_;
   monotonic_clock clock_;
 };
 
@@ -53,15 +62,19 @@ sched::scheduler_options internal(const runtime_options& o) {
 struct runtime::parts {
   explicit parts(const runtime_options& o) : grace_ns(o.grace.count()) {
     auto* const w = sched::this_worker();
-    if (w && w->home.host())
+    if (w && w->home.host()) {
+      engine.reason = "simulated";
       guest.emplace(w->home, o);
-    else
-      own.emplace(internal(o), std::make_unique<real_seams>());
+    } else {
+      engine = io::choose_engine(o.io_engine, std::getenv("THRUM_IO_ENGINE"));
+      own.emplace(internal(o), std::make_unique<real_seams>(engine));
+    }
   }
 
   sched::scheduler& scheduler() noexcept { return guest ? guest->host() : *own; }
 
   const std::int64_t grace_ns;
+  io_engine_choice engine;
   std::optional<sched::scheduler> own;
   std::optional<detail::guest> guest;
 };
@@ -96,6 +109,7 @@ runtime::~runtime() {
 sched::scheduler* runtime::core() const noexcept { return &parts_->scheduler(); }
 detail::guest* runtime::guest() const noexcept { return parts_->guest ? &*parts_->guest : nullptr; }
 unsigned runtime::workers() const noexcept { return parts_->scheduler().processor_count(); }
+io_engine_choice runtime::io_engine() const noexcept { return parts_->engine; }
 void runtime::dump() noexcept { sched::dump_all(parts_->scheduler()); }
 
 runtime::statistics runtime::stats() const noexcept {

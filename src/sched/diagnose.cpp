@@ -6,6 +6,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include <unistd.h>
 
@@ -138,6 +139,8 @@ void report_uncaught(const activity& a) noexcept {
 }
 
 void dump_all(scheduler& s) noexcept {
+  if (const auto engine = s.describe_poller(); !engine.empty())
+    os::report("descriptors are waited for by %.*s\n", static_cast<int>(engine.size()), engine.data());
   std::size_t shown = 0;
   s.for_each_alive([&](activity& a) {
     if (++shown <= shown_max) dump(a);

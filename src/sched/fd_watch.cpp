@@ -68,12 +68,16 @@ fd_watch* fd_watch::create(int fd, errors e) {
   return nullptr;
 }
 
-void fd_watch::release() noexcept {
-  // Under both locks, so that an event with the old generation is either delivered before or ignored.
+// Under both locks, so that an event with the old generation is either delivered before or ignored.
+void fd_watch::raise_generation() noexcept {
   for (auto& s : sides_) s.queue.lock.lock();
   generation_.fetch_add(1, std::memory_order_acq_rel);
   for (auto& s : sides_) s.queue.lock.unlock();
-  if (poller_) poller_->forget();
+}
+
+void fd_watch::release() noexcept {
+  raise_generation();
+  if (poller_) poller_->forget(*this);
   poller_.reset();
   auto& all = watches();
   std::lock_guard held(all.lock);

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
 #include "sched/seams.hpp"
@@ -25,6 +26,16 @@
 namespace thrum::sched {
 
 class scheduler;
+
+// What a poller that registers by messages keeps of a watch; guarded by that poller's lock, but for `gone`.
+struct registration {
+  fd_watch* next = nullptr;  // In the queue of messages,
+  bool queued = false;       // where it is.
+  bool wanted = false;       // From watch() to forget().
+  std::uint16_t generation = 0;
+  int fd = -1;
+  detail::atomic<std::uint32_t> gone{0};  // The kernel has let go of the file; forget() sleeps until then.
+};
 
 class fd_watch {
  public:
@@ -37,7 +48,8 @@ class fd_watch {
   // A watch on the descriptor by the calling worker's poller. Throws std::bad_alloc; null, with errno set, when the
   // poller cannot watch it.
   static fd_watch* create(int fd, errors e = errors::end);
-  void release() noexcept;  // Before the descriptor is closed.
+  void release() noexcept;           // Before the descriptor is closed.
+  void raise_generation() noexcept;  // From now on events of the registration are ignored; release() begins with it.
 
   // The word before an attempt, and what the attempt told: nothing more to get, unless an edge has come since.
   std::uint64_t word(direction d) const noexcept { return sides_[d].word.load(std::memory_order_acquire); }
@@ -67,6 +79,8 @@ class fd_watch {
   void ready(unsigned events, std::uint16_t generation, runnable_batch& out) noexcept;
   std::uint16_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
 
+  registration& at_poller() noexcept { return at_poller_; }
+
   bool belongs_to(const scheduler& s) const noexcept;
 
  private:
@@ -91,6 +105,7 @@ class fd_watch {
   errors errors_ = errors::end;  // Written by create(), read with the generation's consent.
   std::uint64_t home_serial_ = 0;
   std::shared_ptr<poller> poller_;
+  registration at_poller_;
   fd_watch* next_free_ = nullptr;
 };
 

@@ -11,7 +11,7 @@ namespace {
 class null_poller final : public poller {
  public:
   int watch(int, fd_watch&) noexcept override { return 0; }
-  void forget() noexcept override {}
+  void forget(fd_watch&) noexcept override {}
   void wait(std::int64_t, std::int64_t, runnable_batch&) noexcept override {}
   void wake() noexcept override {}
   std::size_t watched() const noexcept override { return 0; }

@@ -108,7 +108,8 @@ class scheduler {
   processor& processor_here() noexcept;                         // This worker's, or the first.
   socket_system* sockets() const noexcept { return sockets_; }  // Null: the kernel's.
   file_system* files() const noexcept { return files_; }        // Null: the kernel's.
-  runtime_host* host() const noexcept { return host_; }         // Null: runtimes have threads of their own.
+  std::string_view describe_poller() const noexcept { return seams_->describe_poller(); }
+  runtime_host* host() const noexcept { return host_; }  // Null: runtimes have threads of their own.
 
   // --- Threads.
   worker* take_spare() noexcept;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "base/rng.hpp"
 
@@ -72,8 +73,10 @@ class poller {
 
   // Registers a descriptor for both directions, edge-triggered. Returns 0 or an errno value.
   virtual int watch(int fd, fd_watch& w) noexcept = 0;
-  // One descriptor less: it is about to be closed, which ends its registration.
-  virtual void forget() noexcept = 0;
+  // Ends the registration, before the descriptor is closed: afterwards nothing here keeps the file open. The watch's
+  // generation has been raised, so what is still told of it is ignored. May sleep; outside of the runtime, no locks
+  // held that a worker takes inside.
+  virtual void forget(fd_watch& w) noexcept = 0;
 
   // Waits until something is ready, wake() is called or the deadline is reached; `deadline` <= now only looks.
   // Delivers readiness through fd_watch::ready(), which collects what became runnable in `out`.
@@ -100,9 +103,10 @@ class seams {
   virtual std::unique_ptr<random_source> make_random(unsigned processor_index) = 0;
   virtual pick_policy* policy() { return nullptr; }  // Null: the default order, which the compiler can inline.
   virtual std::unique_ptr<poller> make_poller() = 0;
-  virtual socket_system* sockets() { return nullptr; }  // Null: the kernel's.
-  virtual file_system* files() { return nullptr; }      // Null: the kernel's.
-  virtual runtime_host* host() { return nullptr; }      // Null: runtimes have threads of their own.
+  virtual std::string_view describe_poller() const noexcept { return {}; }  // For dumps; empty: nothing to say.
+  virtual socket_system* sockets() { return nullptr; }                      // Null: the kernel's.
+  virtual file_system* files() { return nullptr; }                          // Null: the kernel's.
+  virtual runtime_host* host() { return nullptr; }                          // Null: runtimes have threads of their own.
 };
 
 }  // namespace thrum::sched

@@ -86,7 +86,7 @@ class world::waiting_room final : public sched::poller {
     const own_allocations unwatched;
     return world_.network_.watch(fd, w);
   }
-  void forget() noexcept override {}
+  void forget(sched::fd_watch&) noexcept override {}
   std::size_t watched() const noexcept override { return 0; }
 
   void wait(std::int64_t deadline_ns, std::int64_t now_ns, sched::runnable_batch& out) noexcept override {
