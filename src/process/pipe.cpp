@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "net/stream_loops.hpp"
 #include "process/pipe_calls.hpp"
 
 namespace thrum::detail {
@@ -124,37 +125,28 @@ select_clause pipe_end::describe_ready(direction d) {
 
 namespace thrum {
 
+template class net::input_calls<pipe_reader>;
+template class net::output_calls<pipe_writer>;
+
 pipe_reader pipe_reader::adopt(int fd, std::error_code& error) { return pipe_reader(adopted(fd, error)); }
 pipe_reader pipe_reader::reopen(int fd, std::error_code& error) { return pipe_reader(reopened(fd, true, error)); }
 pipe_writer pipe_writer::adopt(int fd, std::error_code& error) { return pipe_writer(adopted(fd, error)); }
 pipe_writer pipe_writer::reopen(int fd, std::error_code& error) { return pipe_writer(reopened(fd, false, error)); }
 
 pipe_reader pipe_reader::adopt(int fd) {
-  std::error_code error;
-  auto r = adopt(fd, error);
-  if (error) raise(error, "thrum: cannot adopt the descriptor");
-  return r;
+  return net::or_throw("thrum: cannot adopt the descriptor", [&](auto& error) { return adopt(fd, error); });
 }
 
 pipe_reader pipe_reader::reopen(int fd) {
-  std::error_code error;
-  auto r = reopen(fd, error);
-  if (error) raise(error, "thrum: cannot reopen the descriptor");
-  return r;
+  return net::or_throw("thrum: cannot reopen the descriptor", [&](auto& error) { return reopen(fd, error); });
 }
 
 pipe_writer pipe_writer::adopt(int fd) {
-  std::error_code error;
-  auto w = adopt(fd, error);
-  if (error) raise(error, "thrum: cannot adopt the descriptor");
-  return w;
+  return net::or_throw("thrum: cannot adopt the descriptor", [&](auto& error) { return adopt(fd, error); });
 }
 
 pipe_writer pipe_writer::reopen(int fd) {
-  std::error_code error;
-  auto w = reopen(fd, error);
-  if (error) raise(error, "thrum: cannot reopen the descriptor");
-  return w;
+  return net::or_throw("thrum: cannot reopen the descriptor", [&](auto& error) { return reopen(fd, error); });
 }
 
 pipe_ends make_pipe(std::error_code& error) {
@@ -167,10 +159,7 @@ pipe_ends make_pipe(std::error_code& error) {
 }
 
 pipe_ends make_pipe() {
-  std::error_code error;
-  auto ends = make_pipe(error);
-  if (error) throw std::system_error(error, "thrum: cannot make a pipe");
-  return ends;
+  return net::or_throw("thrum: cannot make a pipe", [](auto& error) { return make_pipe(error); });
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -181,37 +170,10 @@ std::size_t pipe_reader::read_some(std::span<std::byte> buffer, std::error_code&
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
-std::size_t pipe_reader::read_some(std::span<std::byte> buffer) {
-  std::error_code error;
-  const auto n = read_some(buffer, error);
-  if (error) raise(error, "thrum: read");
-  return n;
-}
-
-std::size_t pipe_reader::read_exactly(std::span<std::byte> buffer, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < buffer.size()) {
-    const auto n = read_some(buffer.subspan(done), error);
-    if (!error && n == 0) error = std::make_error_code(std::errc::connection_aborted);
-    if (error) break;
-    done += n;
-  }
-  return done;
-}
-
-void pipe_reader::read_exactly(std::span<std::byte> buffer) {
-  std::error_code error;
-  read_exactly(buffer, error);
-  if (error) raise(error, "thrum: read_exactly");
-}
-
 void pipe_reader::wait_readable(std::error_code& error) { until_ready(direction::reading, error); }
 
 void pipe_reader::wait_readable() {
-  std::error_code error;
-  wait_readable(error);
-  if (error) raise(error, "thrum: wait_readable");
+  net::or_throw("thrum: wait_readable", [&](auto& error) { wait_readable(error); });
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -226,33 +188,10 @@ std::size_t pipe_writer::write_some(std::span<const std::byte> data, std::error_
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
-std::size_t pipe_writer::write_some(std::span<const std::byte> data) {
-  std::error_code error;
-  const auto n = write_some(data, error);
-  if (error) raise(error, "thrum: write");
-  return n;
-}
-
-std::size_t pipe_writer::write_all(std::span<const std::byte> data, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < data.size() && !error) done += write_some(data.subspan(done), error);
-  if (error && done > 0) broken_ = true;  // The reader has part of a message: nothing sensible can follow it.
-  return done;
-}
-
-void pipe_writer::write_all(std::span<const std::byte> data) {
-  std::error_code error;
-  write_all(data, error);
-  if (error) raise(error, "thrum: write_all");
-}
-
 void pipe_writer::wait_writable(std::error_code& error) { until_ready(direction::writing, error); }
 
 void pipe_writer::wait_writable() {
-  std::error_code error;
-  wait_writable(error);
-  if (error) raise(error, "thrum: wait_writable");
+  net::or_throw("thrum: wait_writable", [&](auto& error) { wait_writable(error); });
 }
 
 }  // namespace thrum
