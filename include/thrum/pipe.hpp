@@ -49,6 +49,7 @@ class pipe_end : public net::socket {
 
 class pipe_reader : public detail::pipe_end, public net::input_calls<pipe_reader> {
  public:
+  using plain_descriptor = pipe_reader;  // See net/splice.hpp.
   pipe_reader() noexcept = default;
 
   // Takes over a descriptor open for reading and sets O_NONBLOCK, which belongs to the open file description: all who
@@ -92,6 +93,7 @@ class pipe_reader : public detail::pipe_end, public net::input_calls<pipe_reader
 
 class pipe_writer : public detail::pipe_end, public net::output_calls<pipe_writer> {
  public:
+  using plain_descriptor = pipe_writer;
   pipe_writer() noexcept = default;
 
   // As of pipe_reader, with descriptors open for writing.
@@ -123,6 +125,7 @@ class pipe_writer : public detail::pipe_end, public net::output_calls<pipe_write
  private:
   friend struct pipe_ends make_pipe(std::error_code& error);
   friend output_calls;
+  friend struct detail::splicing;
   explicit pipe_writer(int fd) noexcept : pipe_end(fd) {}
   void break_off() noexcept { broken_ = true; }
 

@@ -33,6 +33,7 @@
 #include <thrum/net/memory_stream.hpp>
 #include <thrum/net/options.hpp>
 #include <thrum/net/server.hpp>
+#include <thrum/net/splice.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/net/udp_socket.hpp>
@@ -52,6 +53,7 @@
 #include <thrum/select_end.hpp>
 #include <thrum/select_list.hpp>
 #include <thrum/semaphore.hpp>
+#include <thrum/send_file.hpp>
 #include <thrum/shared_mutex.hpp>
 #include <thrum/signal_set.hpp>
 #include <thrum/started.hpp>

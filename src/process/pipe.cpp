@@ -3,13 +3,10 @@
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
-#include <ctime>
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,59 +16,12 @@
 namespace thrum::detail {
 namespace {
 
-sigset_t only_sigpipe() noexcept {
-  sigset_t s;
-  sigemptyset(&s);
-  sigaddset(&s, SIGPIPE);
-  return s;
-}
-
-// SIGPIPE goes to the thread that writes. While it is blocked it stays there, pending, and can be taken back: a
-// thread's own signals are taken before those of the process.
-void take_sigpipe(const sigset_t& sigpipe) noexcept {
-  const timespec at_once{};
-  while (::sigtimedwait(&sigpipe, nullptr, &at_once) < 0 && errno == EINTR) {
-  }
-}
-
-bool sigpipe_is_pending() noexcept {
-  sigset_t pending;
-  return ::sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
-}
-
-long write_on_thread(int fd, std::span<const std::byte> data) noexcept {
-  const auto sigpipe = only_sigpipe();
-  sigset_t before;
-  ::pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
-  // One that was pending before is somebody else's, and ours would be merged with it.
-  const bool theirs = sigismember(&before, SIGPIPE) == 1 && sigpipe_is_pending();
-  const long n = ::write(fd, data.data(), data.size());
-  const int failure = n < 0 ? errno : 0;
-  if (failure == EPIPE && !theirs) take_sigpipe(sigpipe);
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  errno = failure;
-  return n;
-}
-
-// Workers block SIGPIPE: only a failure costs a call more.
-long write_on_worker(int fd, std::span<const std::byte> data) noexcept {
-  const long n = ::write(fd, data.data(), data.size());
-  if (n >= 0 || errno != EPIPE) return n;
-  take_sigpipe(only_sigpipe());
-  errno = EPIPE;
-  return n;
-}
-
 bool is_regular_file(int fd) noexcept {
   struct stat s;
   return ::fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
 }
 
 }  // namespace
-
-[[gnu::noinline]] long write_quietly(int fd, std::span<const std::byte> data) noexcept {
-  return sched::this_worker() ? write_on_worker(fd, data) : write_on_thread(fd, data);
-}
 
 int pipe_end::adopted(int fd, std::error_code& error) noexcept {
   error.clear();

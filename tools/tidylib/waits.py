@@ -15,7 +15,8 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "blocking", "open", "read_all", "read_at", "write_at", "sync", "data_sync", "truncate",
          "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file",
          "read_line", "read_until", "peek", "skip", "write", "flush", "copy", "relay",
-         "terminate", "run_process", "send_to", "receive_from", "serve", "shutdown")
+         "terminate", "run_process", "send_to", "receive_from", "serve", "shutdown",
+         "send_file", "splice", "next")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -67,6 +68,8 @@ ELSEWHERE = {
     "buffered_writer.write_some": "src/net/buffered_writer_test.cpp",
     "buffered_writer.write_all": "src/net/buffered_writer_test.cpp",
     "buffered_writer.flush": "src/net/buffered_writer_test.cpp",
+    "splice.splice": "src/net/splice_test.cpp", "send_file.send_file": "src/file/send_file_test.cpp",
+    "directory_walk.next": "src/file/directory_walk_test.cpp",
     "copy.copy": "src/net/memory_stream_test.cpp", "copy.relay": "src/net/memory_stream_test.cpp",
     **{f"memory_stream.{call}": "src/net/memory_stream_test.cpp"
        for call in ("read_some", "write_some")},
@@ -79,6 +82,8 @@ ELSEWHERE = {
     "concurrent.parallel_for": "src/scope/concurrent_test.cpp",
     "concurrent.parallel_reduce": "src/scope/concurrent_test.cpp",
     "pipe.read_some": "src/process/pipe_test.cpp",
+    "pseudo_terminal.read_some": "src/process/pseudo_terminal_test.cpp",
+    "pseudo_terminal.write_some": "src/process/pseudo_terminal_test.cpp",
     "pipe.wait_readable": "src/process/pipe_test.cpp", "pipe.write_some": "src/process/pipe_test.cpp",
     "pipe.wait_writable": "src/process/pipe_test.cpp",
     "process.wait": "src/process/process_test.cpp", "process.terminate": "src/process/process_test.cpp",
@@ -109,6 +114,8 @@ ELSEWHERE = {
 # No cancellation points, each with its reason.
 EXEMPT = {
     "file_watcher.open": "never waits", "udp_socket.open": "never waits", "unix_datagram.open": "never waits",
+    "pseudo_terminal.open": "never waits", "directory_walk.skip": "never waits",
+    "asio.next": "its own, over buffers",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "worker_pool.send": "its own, under submit",
     "channel.copy": "copies an element",
@@ -128,6 +135,8 @@ TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "tas
 # Calls without a twin, or with one of another name, each with its reason.
 NO_TWIN = {
     "file_watcher.open": "never waits", "udp_socket.open": "never waits", "unix_datagram.open": "never waits",
+    "pseudo_terminal.open": "never waits", "directory_walk.skip": "never waits",
+    "asio.next": "its own, over buffers",
     "asio.read_some": "Asio's synchronous concepts", "asio.write_some": "Asio's synchronous concepts",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "task.start": "starts a task", "worker_pool.send": "its own, under submit",

@@ -23,6 +23,7 @@ namespace thrum::net {
 
 class byte_stream : public socket, public input_calls<byte_stream>, public output_calls<byte_stream> {
  public:
+  using plain_descriptor = byte_stream;  // See splice.hpp.
   byte_stream() noexcept = default;
 
   // And read_exactly(); with one buffer they are in stream_calls.hpp.
@@ -92,6 +93,8 @@ class byte_stream : public socket, public input_calls<byte_stream>, public outpu
 
  private:
   friend output_calls<byte_stream>;
+  friend struct detail::splicing;
+  friend struct thrum::file_sending;
   struct receive_call;
   std::size_t end_read(const receive_call& call, long n) noexcept;
   bool may_write(std::error_code& error) const noexcept;
