@@ -11,6 +11,7 @@
 #include <thrum/concurrent.hpp>
 #include <thrum/condition_variable.hpp>
 #include <thrum/context_value.hpp>
+#include <thrum/directory_walk.hpp>
 #include <thrum/event.hpp>
 #include <thrum/fiber.hpp>
 #include <thrum/fiber_local.hpp>
