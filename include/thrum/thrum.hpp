@@ -46,6 +46,7 @@
 #include <thrum/pipe.hpp>
 #include <thrum/process.hpp>
 #include <thrum/promise.hpp>
+#include <thrum/pseudo_terminal.hpp>
 #include <thrum/rate_limiter.hpp>
 #include <thrum/retry.hpp>
 #include <thrum/runtime.hpp>
