@@ -115,9 +115,11 @@ std::optional<std::optional<walked_entry>> walk_state::at_once() {
 
 walked_entry walk_state::take() {
   auto& l = levels_.back();
-  const auto& f = l.batch[l.next++];
+  const auto& f = l.batch[l.next];
+  walked_entry e{.path = below(l.path, f.name), .kind = f.kind, .depth = levels_.size()};
   goes_in_ = f.kind == file_kind::directory && levels_.size() < options_.depth_max;
-  return {.path = below(l.path, f.name), .kind = f.kind, .depth = levels_.size()};
+  ++l.next;  // Not before there has been memory for it.
+  return e;
 }
 
 std::optional<walked_entry> walk_state::read(std::error_code& error) {

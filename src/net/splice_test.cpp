@@ -131,7 +131,7 @@ void interrupt(Start start) {
   std::uint64_t written = 0;
   std::error_code error;
   auto moving = start(c, held, written, error);
-  EXPECT_TRUE(eventually([&] { return held.size() > 0; }) || written > 0);
+  until_the_others_wait();
   moving.request_stop();
   moving.join();
   EXPECT_EQ(error, std::errc::operation_canceled);
