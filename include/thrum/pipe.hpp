@@ -23,6 +23,7 @@
 #include <utility>
 
 #include <thrum/net/socket.hpp>
+#include <thrum/net/stream_calls.hpp>
 #include <thrum/select.hpp>
 
 namespace thrum {
@@ -46,8 +47,9 @@ class pipe_end : public net::socket {
 
 }  // namespace detail
 
-class pipe_reader : public detail::pipe_end {
+class pipe_reader : public detail::pipe_end, public net::input_calls<pipe_reader> {
  public:
+  using plain_descriptor = pipe_reader;  // See net/splice.hpp.
   pipe_reader() noexcept = default;
 
   // Takes over a descriptor open for reading and sets O_NONBLOCK, which belongs to the open file description: all who
@@ -62,15 +64,10 @@ class pipe_reader : public detail::pipe_end {
   static pipe_reader reopen(int fd);
   static pipe_reader reopen(int fd, std::error_code& error);
 
-  // At least one byte, or 0 when no writer is left (or the buffer is empty). A FIFO that has lost its last writer while
-  // we waited stays at its end.
-  std::size_t read_some(std::span<std::byte> buffer);
+  // And read_exactly(): see net/stream_calls.hpp. The end is where no writer is left; a FIFO that has lost its last
+  // writer while we waited stays there.
+  using input_calls::read_some;
   std::size_t read_some(std::span<std::byte> buffer, std::error_code& error);
-
-  // Exactly buffer.size() bytes; fewer only with an error: errc::connection_aborted at a premature end. The overload
-  // with an error_code returns how many were read.
-  void read_exactly(std::span<std::byte> buffer);
-  std::size_t read_exactly(std::span<std::byte> buffer, std::error_code& error);
 
   // Suspends until there is something to read, or no writer is left.
   void wait_readable();
@@ -78,10 +75,8 @@ class pipe_reader : public detail::pipe_end {
 
   // For tasks, with <thrum/task.hpp>: co_await them. The buffer, the reader and the error_code must outlive the call.
   // Throw or report as the plain calls do.
-  task<std::size_t> async_read_some(std::span<std::byte> buffer);
+  using input_calls::async_read_some;
   task<std::size_t> async_read_some(std::span<std::byte> buffer, std::error_code& error);
-  task<void> async_read_exactly(std::span<std::byte> buffer);
-  task<std::size_t> async_read_exactly(std::span<std::byte> buffer, std::error_code& error);
   task<void> async_wait_readable();
   task<void> async_wait_readable(std::error_code& error);
 
@@ -96,8 +91,9 @@ class pipe_reader : public detail::pipe_end {
   explicit pipe_reader(int fd) noexcept : pipe_end(fd) {}
 };
 
-class pipe_writer : public detail::pipe_end {
+class pipe_writer : public detail::pipe_end, public net::output_calls<pipe_writer> {
  public:
+  using plain_descriptor = pipe_writer;
   pipe_writer() noexcept = default;
 
   // As of pipe_reader, with descriptors open for writing.
@@ -106,23 +102,17 @@ class pipe_writer : public detail::pipe_end {
   static pipe_writer reopen(int fd);
   static pipe_writer reopen(int fd, std::error_code& error);
 
-  std::size_t write_some(std::span<const std::byte> data);
+  // And write_all(): see net/stream_calls.hpp.
+  using output_calls::write_some;
   std::size_t write_some(std::span<const std::byte> data, std::error_code& error);
-
-  // All of data. When it fails or is cancelled in the middle, the writer is unusable: later operations fail with
-  // errc::broken_pipe. The overload with an error_code returns how many bytes were written.
-  void write_all(std::span<const std::byte> data);
-  std::size_t write_all(std::span<const std::byte> data, std::error_code& error);
 
   // Suspends until there is room, or no reader is left.
   void wait_writable();
   void wait_writable(std::error_code& error);
 
   // For tasks, likewise.
-  task<std::size_t> async_write_some(std::span<const std::byte> data);
+  using output_calls::async_write_some;
   task<std::size_t> async_write_some(std::span<const std::byte> data, std::error_code& error);
-  task<void> async_write_all(std::span<const std::byte> data);
-  task<std::size_t> async_write_all(std::span<const std::byte> data, std::error_code& error);
   task<void> async_wait_writable();
   task<void> async_wait_writable(std::error_code& error);
 
@@ -134,7 +124,10 @@ class pipe_writer : public detail::pipe_end {
 
  private:
   friend struct pipe_ends make_pipe(std::error_code& error);
+  friend output_calls;
+  friend struct detail::splicing;
   explicit pipe_writer(int fd) noexcept : pipe_end(fd) {}
+  void break_off() noexcept { broken_ = true; }
 
   bool broken_ = false;  // A write stopped in the middle.
 };

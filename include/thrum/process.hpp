@@ -83,6 +83,9 @@ struct process_options {
   redirect err = redirect::inherit();
   std::string directory = {};                                          // Its working directory; empty: ours.
   std::optional<std::vector<std::string>> environment = std::nullopt;  // "NAME=value"; none: ours.
+  // The path of a terminal, such as pseudo_terminal::name(); empty: ours. It controls the child, which leads a session
+  // of its own (and so a group, as with new_group), and takes the place of the streams that are inherit().
+  std::string terminal = {};
   bool new_group = false;  // Leads a process group of its own, which kill_group(), terminate() and ~process() reach.
 };
 

@@ -11,6 +11,7 @@
 #include <thrum/concurrent.hpp>
 #include <thrum/condition_variable.hpp>
 #include <thrum/context_value.hpp>
+#include <thrum/directory_walk.hpp>
 #include <thrum/event.hpp>
 #include <thrum/fiber.hpp>
 #include <thrum/fiber_local.hpp>
@@ -34,6 +35,7 @@
 #include <thrum/net/memory_stream.hpp>
 #include <thrum/net/options.hpp>
 #include <thrum/net/server.hpp>
+#include <thrum/net/splice.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/net/udp_socket.hpp>
@@ -45,6 +47,7 @@
 #include <thrum/pipe.hpp>
 #include <thrum/process.hpp>
 #include <thrum/promise.hpp>
+#include <thrum/pseudo_terminal.hpp>
 #include <thrum/rate_limiter.hpp>
 #include <thrum/retry.hpp>
 #include <thrum/runtime.hpp>
@@ -53,6 +56,7 @@
 #include <thrum/select_end.hpp>
 #include <thrum/select_list.hpp>
 #include <thrum/semaphore.hpp>
+#include <thrum/send_file.hpp>
 #include <thrum/shared_mutex.hpp>
 #include <thrum/signal_set.hpp>
 #include <thrum/started.hpp>

@@ -45,7 +45,7 @@ result_of<Call> report(std::error_code& error, Call call) {
       note_end(detail::offload_end::cancelled, error);
       return result_of<Call>();
     }
-    if (const auto now = call.at_once()) return *now;
+    if (auto now = call.at_once()) return std::move(*now);
   }
   auto make = [&] { return call(error); };
   detail::offloaded_call<decltype(make)> c(make);
@@ -64,7 +64,7 @@ struct [[nodiscard]] immediate_part : detail::suspends_task {
     if (!t.cancel_pending.load(std::memory_order_acquire)) result = call.at_once();
     return sched::go_on();
   }
-  std::optional<result_of<Call>> await_resume() const noexcept { return result; }
+  std::optional<result_of<Call>> await_resume() noexcept { return std::move(result); }
 
   Call& call;
   std::optional<result_of<Call>> result;
@@ -88,8 +88,8 @@ template <class Call>
 task<result_of<Call>> async_report(std::error_code& error, Call call) {
   error.clear();
   if constexpr (may_be_immediate<Call>) {
-    const auto now = co_await immediate_part(call);
-    if (now) co_return *now;
+    auto now = co_await immediate_part(call);
+    if (now) co_return std::move(*now);
   }
   auto make = [&] { return call(error); };
   detail::offloaded_call<decltype(make)> c(make);

@@ -65,6 +65,14 @@ bool is_sane(const open_options& o) noexcept {
   return (o.read || writes) && (!o.exclusive || o.create) && (!o.truncate || writes);
 }
 
+place beyond(place at, std::size_t bytes) noexcept { return at ? place(*at + bytes) : at; }
+
+struct directory_closer {
+  void operator()(DIR* d) const noexcept { ::closedir(d); }
+};
+
+}  // namespace
+
 file_kind kind_of_mode(unsigned mode) noexcept {
   switch (mode & S_IFMT) {
     case S_IFREG:
@@ -79,27 +87,8 @@ file_kind kind_of_mode(unsigned mode) noexcept {
 }
 
 file_kind kind_of_entry(const dirent& e) noexcept {
-  switch (e.d_type) {
-    case DT_REG:
-      return file_kind::regular;
-    case DT_DIR:
-      return file_kind::directory;
-    case DT_LNK:
-      return file_kind::link;
-    case DT_UNKNOWN:
-      return file_kind::unknown;
-    default:
-      return file_kind::other;
-  }
+  return e.d_type == DT_UNKNOWN ? file_kind::unknown : kind_of_mode(DTTOIF(e.d_type));
 }
-
-place beyond(place at, std::size_t bytes) noexcept { return at ? place(*at + bytes) : at; }
-
-struct directory_closer {
-  void operator()(DIR* d) const noexcept { ::closedir(d); }
-};
-
-}  // namespace
 
 file open_call::operator()(std::error_code& error) const {
   if (!is_sane(options)) {

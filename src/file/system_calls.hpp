@@ -13,7 +13,12 @@
 
 #include <thrum/file.hpp>
 
+struct dirent;
+
 namespace thrum::files {
+
+file_kind kind_of_mode(unsigned mode) noexcept;
+file_kind kind_of_entry(const dirent& e) noexcept;
 
 // operator() sets `error` when it fails, and leaves it alone otherwise.
 struct open_call {

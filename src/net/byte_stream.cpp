@@ -9,10 +9,14 @@
 #include "net/byte_stream_system.hpp"
 #include "net/socket_errors.hpp"
 #include "net/socket_operation.hpp"
+#include "net/stream_loops.hpp"
 #include "net/system_calls.hpp"
 #include "os/errno.hpp"
 
 namespace thrum::net {
+
+template class input_calls<byte_stream>;
+template class output_calls<byte_stream>;
 
 // A short read has emptied the socket, unless an edge has come since: the next read may wait at once. Never so at the
 // end of the stream, which stays latched.
@@ -28,34 +32,6 @@ std::size_t byte_stream::read_some(std::span<std::byte> buffer, std::error_code&
   return end_read(receive, perform(direction::reading, error, std::ref(receive)));
 }
 
-std::size_t byte_stream::read_some(std::span<std::byte> buffer) {
-  std::error_code error;
-  const auto n = read_some(buffer, error);
-  if (error) raise(error, "thrum: read");
-  return n;
-}
-
-std::size_t byte_stream::read_exactly(std::span<std::byte> buffer, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < buffer.size()) {
-    const auto n = read_some(buffer.subspan(done), error);
-    if (error) break;
-    if (n == 0) {
-      error = std::make_error_code(std::errc::connection_aborted);
-      break;
-    }
-    done += n;
-  }
-  return done;
-}
-
-void byte_stream::read_exactly(std::span<std::byte> buffer) {
-  std::error_code error;
-  read_exactly(buffer, error);
-  if (error) raise(error, "thrum: read_exactly");
-}
-
 bool byte_stream::may_write(std::error_code& error) const noexcept {
   error = broken_ ? std::make_error_code(std::errc::broken_pipe) : std::error_code();
   return !broken_;
@@ -65,31 +41,6 @@ std::size_t byte_stream::write_some(std::span<const std::byte> data, std::error_
   if (!may_write(error)) return 0;
   const long n = perform(direction::writing, error, send_call{fd_, data});
   return n < 0 ? 0 : static_cast<std::size_t>(n);
-}
-
-std::size_t byte_stream::write_some(std::span<const std::byte> data) {
-  std::error_code error;
-  const auto n = write_some(data, error);
-  if (error) raise(error, "thrum: write");
-  return n;
-}
-
-std::size_t byte_stream::write_all(std::span<const std::byte> data, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < data.size()) {
-    done += write_some(data.subspan(done), error);
-    if (!error) continue;
-    if (done > 0) broken_ = true;  // The peer has part of a message: nothing sensible can follow it.
-    break;
-  }
-  return done;
-}
-
-void byte_stream::write_all(std::span<const std::byte> data) {
-  std::error_code error;
-  write_all(data, error);
-  if (error) raise(error, "thrum: write_all");
 }
 
 // Perhaps there is something from before the last read.
@@ -121,9 +72,7 @@ detail::select_clause byte_stream::describe_readable() {
 detail::select_clause byte_stream::describe_writable() { return describe(direction::writing); }
 
 void byte_stream::wait_readable() {
-  std::error_code error;
-  wait_readable(error);
-  if (error) raise(error, "thrum: wait_readable");
+  or_throw("thrum: wait_readable", [&](auto& error) { wait_readable(error); });
 }
 
 void byte_stream::wait_writable(std::error_code& error) {
@@ -131,9 +80,7 @@ void byte_stream::wait_writable(std::error_code& error) {
 }
 
 void byte_stream::wait_writable() {
-  std::error_code error;
-  wait_writable(error);
-  if (error) raise(error, "thrum: wait_writable");
+  or_throw("thrum: wait_writable", [&](auto& error) { wait_writable(error); });
 }
 
 void byte_stream::shutdown_write(std::error_code& error) noexcept {
@@ -142,9 +89,7 @@ void byte_stream::shutdown_write(std::error_code& error) noexcept {
 }
 
 void byte_stream::shutdown_write() {
-  std::error_code error;
-  shutdown_write(error);
-  if (error) raise(error, "thrum: shutdown_write");
+  or_throw("thrum: shutdown_write", [&](auto& error) { shutdown_write(error); });
 }
 
 }  // namespace thrum::net

@@ -3,6 +3,7 @@
 #include <functional>
 #include <system_error>
 
+#include <thrum/detail/transfer.hpp>
 #include <thrum/net/byte_stream.hpp>
 
 #include "net/byte_stream_system.hpp"
@@ -16,60 +17,10 @@ task<std::size_t> byte_stream::async_read_some(std::span<std::byte> buffer, std:
   co_return end_read(receive, n);
 }
 
-task<std::size_t> byte_stream::async_read_some(std::span<std::byte> buffer) {
-  std::error_code error;
-  const auto n = co_await async_read_some(buffer, error);
-  if (error) raise(error, "thrum: read");
-  co_return n;
-}
-
-task<std::size_t> byte_stream::async_read_exactly(std::span<std::byte> buffer, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < buffer.size()) {
-    const auto n = co_await async_read_some(buffer.subspan(done), error);
-    if (!error && n == 0) error = std::make_error_code(std::errc::connection_aborted);
-    if (error) break;
-    done += n;
-  }
-  co_return done;
-}
-
-task<void> byte_stream::async_read_exactly(std::span<std::byte> buffer) {
-  std::error_code error;  // Not by the other one: streams that wait here are many, and each frame counts.
-  for (std::size_t done = 0; done < buffer.size();) {
-    const auto n = co_await async_read_some(buffer.subspan(done), error);
-    if (!error && n == 0) error = std::make_error_code(std::errc::connection_aborted);
-    if (error) raise(error, "thrum: read_exactly");
-    done += n;
-  }
-}
-
 task<std::size_t> byte_stream::async_write_some(std::span<const std::byte> data, std::error_code& error) {
   if (!may_write(error)) co_return 0;
   const long n = co_await async_perform(direction::writing, error, send_call{fd_, data});
   co_return n < 0 ? 0 : static_cast<std::size_t>(n);
-}
-
-task<std::size_t> byte_stream::async_write_some(std::span<const std::byte> data) {
-  std::error_code error;
-  const auto n = co_await async_write_some(data, error);
-  if (error) raise(error, "thrum: write");
-  co_return n;
-}
-
-task<std::size_t> byte_stream::async_write_all(std::span<const std::byte> data, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < data.size() && !error) done += co_await async_write_some(data.subspan(done), error);
-  if (error && done > 0) broken_ = true;  // As in write_all().
-  co_return done;
-}
-
-task<void> byte_stream::async_write_all(std::span<const std::byte> data) {
-  std::error_code error;
-  (void)co_await async_write_all(data, error);
-  if (error) raise(error, "thrum: write_all");
 }
 
 task<void> byte_stream::async_wait_readable(std::error_code& error) {
@@ -79,12 +30,12 @@ task<void> byte_stream::async_wait_readable(std::error_code& error) {
 }
 
 task<void> byte_stream::async_wait_readable() {
-  std::error_code error;  // As above.
+  std::error_code error;  // Not by the other one: streams that wait here are many, and each frame counts.
   if (async_begin(error) && !may_have_bytes(error)) {
     readiness wait{*this, true, error};
     (void)co_await wait;
   }
-  if (error) raise(error, "thrum: wait_readable");
+  detail::raise_if(error, "thrum: wait_readable");
 }
 
 task<void> byte_stream::async_wait_writable(std::error_code& error) {
@@ -96,7 +47,7 @@ task<void> byte_stream::async_wait_writable(std::error_code& error) {
 task<void> byte_stream::async_wait_writable() {
   std::error_code error;
   co_await async_wait_writable(error);
-  if (error) raise(error, "thrum: wait_writable");
+  detail::raise_if(error, "thrum: wait_writable");
 }
 
 }  // namespace thrum::net

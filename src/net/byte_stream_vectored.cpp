@@ -6,6 +6,7 @@
 #include <thrum/net/byte_stream.hpp>
 
 #include "net/socket_operation.hpp"
+#include "net/stream_loops.hpp"
 #include "net/vectored.hpp"
 
 namespace thrum::net {
@@ -16,10 +17,7 @@ std::size_t byte_stream::read_some(mutable_buffers buffers, std::error_code& err
 }
 
 std::size_t byte_stream::read_some(mutable_buffers buffers) {
-  std::error_code error;
-  const auto n = read_some(buffers, error);
-  if (error) raise(error, "thrum: read");
-  return n;
+  return or_throw("thrum: read", [&](auto& error) { return read_some(buffers, error); });
 }
 
 std::size_t byte_stream::write_some(const_buffers data, std::error_code& error) {
@@ -30,10 +28,7 @@ std::size_t byte_stream::write_some(const_buffers data, std::error_code& error) 
 }
 
 std::size_t byte_stream::write_some(const_buffers data) {
-  std::error_code error;
-  const auto n = write_some(data, error);
-  if (error) raise(error, "thrum: write");
-  return n;
+  return or_throw("thrum: write", [&](auto& error) { return write_some(data, error); });
 }
 
 std::size_t byte_stream::write_all(const_buffers data, std::error_code& error) {
@@ -46,14 +41,12 @@ std::size_t byte_stream::write_all(const_buffers data, std::error_code& error) {
     at.advance(static_cast<std::size_t>(n));
     done += static_cast<std::size_t>(n);
   }
-  if (error && done > 0) broken_ = true;  // As with one buffer.
+  if (error && done > 0) break_off();  // As with one buffer.
   return done;
 }
 
 void byte_stream::write_all(const_buffers data) {
-  std::error_code error;
-  write_all(data, error);
-  if (error) raise(error, "thrum: write_all");
+  or_throw("thrum: write_all", [&](auto& error) { write_all(data, error); });
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -66,7 +59,7 @@ task<std::size_t> byte_stream::async_read_some(mutable_buffers buffers, std::err
 task<std::size_t> byte_stream::async_read_some(mutable_buffers buffers) {
   std::error_code error;
   const auto n = co_await async_read_some(buffers, error);
-  if (error) raise(error, "thrum: read");
+  detail::raise_if(error, "thrum: read");
   co_return n;
 }
 
@@ -80,7 +73,7 @@ task<std::size_t> byte_stream::async_write_some(const_buffers data, std::error_c
 task<std::size_t> byte_stream::async_write_some(const_buffers data) {
   std::error_code error;
   const auto n = co_await async_write_some(data, error);
-  if (error) raise(error, "thrum: write");
+  detail::raise_if(error, "thrum: write");
   co_return n;
 }
 
@@ -94,14 +87,14 @@ task<std::size_t> byte_stream::async_write_all(const_buffers data, std::error_co
     at.advance(static_cast<std::size_t>(n));
     done += static_cast<std::size_t>(n);
   }
-  if (error && done > 0) broken_ = true;  // As with one buffer.
+  if (error && done > 0) break_off();  // As with one buffer.
   co_return done;
 }
 
 task<void> byte_stream::async_write_all(const_buffers data) {
   std::error_code error;
   (void)co_await async_write_all(data, error);
-  if (error) raise(error, "thrum: write_all");
+  detail::raise_if(error, "thrum: write_all");
 }
 
 }  // namespace thrum::net

@@ -9,6 +9,7 @@
 #include <thrum/wait_on_address.hpp>
 
 #include "net/byte_queue.hpp"
+#include "net/stream_loops.hpp"
 
 namespace thrum::net {
 namespace {
@@ -32,6 +33,9 @@ task<void> async_wait_for_change(const byte_queue::count& changes, std::uint32_t
 }
 
 }  // namespace
+
+template class input_calls<memory_stream>;
+template class output_calls<memory_stream>;
 
 memory_stream::memory_stream(std::shared_ptr<byte_queue> in, std::shared_ptr<byte_queue> out) noexcept
     : in_(std::move(in)), out_(std::move(out)) {}
@@ -59,9 +63,7 @@ void memory_stream::shutdown_write(std::error_code& error) noexcept {
 }
 
 void memory_stream::shutdown_write() {
-  std::error_code error;
-  shutdown_write(error);
-  detail::raise_if(error, "thrum: shutdown_write");
+  or_throw("thrum: shutdown_write", [&](auto& error) { shutdown_write(error); });
 }
 
 // Of an end that nothing was made of.
@@ -111,96 +113,6 @@ task<std::size_t> memory_stream::async_write_some(std::span<const std::byte> dat
     co_await async_wait_for_change(out_->changes_for_writer(), seen, error);
   }
   co_return 0;
-}
-
-std::size_t memory_stream::read_some(std::span<std::byte> buffer) {
-  std::error_code error;
-  const auto n = read_some(buffer, error);
-  detail::raise_if(error, "thrum: read");
-  return n;
-}
-
-task<std::size_t> memory_stream::async_read_some(std::span<std::byte> buffer) {
-  std::error_code error;
-  const auto n = co_await async_read_some(buffer, error);
-  detail::raise_if(error, "thrum: read");
-  co_return n;
-}
-
-std::size_t memory_stream::write_some(std::span<const std::byte> data) {
-  std::error_code error;
-  const auto n = write_some(data, error);
-  detail::raise_if(error, "thrum: write");
-  return n;
-}
-
-task<std::size_t> memory_stream::async_write_some(std::span<const std::byte> data) {
-  std::error_code error;
-  const auto n = co_await async_write_some(data, error);
-  detail::raise_if(error, "thrum: write");
-  co_return n;
-}
-
-std::size_t memory_stream::read_exactly(std::span<std::byte> buffer, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < buffer.size() && !error) {
-    const auto n = read_some(buffer.subspan(done), error);
-    if (n == 0 && !error) error = std::make_error_code(std::errc::connection_aborted);
-    done += n;
-  }
-  return done;
-}
-
-task<std::size_t> memory_stream::async_read_exactly(std::span<std::byte> buffer, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < buffer.size() && !error) {
-    const auto n = co_await async_read_some(buffer.subspan(done), error);
-    if (n == 0 && !error) error = std::make_error_code(std::errc::connection_aborted);
-    done += n;
-  }
-  co_return done;
-}
-
-void memory_stream::read_exactly(std::span<std::byte> buffer) {
-  std::error_code error;
-  read_exactly(buffer, error);
-  detail::raise_if(error, "thrum: read_exactly");
-}
-
-task<void> memory_stream::async_read_exactly(std::span<std::byte> buffer) {
-  std::error_code error;
-  co_await async_read_exactly(buffer, error);
-  detail::raise_if(error, "thrum: read_exactly");
-}
-
-std::size_t memory_stream::write_all(std::span<const std::byte> data, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < data.size() && !error) done += write_some(data.subspan(done), error);
-  if (error && done > 0) broken_ = true;  // The peer has part of a message: nothing sensible can follow it.
-  return done;
-}
-
-task<std::size_t> memory_stream::async_write_all(std::span<const std::byte> data, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < data.size() && !error) done += co_await async_write_some(data.subspan(done), error);
-  if (error && done > 0) broken_ = true;  // As above.
-  co_return done;
-}
-
-void memory_stream::write_all(std::span<const std::byte> data) {
-  std::error_code error;
-  write_all(data, error);
-  detail::raise_if(error, "thrum: write_all");
-}
-
-task<void> memory_stream::async_write_all(std::span<const std::byte> data) {
-  std::error_code error;
-  co_await async_write_all(data, error);
-  detail::raise_if(error, "thrum: write_all");
 }
 
 }  // namespace thrum::net

@@ -20,7 +20,13 @@ struct system_option {
   int level, name;
 };
 
-system_option meaning_of(option_name name) noexcept {
+// Some options have a name for each version of IP.
+bool is_v6(int fd) noexcept {
+  int family = 0;
+  return system::get_option(fd, SOL_SOCKET, SO_DOMAIN, family) == 0 && family == AF_INET6;
+}
+
+system_option meaning_of(option_name name, int fd) noexcept {
   switch (name) {
     case option_name::no_delay:
       return {IPPROTO_TCP, TCP_NODELAY};
@@ -34,6 +40,11 @@ system_option meaning_of(option_name name) noexcept {
       return {SOL_SOCKET, SO_RCVBUF};
     case option_name::send_buffer_size:
       return {SOL_SOCKET, SO_SNDBUF};
+    case option_name::multicast_hops:
+      return is_v6(fd) ? system_option{IPPROTO_IPV6, IPV6_MULTICAST_HOPS} : system_option{IPPROTO_IP, IP_MULTICAST_TTL};
+    case option_name::multicast_loopback:
+      return is_v6(fd) ? system_option{IPPROTO_IPV6, IPV6_MULTICAST_LOOP}
+                       : system_option{IPPROTO_IP, IP_MULTICAST_LOOP};
   }
   return {-1, -1};
 }
@@ -41,7 +52,7 @@ system_option meaning_of(option_name name) noexcept {
 }  // namespace
 
 void socket::write_option(option_name name, int value, std::error_code& error) noexcept {
-  const auto o = meaning_of(name);
+  const auto o = meaning_of(name, fd_);
   const bool lingers = name == option_name::reset_on_close;
   error.clear();
   if ((lingers ? system::set_linger(fd_, value != 0) : system::set_option(fd_, o.level, o.name, value)) != 0)
@@ -49,7 +60,7 @@ void socket::write_option(option_name name, int value, std::error_code& error) n
 }
 
 int socket::read_option(option_name name, std::error_code& error) const noexcept {
-  const auto o = meaning_of(name);
+  const auto o = meaning_of(name, fd_);
   linger as_linger{};
   int value = 0;
   const bool lingers = name == option_name::reset_on_close;

@@ -3,63 +3,18 @@
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
-#include <ctime>
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "net/stream_loops.hpp"
 #include "process/pipe_calls.hpp"
 
 namespace thrum::detail {
 namespace {
-
-sigset_t only_sigpipe() noexcept {
-  sigset_t s;
-  sigemptyset(&s);
-  sigaddset(&s, SIGPIPE);
-  return s;
-}
-
-// SIGPIPE goes to the thread that writes. While it is blocked it stays there, pending, and can be taken back: a
-// thread's own signals are taken before those of the process.
-void take_sigpipe(const sigset_t& sigpipe) noexcept {
-  const timespec at_once{};
-  while (::sigtimedwait(&sigpipe, nullptr, &at_once) < 0 && errno == EINTR) {
-  }
-}
-
-bool sigpipe_is_pending() noexcept {
-  sigset_t pending;
-  return ::sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
-}
-
-long write_on_thread(int fd, std::span<const std::byte> data) noexcept {
-  const auto sigpipe = only_sigpipe();
-  sigset_t before;
-  ::pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
-  // One that was pending before is somebody else's, and ours would be merged with it.
-  const bool theirs = sigismember(&before, SIGPIPE) == 1 && sigpipe_is_pending();
-  const long n = ::write(fd, data.data(), data.size());
-  const int failure = n < 0 ? errno : 0;
-  if (failure == EPIPE && !theirs) take_sigpipe(sigpipe);
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  errno = failure;
-  return n;
-}
-
-// Workers block SIGPIPE: only a failure costs a call more.
-long write_on_worker(int fd, std::span<const std::byte> data) noexcept {
-  const long n = ::write(fd, data.data(), data.size());
-  if (n >= 0 || errno != EPIPE) return n;
-  take_sigpipe(only_sigpipe());
-  errno = EPIPE;
-  return n;
-}
 
 bool is_regular_file(int fd) noexcept {
   struct stat s;
@@ -67,10 +22,6 @@ bool is_regular_file(int fd) noexcept {
 }
 
 }  // namespace
-
-[[gnu::noinline]] long write_quietly(int fd, std::span<const std::byte> data) noexcept {
-  return sched::this_worker() ? write_on_worker(fd, data) : write_on_thread(fd, data);
-}
 
 int pipe_end::adopted(int fd, std::error_code& error) noexcept {
   error.clear();
@@ -124,37 +75,28 @@ select_clause pipe_end::describe_ready(direction d) {
 
 namespace thrum {
 
+template class net::input_calls<pipe_reader>;
+template class net::output_calls<pipe_writer>;
+
 pipe_reader pipe_reader::adopt(int fd, std::error_code& error) { return pipe_reader(adopted(fd, error)); }
 pipe_reader pipe_reader::reopen(int fd, std::error_code& error) { return pipe_reader(reopened(fd, true, error)); }
 pipe_writer pipe_writer::adopt(int fd, std::error_code& error) { return pipe_writer(adopted(fd, error)); }
 pipe_writer pipe_writer::reopen(int fd, std::error_code& error) { return pipe_writer(reopened(fd, false, error)); }
 
 pipe_reader pipe_reader::adopt(int fd) {
-  std::error_code error;
-  auto r = adopt(fd, error);
-  if (error) raise(error, "thrum: cannot adopt the descriptor");
-  return r;
+  return net::or_throw("thrum: cannot adopt the descriptor", [&](auto& error) { return adopt(fd, error); });
 }
 
 pipe_reader pipe_reader::reopen(int fd) {
-  std::error_code error;
-  auto r = reopen(fd, error);
-  if (error) raise(error, "thrum: cannot reopen the descriptor");
-  return r;
+  return net::or_throw("thrum: cannot reopen the descriptor", [&](auto& error) { return reopen(fd, error); });
 }
 
 pipe_writer pipe_writer::adopt(int fd) {
-  std::error_code error;
-  auto w = adopt(fd, error);
-  if (error) raise(error, "thrum: cannot adopt the descriptor");
-  return w;
+  return net::or_throw("thrum: cannot adopt the descriptor", [&](auto& error) { return adopt(fd, error); });
 }
 
 pipe_writer pipe_writer::reopen(int fd) {
-  std::error_code error;
-  auto w = reopen(fd, error);
-  if (error) raise(error, "thrum: cannot reopen the descriptor");
-  return w;
+  return net::or_throw("thrum: cannot reopen the descriptor", [&](auto& error) { return reopen(fd, error); });
 }
 
 pipe_ends make_pipe(std::error_code& error) {
@@ -167,10 +109,7 @@ pipe_ends make_pipe(std::error_code& error) {
 }
 
 pipe_ends make_pipe() {
-  std::error_code error;
-  auto ends = make_pipe(error);
-  if (error) throw std::system_error(error, "thrum: cannot make a pipe");
-  return ends;
+  return net::or_throw("thrum: cannot make a pipe", [](auto& error) { return make_pipe(error); });
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -181,37 +120,10 @@ std::size_t pipe_reader::read_some(std::span<std::byte> buffer, std::error_code&
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
-std::size_t pipe_reader::read_some(std::span<std::byte> buffer) {
-  std::error_code error;
-  const auto n = read_some(buffer, error);
-  if (error) raise(error, "thrum: read");
-  return n;
-}
-
-std::size_t pipe_reader::read_exactly(std::span<std::byte> buffer, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < buffer.size()) {
-    const auto n = read_some(buffer.subspan(done), error);
-    if (!error && n == 0) error = std::make_error_code(std::errc::connection_aborted);
-    if (error) break;
-    done += n;
-  }
-  return done;
-}
-
-void pipe_reader::read_exactly(std::span<std::byte> buffer) {
-  std::error_code error;
-  read_exactly(buffer, error);
-  if (error) raise(error, "thrum: read_exactly");
-}
-
 void pipe_reader::wait_readable(std::error_code& error) { until_ready(direction::reading, error); }
 
 void pipe_reader::wait_readable() {
-  std::error_code error;
-  wait_readable(error);
-  if (error) raise(error, "thrum: wait_readable");
+  net::or_throw("thrum: wait_readable", [&](auto& error) { wait_readable(error); });
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -226,33 +138,10 @@ std::size_t pipe_writer::write_some(std::span<const std::byte> data, std::error_
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
-std::size_t pipe_writer::write_some(std::span<const std::byte> data) {
-  std::error_code error;
-  const auto n = write_some(data, error);
-  if (error) raise(error, "thrum: write");
-  return n;
-}
-
-std::size_t pipe_writer::write_all(std::span<const std::byte> data, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < data.size() && !error) done += write_some(data.subspan(done), error);
-  if (error && done > 0) broken_ = true;  // The reader has part of a message: nothing sensible can follow it.
-  return done;
-}
-
-void pipe_writer::write_all(std::span<const std::byte> data) {
-  std::error_code error;
-  write_all(data, error);
-  if (error) raise(error, "thrum: write_all");
-}
-
 void pipe_writer::wait_writable(std::error_code& error) { until_ready(direction::writing, error); }
 
 void pipe_writer::wait_writable() {
-  std::error_code error;
-  wait_writable(error);
-  if (error) raise(error, "thrum: wait_writable");
+  net::or_throw("thrum: wait_writable", [&](auto& error) { wait_writable(error); });
 }
 
 }  // namespace thrum

@@ -10,6 +10,7 @@
 
 #include <thrum/pipe.hpp>
 
+#include "net/quiet_call.hpp"
 #include "net/socket_operation.hpp"
 #include "os/errno.hpp"
 #include "sched/fd_watch.hpp"
@@ -17,9 +18,6 @@
 #include "sched/self.hpp"
 
 namespace thrum::detail {
-
-// As write(2), but without SIGPIPE.
-long write_quietly(int fd, std::span<const std::byte> data) noexcept;
 
 inline std::error_code last_system_error() noexcept { return {os::error_number(), std::generic_category()}; }
 
@@ -56,7 +54,9 @@ struct read_call {
 struct write_call {
   int fd;
   std::span<const std::byte> data;
-  long operator()() const noexcept { return write_quietly(fd, data); }
+  long operator()() const noexcept {
+    return net::call_quietly([this] { return ::write(fd, data.data(), data.size()); });
+  }
   long at_end() const noexcept {
     errno = EPIPE;
     return -1;

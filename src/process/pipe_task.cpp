@@ -1,4 +1,5 @@
 // The twins of pipe.cpp's calls for tasks.
+#include <thrum/detail/transfer.hpp>
 #include <thrum/pipe.hpp>
 
 #include "process/pipe_calls.hpp"
@@ -21,31 +22,6 @@ task<std::size_t> pipe_reader::async_read_some(std::span<std::byte> buffer, std:
   co_return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
-task<std::size_t> pipe_reader::async_read_some(std::span<std::byte> buffer) {
-  std::error_code error;
-  const auto n = co_await async_read_some(buffer, error);
-  if (error) raise(error, "thrum: read");
-  co_return n;
-}
-
-task<std::size_t> pipe_reader::async_read_exactly(std::span<std::byte> buffer, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < buffer.size()) {
-    const auto n = co_await async_read_some(buffer.subspan(done), error);
-    if (!error && n == 0) error = std::make_error_code(std::errc::connection_aborted);
-    if (error) break;
-    done += n;
-  }
-  co_return done;
-}
-
-task<void> pipe_reader::async_read_exactly(std::span<std::byte> buffer) {
-  std::error_code error;
-  (void)co_await async_read_exactly(buffer, error);
-  if (error) raise(error, "thrum: read_exactly");
-}
-
 task<void> pipe_reader::async_wait_readable(std::error_code& error) {
   return async_until_ready(direction::reading, error);
 }
@@ -53,7 +29,7 @@ task<void> pipe_reader::async_wait_readable(std::error_code& error) {
 task<void> pipe_reader::async_wait_readable() {
   std::error_code error;
   co_await async_wait_readable(error);
-  if (error) raise(error, "thrum: wait_readable");
+  detail::raise_if(error, "thrum: wait_readable");
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -68,27 +44,6 @@ task<std::size_t> pipe_writer::async_write_some(std::span<const std::byte> data,
   co_return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
-task<std::size_t> pipe_writer::async_write_some(std::span<const std::byte> data) {
-  std::error_code error;
-  const auto n = co_await async_write_some(data, error);
-  if (error) raise(error, "thrum: write");
-  co_return n;
-}
-
-task<std::size_t> pipe_writer::async_write_all(std::span<const std::byte> data, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < data.size() && !error) done += co_await async_write_some(data.subspan(done), error);
-  if (error && done > 0) broken_ = true;  // As in write_all().
-  co_return done;
-}
-
-task<void> pipe_writer::async_write_all(std::span<const std::byte> data) {
-  std::error_code error;
-  (void)co_await async_write_all(data, error);
-  if (error) raise(error, "thrum: write_all");
-}
-
 task<void> pipe_writer::async_wait_writable(std::error_code& error) {
   return async_until_ready(direction::writing, error);
 }
@@ -96,7 +51,7 @@ task<void> pipe_writer::async_wait_writable(std::error_code& error) {
 task<void> pipe_writer::async_wait_writable() {
   std::error_code error;
   co_await async_wait_writable(error);
-  if (error) raise(error, "thrum: wait_writable");
+  detail::raise_if(error, "thrum: wait_writable");
 }
 
 }  // namespace thrum

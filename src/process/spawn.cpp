@@ -54,6 +54,7 @@ struct spawning {
     if (failure != 0 && !error) error.assign(failure, std::generic_category());
   }
   void prepare_attributes();
+  void open_terminal();
   void connect(int number, redirect r, int pipe_end);
   void duplicate(int number, int fd);
 
@@ -128,11 +129,25 @@ void spawning::prepare(process& p) {
     their_err = std::move(ends.writer), p.err = std::move(ends.reader);
   }
   if (error) return;
+  if (!options.terminal.empty()) open_terminal();
   connect(STDIN_FILENO, options.in, their_in.native_handle());
   connect(STDOUT_FILENO, options.out, their_out.native_handle());
   connect(STDERR_FILENO, options.err, their_err.native_handle());
   if (!options.directory.empty()) note(::posix_spawn_file_actions_addchdir_np(&actions, options.directory.c_str()));
   prepare_attributes();
+}
+
+// The leader of a session that opens a terminal, which no other session has, is controlled by it. It is opened for good
+// only as one of the three, so each stream that is to be it opens it for itself.
+void spawning::open_terminal() {
+  bool opened = false;
+  for (const auto& [number, stream] :
+       {std::pair{STDIN_FILENO, options.in}, {STDOUT_FILENO, options.out}, {STDERR_FILENO, options.err}}) {
+    if (stream != redirect::inherit()) continue;
+    note(::posix_spawn_file_actions_addopen(&actions, number, options.terminal.c_str(), O_RDWR, 0));
+    opened = true;
+  }
+  if (!opened) note(EINVAL);
 }
 
 void spawning::connect(int number, redirect r, int pipe_end) {
@@ -171,7 +186,9 @@ void spawning::prepare_attributes() {
   sigaddset(&standard, SIGPIPE);
   note(::posix_spawnattr_setsigmask(&attributes, &mask));
   note(::posix_spawnattr_setsigdefault(&attributes, &standard));
-  if (options.new_group) {
+  if (!options.terminal.empty()) {
+    flags |= POSIX_SPAWN_SETSID;
+  } else if (options.new_group) {
     flags |= POSIX_SPAWN_SETPGROUP;
     note(::posix_spawnattr_setpgroup(&attributes, 0));
   }
@@ -208,7 +225,7 @@ process process::spawn(const std::vector<std::string>& argv, const process_optio
       kill_unwatched(pid);
     return {};
   }
-  p.child_ = std::make_unique<detail::child>(pidfd, pid, options.new_group);
+  p.child_ = std::make_unique<detail::child>(pidfd, pid, options.new_group || !options.terminal.empty());
   return p;
 }
 

@@ -80,6 +80,5 @@ struct tls_stream::state {
 
 // The mutex is no cancellation point, and neither is what is done on memory: so each call asks first.
 bool begin_tls_call(const void* state, std::error_code& error) noexcept;
-[[noreturn]] void raise_tls(const std::error_code& error, const char* what);
 
 }  // namespace thrum::net

@@ -7,13 +7,20 @@
 
 #include <openssl/x509.h>
 
-#include <thrum/cancelled.hpp>
 #include <thrum/clock.hpp>
 #include <thrum/fiber.hpp>
 
+#include "net/stream_loops.hpp"
 #include "tls/stream_state.hpp"
 
 namespace thrum::net {
+
+template <>
+inline constexpr stream_words words_of<tls_stream>{"thrum: TLS read", "thrum: TLS read_exactly", "thrum: TLS write",
+                                                   "thrum: TLS write_all"};
+template class input_calls<tls_stream>;
+template class output_calls<tls_stream>;
+void tls_stream::break_off() noexcept { state_->broken = true; }
 
 bool begin_tls_call(const void* state, std::error_code& error) noexcept {
   error.clear();
@@ -22,11 +29,6 @@ bool begin_tls_call(const void* state, std::error_code& error) noexcept {
   else if (this_fiber::stop_requested())
     error = std::make_error_code(std::errc::operation_canceled);
   return !error;
-}
-
-void raise_tls(const std::error_code& error, const char* what) {
-  if (error == std::errc::operation_canceled) throw cancelled{};
-  throw std::system_error(error, what);
 }
 
 // -----------------------------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ tls_stream tls_stream::connect(const tls_context& context, tcp_stream transport,
                                const tls_connect_options& options) {
   std::error_code error;
   auto s = connect(context, std::move(transport), host, options, error);
-  if (error) raise_tls(error, "thrum: TLS handshake with the server");
+  detail::raise_if(error, "thrum: TLS handshake with the server");
   return s;
 }
 
@@ -185,7 +187,7 @@ tls_stream tls_stream::accept(const tls_context& context, tcp_stream transport, 
 tls_stream tls_stream::accept(const tls_context& context, tcp_stream transport, std::chrono::nanoseconds timeout) {
   std::error_code error;
   auto s = accept(context, std::move(transport), timeout, error);
-  if (error) raise_tls(error, "thrum: TLS handshake with the client");
+  detail::raise_if(error, "thrum: TLS handshake with the client");
   return s;
 }
 
@@ -204,31 +206,6 @@ std::size_t tls_stream::read_some(std::span<std::byte> buffer, std::error_code& 
   }
 }
 
-std::size_t tls_stream::read_some(std::span<std::byte> buffer) {
-  std::error_code error;
-  const auto n = read_some(buffer, error);
-  if (error) raise_tls(error, "thrum: TLS read");
-  return n;
-}
-
-std::size_t tls_stream::read_exactly(std::span<std::byte> buffer, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < buffer.size()) {
-    const auto n = read_some(buffer.subspan(done), error);
-    if (!error && n == 0) error = std::make_error_code(std::errc::connection_aborted);
-    if (error) break;
-    done += n;
-  }
-  return done;
-}
-
-void tls_stream::read_exactly(std::span<std::byte> buffer) {
-  std::error_code error;
-  read_exactly(buffer, error);
-  if (error) raise_tls(error, "thrum: TLS read_exactly");
-}
-
 std::size_t tls_stream::write_some(std::span<const std::byte> data, std::error_code& error) {
   if (!begin_tls_call(state_.get(), error) || data.empty() || !state_->may_write(error)) return 0;
   std::size_t n = 0;
@@ -239,26 +216,6 @@ std::size_t tls_stream::write_some(std::span<const std::byte> data, std::error_c
   return error ? 0 : n;
 }
 
-std::size_t tls_stream::write_some(std::span<const std::byte> data) {
-  std::error_code error;
-  const auto n = write_some(data, error);
-  if (error) raise_tls(error, "thrum: TLS write");
-  return n;
-}
-
-std::size_t tls_stream::write_all(std::span<const std::byte> data, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < data.size() && !error) done += write_some(data.subspan(done), error);
-  return done;
-}
-
-void tls_stream::write_all(std::span<const std::byte> data) {
-  std::error_code error;
-  write_all(data, error);
-  if (error) raise_tls(error, "thrum: TLS write_all");
-}
-
 void tls_stream::shutdown_write(std::error_code& error) {
   if (!begin_tls_call(state_.get(), error) || !state_->may_write(error)) return;
   state_->broken = true;  // Nothing can follow.
@@ -267,9 +224,7 @@ void tls_stream::shutdown_write(std::error_code& error) {
 }
 
 void tls_stream::shutdown_write() {
-  std::error_code error;
-  shutdown_write(error);
-  if (error) raise_tls(error, "thrum: TLS shutdown_write");
+  or_throw("thrum: TLS shutdown_write", [&](auto& error) { shutdown_write(error); });
 }
 
 // -----------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 #include <memory>
 #include <mutex>
 
+#include <thrum/detail/transfer.hpp>
 #include <thrum/task.hpp>
 
 #include "tls/stream_state.hpp"
@@ -64,7 +65,7 @@ task<tls_stream> tls_stream::async_connect(tls_context context, tcp_stream trans
                                            tls_connect_options options) {
   std::error_code error;
   auto s = co_await async_connect(context, std::move(transport), host, options, error);
-  if (error) raise_tls(error, "thrum: TLS handshake with the server");
+  detail::raise_if(error, "thrum: TLS handshake with the server");
   co_return s;
 }
 
@@ -79,7 +80,7 @@ task<tls_stream> tls_stream::async_accept(tls_context context, tcp_stream transp
 task<tls_stream> tls_stream::async_accept(tls_context context, tcp_stream transport, std::chrono::nanoseconds timeout) {
   std::error_code error;
   auto s = co_await async_accept(context, std::move(transport), timeout, error);
-  if (error) raise_tls(error, "thrum: TLS handshake with the client");
+  detail::raise_if(error, "thrum: TLS handshake with the client");
   co_return s;
 }
 
@@ -98,31 +99,6 @@ task<std::size_t> tls_stream::async_read_some(std::span<std::byte> buffer, std::
   }
 }
 
-task<std::size_t> tls_stream::async_read_some(std::span<std::byte> buffer) {
-  std::error_code error;
-  const auto n = co_await async_read_some(buffer, error);
-  if (error) raise_tls(error, "thrum: TLS read");
-  co_return n;
-}
-
-task<std::size_t> tls_stream::async_read_exactly(std::span<std::byte> buffer, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < buffer.size()) {
-    const auto n = co_await async_read_some(buffer.subspan(done), error);
-    if (!error && n == 0) error = std::make_error_code(std::errc::connection_aborted);
-    if (error) break;
-    done += n;
-  }
-  co_return done;
-}
-
-task<void> tls_stream::async_read_exactly(std::span<std::byte> buffer) {
-  std::error_code error;
-  (void)co_await async_read_exactly(buffer, error);
-  if (error) raise_tls(error, "thrum: TLS read_exactly");
-}
-
 task<std::size_t> tls_stream::async_write_some(std::span<const std::byte> data, std::error_code& error) {
   if (!begin_tls_call(state_.get(), error) || data.empty() || !state_->may_write(error)) co_return 0;
   std::size_t n = 0;
@@ -131,26 +107,6 @@ task<std::size_t> tls_stream::async_write_some(std::span<const std::byte> data, 
   co_await state_->async_help_sending(error);  // As in write_some().
   state_->broken = static_cast<bool>(error);
   co_return error ? 0 : n;
-}
-
-task<std::size_t> tls_stream::async_write_some(std::span<const std::byte> data) {
-  std::error_code error;
-  const auto n = co_await async_write_some(data, error);
-  if (error) raise_tls(error, "thrum: TLS write");
-  co_return n;
-}
-
-task<std::size_t> tls_stream::async_write_all(std::span<const std::byte> data, std::error_code& error) {
-  std::size_t done = 0;
-  error.clear();
-  while (done < data.size() && !error) done += co_await async_write_some(data.subspan(done), error);
-  co_return done;
-}
-
-task<void> tls_stream::async_write_all(std::span<const std::byte> data) {
-  std::error_code error;
-  (void)co_await async_write_all(data, error);
-  if (error) raise_tls(error, "thrum: TLS write_all");
 }
 
 task<void> tls_stream::async_shutdown_write(std::error_code& error) {
@@ -163,7 +119,7 @@ task<void> tls_stream::async_shutdown_write(std::error_code& error) {
 task<void> tls_stream::async_shutdown_write() {
   std::error_code error;
   co_await async_shutdown_write(error);
-  if (error) raise_tls(error, "thrum: TLS shutdown_write");
+  detail::raise_if(error, "thrum: TLS shutdown_write");
 }
 
 }  // namespace thrum::net

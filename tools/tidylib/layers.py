@@ -48,7 +48,8 @@ PUBLIC = {
     "net": "net", "net/tls_context": "tls", "net/tls_stream": "tls",
     "detail/transfer": "net", "detail/stream_buffers": "net",
     "blocking": "blocking", "task_blocking": "blocking", "file": "file", "file_watcher": "file",
-    "pipe": "process", "process": "process", "signal_set": "process",
+    "send_file": "file", "directory_walk": "file",
+    "pipe": "process", "pseudo_terminal": "process", "process": "process", "signal_set": "process",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "sim_disk": "sim",
     "linearizable": "sim",
 }

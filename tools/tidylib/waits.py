@@ -15,7 +15,8 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "blocking", "open", "read_all", "read_at", "write_at", "sync", "data_sync", "truncate",
          "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file",
          "read_line", "read_until", "peek", "skip", "write", "flush", "copy", "relay",
-         "terminate", "run_process", "send_to", "receive_from", "serve", "shutdown")
+         "terminate", "run_process", "send_to", "receive_from", "serve", "shutdown",
+         "send_file", "splice", "next")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -40,7 +41,9 @@ KINDS = {
     "udp_socket.receive_from": "udp_receive_from", "unix_datagram.send_to": "unix_send_to",
     "unix_datagram.receive_from": "unix_receive_from", "unix_listener.accept": "unix_accept",
     "unix_stream.send_descriptor": "send_descriptor", "unix_stream.receive_descriptor": "receive_descriptor",
-    "tcp_listener.accept": "tcp_accept", "byte_stream.read_some": "tcp_read", "byte_stream.read_exactly": "tcp_read",
+    "tcp_listener.accept": "tcp_accept", "byte_stream.read_some": "tcp_read",
+    "stream_calls.read_some": "tcp_read", "stream_calls.read_exactly": "tcp_read",
+    "stream_calls.write_some": "tcp_write", "stream_calls.write_all": "tcp_write",
     "byte_stream.wait_readable": "tcp_wait_readable", "byte_stream.write_some": "tcp_write",
     "byte_stream.write_all": "tcp_write", "byte_stream.wait_writable": "tcp_wait_writable",
     "ticker.receive": "receive_of_a_timer",
@@ -65,9 +68,11 @@ ELSEWHERE = {
     "buffered_writer.write_some": "src/net/buffered_writer_test.cpp",
     "buffered_writer.write_all": "src/net/buffered_writer_test.cpp",
     "buffered_writer.flush": "src/net/buffered_writer_test.cpp",
+    "splice.splice": "src/net/splice_test.cpp", "send_file.send_file": "src/file/send_file_test.cpp",
+    "directory_walk.next": "src/file/directory_walk_test.cpp",
     "copy.copy": "src/net/memory_stream_test.cpp", "copy.relay": "src/net/memory_stream_test.cpp",
     **{f"memory_stream.{call}": "src/net/memory_stream_test.cpp"
-       for call in ("read_some", "read_exactly", "write_some", "write_all")},
+       for call in ("read_some", "write_some")},
     "asio.read_some": "tests/beast/beast.cpp", "asio.write_some": "tests/beast/beast.cpp",
     "server.serve": "src/net/server_test.cpp", "server.shutdown": "src/net/server_test.cpp",
     "concurrent.for_each_concurrent": "src/scope/concurrent_test.cpp",
@@ -76,9 +81,11 @@ ELSEWHERE = {
     "concurrent.join_all": "src/scope/concurrent_test.cpp",
     "concurrent.parallel_for": "src/scope/concurrent_test.cpp",
     "concurrent.parallel_reduce": "src/scope/concurrent_test.cpp",
-    "pipe.read_some": "src/process/pipe_test.cpp", "pipe.read_exactly": "src/process/pipe_test.cpp",
+    "pipe.read_some": "src/process/pipe_test.cpp",
+    "pseudo_terminal.read_some": "src/process/pseudo_terminal_test.cpp",
+    "pseudo_terminal.write_some": "src/process/pseudo_terminal_test.cpp",
     "pipe.wait_readable": "src/process/pipe_test.cpp", "pipe.write_some": "src/process/pipe_test.cpp",
-    "pipe.write_all": "src/process/pipe_test.cpp", "pipe.wait_writable": "src/process/pipe_test.cpp",
+    "pipe.wait_writable": "src/process/pipe_test.cpp",
     "process.wait": "src/process/process_test.cpp", "process.terminate": "src/process/process_test.cpp",
     "process.run_process": "src/process/process_test.cpp", "signal_set.receive": "src/process/signal_set_test.cpp",
     "rate_limiter.acquire": "src/scope/rate_limiter_test.cpp",
@@ -91,7 +98,7 @@ ELSEWHERE = {
     "task_scope.with_scope": "src/task/task_scope_test.cpp",
     "tcp_stream.connect": "src/net/tcp_errors_test.cpp",
     **{f"tls_stream.{call}": "src/tls/tls_test.cpp"
-       for call in ("accept", "connect", "read_exactly", "read_some", "write_all", "write_some")},
+       for call in ("accept", "connect", "read_some", "write_some")},
     "udp_socket.send_to": "src/net/udp_test.cpp",
     "unix_stream.connect": "src/net/unix_test.cpp",
     "task_concurrent.for_each_concurrent": "src/task/task_concurrent_test.cpp",
@@ -107,6 +114,8 @@ ELSEWHERE = {
 # No cancellation points, each with its reason.
 EXEMPT = {
     "file_watcher.open": "never waits", "udp_socket.open": "never waits", "unix_datagram.open": "never waits",
+    "pseudo_terminal.open": "never waits", "directory_walk.skip": "never waits",
+    "asio.next": "its own, over buffers",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "worker_pool.send": "its own, under submit",
     "channel.copy": "copies an element",
@@ -126,6 +135,8 @@ TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "tas
 # Calls without a twin, or with one of another name, each with its reason.
 NO_TWIN = {
     "file_watcher.open": "never waits", "udp_socket.open": "never waits", "unix_datagram.open": "never waits",
+    "pseudo_terminal.open": "never waits", "directory_walk.skip": "never waits",
+    "asio.next": "its own, over buffers",
     "asio.read_some": "Asio's synchronous concepts", "asio.write_some": "Asio's synchronous concepts",
     "async.async": "starts a fiber", "scope.async": "starts a fiber", "when.start": "starts nothing that waits",
     "task.start": "starts a task", "worker_pool.send": "its own, under submit",

@@ -16,30 +16,22 @@
 
 #include <thrum/net/buffers.hpp>
 #include <thrum/net/socket.hpp>
+#include <thrum/net/stream_calls.hpp>
 #include <thrum/select.hpp>
 
 namespace thrum::net {
 
-class byte_stream : public socket {
+class byte_stream : public socket, public input_calls<byte_stream>, public output_calls<byte_stream> {
  public:
+  using plain_descriptor = byte_stream;  // See splice.hpp.
   byte_stream() noexcept = default;
 
-  // At least one byte, or 0 at the end of the stream (or when the buffer is empty).
-  std::size_t read_some(std::span<std::byte> buffer);
+  // And read_exactly(); with one buffer they are in stream_calls.hpp.
+  using input_calls<byte_stream>::read_some;
+  using output_calls<byte_stream>::write_some;
+  using output_calls<byte_stream>::write_all;
   std::size_t read_some(std::span<std::byte> buffer, std::error_code& error);
-
-  // Exactly buffer.size() bytes; fewer only with an error: errc::connection_aborted at a premature end of the stream.
-  // The overload with an error_code returns how many were read.
-  void read_exactly(std::span<std::byte> buffer);
-  std::size_t read_exactly(std::span<std::byte> buffer, std::error_code& error);
-
-  std::size_t write_some(std::span<const std::byte> data);
   std::size_t write_some(std::span<const std::byte> data, std::error_code& error);
-
-  // All of data. When it fails or is cancelled in the middle, the stream is unusable: later operations fail with
-  // errc::broken_pipe. The overload with an error_code returns how many bytes were written.
-  void write_all(std::span<const std::byte> data);
-  std::size_t write_all(std::span<const std::byte> data, std::error_code& error);
 
   // The same with several buffers, in one system call for up to 64 of them.
   std::size_t read_some(mutable_buffers buffers);
@@ -58,14 +50,11 @@ class byte_stream : public socket {
 
   // For tasks, with <thrum/task.hpp>: co_await them. The buffer, the stream and the error_code must outlive the call.
   // Throw or report as the plain calls do.
-  task<std::size_t> async_read_some(std::span<std::byte> buffer);
+  using input_calls<byte_stream>::async_read_some;
+  using output_calls<byte_stream>::async_write_some;
+  using output_calls<byte_stream>::async_write_all;
   task<std::size_t> async_read_some(std::span<std::byte> buffer, std::error_code& error);
-  task<void> async_read_exactly(std::span<std::byte> buffer);
-  task<std::size_t> async_read_exactly(std::span<std::byte> buffer, std::error_code& error);
-  task<std::size_t> async_write_some(std::span<const std::byte> data);
   task<std::size_t> async_write_some(std::span<const std::byte> data, std::error_code& error);
-  task<void> async_write_all(std::span<const std::byte> data);
-  task<std::size_t> async_write_all(std::span<const std::byte> data, std::error_code& error);
   task<std::size_t> async_read_some(mutable_buffers buffers);
   task<std::size_t> async_read_some(mutable_buffers buffers, std::error_code& error);
   task<std::size_t> async_write_some(const_buffers data);
@@ -98,9 +87,14 @@ class byte_stream : public socket {
   struct short_reads_leave_bytes {};
   byte_stream(int fd, short_reads_leave_bytes) noexcept : socket(fd), short_read_empties_(false) {}
 
+  void break_off() noexcept { broken_ = true; }
+
   bool broken_ = false;  // A write stopped in the middle.
 
  private:
+  friend output_calls<byte_stream>;
+  friend struct detail::splicing;
+  friend struct thrum::file_sending;
   struct receive_call;
   std::size_t end_read(const receive_call& call, long n) noexcept;
   bool may_write(std::error_code& error) const noexcept;

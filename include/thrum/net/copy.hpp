@@ -10,7 +10,10 @@
 //
 // All suspend and are cancellation points. They throw std::system_error; the overloads with an error_code report in it,
 // cancellation included, and return how much was written. What was read and could not be written, up to a buffer, is
-// lost. (The idea is that of Go's io.Copy.)
+// lost; splice.hpp is for those who cannot afford that. (The idea is that of Go's io.Copy.)
+//
+// Between TCP and Unix streams and pipes, bytes that come in bulk are moved inside the kernel, by splice(2): from the
+// second time in a row that a whole buffer was read. That takes two descriptors, and is left when there are none.
 #pragma once
 
 #include <algorithm>
@@ -23,6 +26,7 @@
 #include <utility>
 
 #include <thrum/detail/transfer.hpp>
+#include <thrum/net/splice.hpp>
 #include <thrum/scope.hpp>
 #include <thrum/task.hpp>
 #include <thrum/task_scope.hpp>
@@ -52,15 +56,71 @@ class copy_buffer {
     return {bytes_.get(), static_cast<std::size_t>(std::min<std::uint64_t>(size_, left_))};
   }
   std::span<const std::byte> filled(std::size_t n) noexcept {
+    whole_in_a_row_ = n == size_ ? whole_in_a_row_ + 1 : 0;
     left_ -= n;
     return {bytes_.get(), n};
   }
 
+  // Much comes: it is worth a splice_buffer, which is asked for once.
+  bool wants_splicing() noexcept {
+    if (asked_ || whole_in_a_row_ < 2) return false;
+    return asked_ = true;
+  }
+  std::uint64_t left() const noexcept { return left_; }
+  void passed(std::uint64_t n) noexcept { left_ -= n; }
+  // What the kernel would not move on: at most a buffer of it each time.
+  std::span<const std::byte> taken_from(net::splice_buffer& b) noexcept {
+    return {bytes_.get(), b.take({bytes_.get(), size_})};
+  }
+
  private:
   std::uint64_t left_;
+  unsigned whole_in_a_row_ = 0;
+  bool asked_ = false;
   const std::size_t size_;
   const std::unique_ptr<std::byte[]> bytes_;
 };
+
+// The rest of a copy by splice(2). True: it is over. False: the kernel has refused, and it goes on through memory.
+template <class From, class To>
+bool splice_rest(From& from, To& to, copy_buffer& memory, std::uint64_t& written, std::error_code& error) {
+  std::error_code no_pipe;
+  auto held = net::splice_buffer::make(no_pipe);
+  if (no_pipe) return false;
+  while (memory.left() > 0) {
+    const auto n = splicing::fill(from, held, memory.left(), error);
+    if (n == 0) break;
+    memory.passed(n);
+    written += splicing::drain(to, held, error);
+    if (error) break;
+  }
+  if (!splicing::refused(error)) {
+    if (held.size() > 0) splicing::break_off(to);  // As write_all() does.
+    return true;
+  }
+  for (error.clear(); !error && held.size() > 0;) written += to.write_all(memory.taken_from(held), error);
+  return false;
+}
+template <class From, class To>
+task<bool> async_splice_rest(From& from, To& to, copy_buffer& memory, std::uint64_t& written, std::error_code& error) {
+  std::error_code no_pipe;
+  auto held = net::splice_buffer::make(no_pipe);
+  if (no_pipe) co_return false;
+  while (memory.left() > 0) {
+    const auto n = co_await splicing::async_fill(from, held, memory.left(), error);
+    if (n == 0) break;
+    memory.passed(n);
+    written += co_await splicing::async_drain(to, held, error);
+    if (error) break;
+  }
+  if (!splicing::refused(error)) {
+    if (held.size() > 0) splicing::break_off(to);
+    co_return true;
+  }
+  for (error.clear(); !error && held.size() > 0;)
+    written += co_await to.async_write_all(memory.taken_from(held), error);
+  co_return false;
+}
 
 }  // namespace thrum::detail
 
@@ -76,6 +136,8 @@ std::uint64_t copy(From& from, To& to, const copy_options& options, std::error_c
     const auto n = from.read_some(buffer.room(), error);
     if (error || n == 0) break;
     written += to.write_all(buffer.filled(n), error);
+    if constexpr (detail::can_be_spliced<From, To>)
+      if (!error && buffer.wants_splicing() && detail::splice_rest(from, to, buffer, written, error)) break;
   }
   return written;
 }
@@ -101,6 +163,11 @@ task<std::uint64_t> async_copy(From& from, To& to, copy_options options, std::er
     const auto n = co_await from.async_read_some(buffer.room(), error);
     if (error || n == 0) break;
     written += co_await to.async_write_all(buffer.filled(n), error);
+    if constexpr (detail::can_be_spliced<From, To>)
+      if (!error && buffer.wants_splicing()) {
+        const bool over = co_await detail::async_splice_rest(from, to, buffer, written, error);
+        if (over) break;
+      }
   }
   co_return written;
 }

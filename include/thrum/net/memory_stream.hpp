@@ -21,6 +21,7 @@
 #include <system_error>
 #include <utility>
 
+#include <thrum/net/stream_calls.hpp>
 #include <thrum/task.hpp>
 
 namespace thrum::detail {
@@ -29,7 +30,7 @@ class byte_queue;
 
 namespace thrum::net {
 
-class memory_stream {
+class memory_stream : public input_calls<memory_stream>, public output_calls<memory_stream> {
  public:
   // Two ends of one connection. The capacity is in bytes, at least 1, for each direction. Does not suspend.
   static std::pair<memory_stream, memory_stream> pair(std::size_t capacity = 16384);
@@ -47,33 +48,17 @@ class memory_stream {
 
   bool is_open() const noexcept;
 
-  // At least one byte, or 0 at the end of the stream (or when the buffer is empty).
-  std::size_t read_some(std::span<std::byte> buffer);
+  // And read_exactly() and write_all(): see stream_calls.hpp.
+  using input_calls<memory_stream>::read_some;
+  using output_calls<memory_stream>::write_some;
   std::size_t read_some(std::span<std::byte> buffer, std::error_code& error);
-
-  // Exactly buffer.size() bytes; fewer only with an error: errc::connection_aborted at a premature end of the stream.
-  // The overload with an error_code returns how many were read.
-  void read_exactly(std::span<std::byte> buffer);
-  std::size_t read_exactly(std::span<std::byte> buffer, std::error_code& error);
-
-  // At least one byte, unless data is empty.
-  std::size_t write_some(std::span<const std::byte> data);
   std::size_t write_some(std::span<const std::byte> data, std::error_code& error);
 
-  // All of data. When it fails or is cancelled in the middle, later writes fail with errc::broken_pipe. The overload
-  // with an error_code returns how many bytes were written.
-  void write_all(std::span<const std::byte> data);
-  std::size_t write_all(std::span<const std::byte> data, std::error_code& error);
-
   // For tasks: co_await them. The buffer, the end and the error_code must outlive the call. As the plain calls.
-  task<std::size_t> async_read_some(std::span<std::byte> buffer);
+  using input_calls<memory_stream>::async_read_some;
+  using output_calls<memory_stream>::async_write_some;
   task<std::size_t> async_read_some(std::span<std::byte> buffer, std::error_code& error);
-  task<void> async_read_exactly(std::span<std::byte> buffer);
-  task<std::size_t> async_read_exactly(std::span<std::byte> buffer, std::error_code& error);
-  task<std::size_t> async_write_some(std::span<const std::byte> data);
   task<std::size_t> async_write_some(std::span<const std::byte> data, std::error_code& error);
-  task<void> async_write_all(std::span<const std::byte> data);
-  task<std::size_t> async_write_all(std::span<const std::byte> data, std::error_code& error);
 
   // Ends our side; the peer reads the end of the stream. Does not suspend. errc::bad_file_descriptor: it is closed.
   void shutdown_write();
@@ -83,8 +68,10 @@ class memory_stream {
   void close() noexcept;
 
  private:
+  friend output_calls<memory_stream>;
   memory_stream(std::shared_ptr<detail::byte_queue> in, std::shared_ptr<detail::byte_queue> out) noexcept;
   bool may_write(std::error_code& error) const noexcept;
+  void break_off() noexcept { broken_ = true; }
 
   std::shared_ptr<detail::byte_queue> in_, out_;  // Both or none.
   bool broken_ = false;                           // A write stopped in the middle.

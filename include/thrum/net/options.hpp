@@ -19,6 +19,8 @@ enum class option_name : unsigned char {
   reset_on_close,
   receive_buffer_size,
   send_buffer_size,
+  multicast_hops,
+  multicast_loopback,
 };
 
 template <option_name Name, class Value>
@@ -41,5 +43,9 @@ using reset_on_close = option<option_name::reset_on_close, bool>;  // TCP: closi
 // In bytes. The system doubles what is set, for its own use, and limits it; it tells the doubled size.
 using receive_buffer_size = option<option_name::receive_buffer_size, int>;
 using send_buffer_size = option<option_name::send_buffer_size, int>;
+// UDP: so many networks a datagram to a group may reach, 0 to 255; 1, this network, unless it is set.
+using multicast_hops = option<option_name::multicast_hops, int>;
+// UDP: whether members on this machine get it, too. They do unless it is set.
+using multicast_loopback = option<option_name::multicast_loopback, bool>;
 
 }  // namespace thrum::net

@@ -23,6 +23,13 @@ class fd_watch;
 class scheduler;
 }  // namespace thrum::sched
 
+namespace thrum {
+struct file_sending;
+namespace detail {
+struct splicing;
+}
+}  // namespace thrum
+
 namespace thrum::net {
 
 class patience;
@@ -81,6 +88,8 @@ class socket {
   void close() noexcept;
 
  protected:
+  friend struct detail::splicing;
+  friend struct thrum::file_sending;
   explicit socket(int fd) noexcept : fd_(fd) {}
   struct errors_pass {};  // It goes on after an error that the system reports.
   socket(int fd, errors_pass) noexcept : fd_(fd), errors_pass_(true) {}

@@ -21,6 +21,7 @@ namespace thrum::net {
 
 class tcp_stream : public byte_stream {
  public:
+  using plain_descriptor = tcp_stream;
   tcp_stream() noexcept = default;
 
   // `address` is numeric: "127.0.0.1:80" or "[::1]:80". Throws errc::invalid_argument when it is not.

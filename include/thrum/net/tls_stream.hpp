@@ -22,6 +22,7 @@
 #include <string_view>
 #include <system_error>
 
+#include <thrum/net/stream_calls.hpp>
 #include <thrum/net/tcp_stream.hpp>
 #include <thrum/net/tls_context.hpp>
 
@@ -46,7 +47,7 @@ struct tls_connect_options {
   tls_session session{};                                        // From an earlier connection, if there is one.
 };
 
-class tls_stream {
+class tls_stream : public input_calls<tls_stream>, public output_calls<tls_stream> {
  public:
   tls_stream() noexcept;
   tls_stream(tls_stream&&) noexcept;  // While no operation is under way.
@@ -65,18 +66,12 @@ class tls_stream {
   static tls_stream accept(const tls_context& context, tcp_stream transport, std::chrono::nanoseconds timeout,
                            std::error_code& error);
 
-  // At least one byte, or 0 when the peer has ended its side (or the buffer is empty).
-  std::size_t read_some(std::span<std::byte> buffer);
+  // And read_exactly() and write_all(): see stream_calls.hpp. The end is where the peer has ended its side.
+  using input_calls<tls_stream>::read_some;
   std::size_t read_some(std::span<std::byte> buffer, std::error_code& error);
-  // Exactly buffer.size() bytes, else errc::connection_aborted at the end of the stream.
-  void read_exactly(std::span<std::byte> buffer);
-  std::size_t read_exactly(std::span<std::byte> buffer, std::error_code& error);
-
   // At most 16 KiB, one record; returns when the transport has taken it.
-  std::size_t write_some(std::span<const std::byte> data);
+  using output_calls<tls_stream>::write_some;
   std::size_t write_some(std::span<const std::byte> data, std::error_code& error);
-  void write_all(std::span<const std::byte> data);
-  std::size_t write_all(std::span<const std::byte> data, std::error_code& error);
 
   // Says farewell: the peer reads the end of the stream. Reads go on. May suspend.
   void shutdown_write();
@@ -91,14 +86,10 @@ class tls_stream {
                                        std::chrono::nanoseconds timeout = std::chrono::seconds(10));
   static task<tls_stream> async_accept(tls_context context, tcp_stream transport, std::chrono::nanoseconds timeout,
                                        std::error_code& error);
-  task<std::size_t> async_read_some(std::span<std::byte> buffer);
+  using input_calls<tls_stream>::async_read_some;
+  using output_calls<tls_stream>::async_write_some;
   task<std::size_t> async_read_some(std::span<std::byte> buffer, std::error_code& error);
-  task<void> async_read_exactly(std::span<std::byte> buffer);
-  task<std::size_t> async_read_exactly(std::span<std::byte> buffer, std::error_code& error);
-  task<std::size_t> async_write_some(std::span<const std::byte> data);
   task<std::size_t> async_write_some(std::span<const std::byte> data, std::error_code& error);
-  task<void> async_write_all(std::span<const std::byte> data);
-  task<std::size_t> async_write_all(std::span<const std::byte> data, std::error_code& error);
   task<void> async_shutdown_write();
   task<void> async_shutdown_write(std::error_code& error);
 
@@ -116,8 +107,10 @@ class tls_stream {
   ssl_st* native_handle() const noexcept;  // Owned by the stream; no I/O.
 
  private:
+  friend output_calls<tls_stream>;
   struct state;
   explicit tls_stream(std::unique_ptr<state> s) noexcept;
+  void break_off() noexcept;
 
   std::unique_ptr<state> state_;
 };

@@ -60,6 +60,20 @@ class udp_socket : public datagram_socket {
   task<received> async_receive_from(std::span<std::byte> buffer, endpoint& from);
   task<received> async_receive_from(std::span<std::byte> buffer, endpoint& from, std::error_code& error);
 
+  // Multicast: it also receives what is sent to the group, whose port does not matter, by way of the interface of that
+  // name ("eth0"; empty: the system chooses). Bind to the port of the group, on every interface or on the group's own
+  // address. None of these suspends. Throw std::system_error, such as errc::invalid_argument when it is no group,
+  // errc::no_such_device, errc::address_in_use when it has joined already, errc::address_not_available when it has
+  // not.
+  void join_group(const endpoint& group, std::string_view interface = {});
+  void join_group(const endpoint& group, std::string_view interface, std::error_code& error);
+  void leave_group(const endpoint& group, std::string_view interface = {});
+  void leave_group(const endpoint& group, std::string_view interface, std::error_code& error);
+  // The interface by which it sends to groups. How far that reaches: multicast_hops and multicast_loopback in
+  // options.hpp.
+  void send_to_groups_by(std::string_view interface);
+  void send_to_groups_by(std::string_view interface, std::error_code& error);
+
   std::uint16_t local_port() const;
   std::string local_address() const;
   std::string remote_address() const;  // The peer's; empty when there is none.

@@ -22,6 +22,7 @@ namespace thrum::net {
 
 class unix_stream : public byte_stream {
  public:
+  using plain_descriptor = unix_stream;
   unix_stream() noexcept = default;
 
   // `name` is the path of a socket's file or, with a leading '@', an abstract name. Throws errc::filename_too_long

@@ -1,0 +1,75 @@
+// Groups that UDP sockets join, and the interfaces by which they do and by which they send to them.
+#include <thrum/net/udp_socket.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <system_error>
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "net/address.hpp"
+#include "net/socket_errors.hpp"
+#include "net/stream_loops.hpp"
+#include "net/system_calls.hpp"
+
+namespace thrum::net {
+namespace {
+
+// 0, which lets the system choose, for none.
+unsigned interface_number(std::string_view name, std::error_code& error) {
+  error.clear();
+  if (name.empty()) return 0;
+  const unsigned n = ::if_nametoindex(std::string(name).c_str());
+  if (n == 0) error = last_error();
+  return n;
+}
+
+template <class Value>
+void set(int fd, int level, int option, const Value& value, std::error_code& error) noexcept {
+  if (::setsockopt(fd, level, option, &value, sizeof value) != 0) error = last_error();
+}
+
+void change_membership(int fd, int change, const endpoint& group, std::string_view interface, std::error_code& error) {
+  const auto a = group.to_address();
+  group_req request{};
+  request.gr_interface = interface_number(interface, error);
+  std::memcpy(&request.gr_group, &a.storage, sizeof request.gr_group);
+  if (!error) set(fd, a.family() == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, change, request, error);
+}
+
+}  // namespace
+
+void udp_socket::join_group(const endpoint& group, std::string_view interface, std::error_code& error) {
+  change_membership(fd_, MCAST_JOIN_GROUP, group, interface, error);
+}
+void udp_socket::join_group(const endpoint& group, std::string_view interface) {
+  or_throw("thrum: join_group", [&](auto& error) { join_group(group, interface, error); });
+}
+
+void udp_socket::leave_group(const endpoint& group, std::string_view interface, std::error_code& error) {
+  change_membership(fd_, MCAST_LEAVE_GROUP, group, interface, error);
+}
+void udp_socket::leave_group(const endpoint& group, std::string_view interface) {
+  or_throw("thrum: leave_group", [&](auto& error) { leave_group(group, interface, error); });
+}
+
+void udp_socket::send_to_groups_by(std::string_view interface, std::error_code& error) {
+  const auto number = static_cast<int>(interface_number(interface, error));
+  int family = 0;
+  if (!error && system::get_option(fd_, SOL_SOCKET, SO_DOMAIN, family) != 0) error = last_error();
+  if (error) return;
+  ip_mreqn by{};
+  by.imr_ifindex = number;
+  if (family == AF_INET6)
+    set(fd_, IPPROTO_IPV6, IPV6_MULTICAST_IF, number, error);
+  else
+    set(fd_, IPPROTO_IP, IP_MULTICAST_IF, by, error);
+}
+void udp_socket::send_to_groups_by(std::string_view interface) {
+  or_throw("thrum: send_to_groups_by", [&](auto& error) { send_to_groups_by(interface, error); });
+}
+
+}  // namespace thrum::net
