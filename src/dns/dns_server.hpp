@@ -132,18 +132,18 @@ inline octets message_for(const query& q, const reply& r, bool truncated, unsign
   return m;
 }
 
-// On a port of 127.0.0.1, by UDP and TCP, as long as the scope is not cancelled.
+// On a port of 127.0.0.1, by UDP and TCP. Belongs to the fiber that makes it, as a scope does.
 class name_server {
  public:
   using script = std::function<reply(const query& q, int nth)>;  // The nth query, from 1 on.
 
-  name_server(scope& s, script answers) : scope_(s), answers_(std::move(answers)) {
+  explicit name_server(script answers) : answers_(std::move(answers)) {
     for (std::error_code error = std::make_error_code(std::errc::address_in_use); error;) {
       udp_ = udp_socket::bind("127.0.0.1:0");
       tcp_ = tcp_listener::bind(udp_.local_address(), {}, error);
     }
-    s.go([this] { serve_datagrams(); });
-    s.go([this] { serve_connections(); });
+    scope_.go([this] { serve_datagrams(); });
+    scope_.go([this] { serve_connections(); });
   }
 
   endpoint at() const { return endpoint(udp_.local_address()); }
@@ -195,10 +195,10 @@ class name_server {
     }
   }
 
-  scope& scope_;
   const script answers_;
   udp_socket udp_;
   tcp_listener tcp_;
+  scope scope_;  // Ends first, with all that it serves.
 };
 
 // Names and what they have; everything else there is not.

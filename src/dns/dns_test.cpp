@@ -34,10 +34,8 @@ class resolver_test : public on_workers {
   template <class F>
   void with(name_server::script answers, F f) {
     run([&] {
-      scope s;
-      name_server one(s, std::move(answers));
+      name_server one(std::move(answers));
       f(one);
-      s.cancel();
     });
   }
 };
@@ -226,15 +224,13 @@ TEST_P(resolver_test, lies_are_not_believed) {
 }
 
 void expect_the_second_is_asked(const reply& of_the_first, std::chrono::milliseconds try_timeout, unsigned tries) {
-  scope s;
-  name_server first(s, always(of_the_first)), second(s, from_zone({{"www.test", host_at("192.0.2.1")}}));
+  name_server first(always(of_the_first)), second(from_zone({{"www.test", host_at("192.0.2.1")}}));
   auto o = asking({first.at(), second.at()});
   o.try_timeout = try_timeout;
   o.tries = tries;
   const auto r = by_fiber(resolver(o), "www.test");
   EXPECT_EQ(r.found, texts{"192.0.2.1:80"}) << r.error.message();
   EXPECT_GE(first.asked, 1);
-  s.cancel();
 }
 
 TEST_P(resolver_test, the_next_server_is_asked_when_one_fails) {
