@@ -18,7 +18,13 @@
 
 #include <arpa/inet.h>
 
-#include <thrum/thrum.hpp>
+#include <gtest/gtest.h>
+
+#include <thrum/fiber.hpp>
+#include <thrum/net/endpoint.hpp>
+#include <thrum/net/tcp_listener.hpp>
+#include <thrum/net/udp_socket.hpp>
+#include <thrum/scope.hpp>
 
 namespace thrum::net::dns_test {
 

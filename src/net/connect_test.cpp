@@ -11,8 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include <thrum/sim_network.hpp>
-
+#include "hosts_support.hpp"
 #include "net/connection_race.hpp"
 #include "support.hpp"
 #include "tcp_support.hpp"
@@ -142,10 +141,6 @@ using way = result (*)(const std::vector<endpoint>& to, const connect_options& o
 void in_schedules(void (*program)(way)) {
   for (const way how : {from_fiber, from_task})
     for (sim::options o; o.seed <= 10; ++o.seed) sim::run(o, [&] { program(how); });
-}
-
-tcp_listener listening_on(std::string_view host, const std::string& address) {
-  return sim::on_host(host, [&] { return tcp_listener::bind(address); });
 }
 
 // What `here` sends there is lost.
