@@ -26,7 +26,8 @@ using channel_handle = std::unique_ptr<ares_channeldata, end_of_channel>;
 struct resolver_configuration {
   explicit resolver_configuration(const resolver_options& options);
 
-  // A channel for a query; reads no file (with c-ares 1.18; later ones look at some). Null: `status` tells why.
+  // A channel for a query; reads no file but /dev/urandom (with c-ares 1.18; later ones read some). Null: `status`
+  // tells why.
   channel_handle make_channel(ares_sock_state_cb on_change, void* argument, int& status) const;
 
   // What is known without asking. Empty: ask, unless there is an error.

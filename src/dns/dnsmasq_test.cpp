@@ -61,20 +61,38 @@ void ask_everything(const resolver& names) {
   EXPECT_EQ(connect(names, "www.test", l.local_port()).remote_address(), here(l));
 }
 
+resolver asking(std::uint16_t port) {
+  return resolver({.servers = {endpoint("127.0.0.1:" + std::to_string(port))},
+                   .search_domains = std::vector<std::string>(),
+                   .configuration_file = "",
+                   .hosts_file = ""});
+}
+
+// False: it has ended, since somebody else has got the port, which is to be free for TCP as well.
+bool serves(process& dnsmasq, const resolver& names) {
+  bool answers = false;
+  std::error_code error;
+  EXPECT_TRUE(eventually([&] {
+    answers = !names.resolve("www.test", 80, {}, error).empty();
+    return answers || dnsmasq.wait_for(1ms).has_value();
+  })) << error.message();
+  return answers;
+}
+
 TEST(dnsmasq, its_answers_are_understood) {
   const auto path = path_of_dnsmasq();
   if (path.empty()) GTEST_SKIP() << "dnsmasq is not installed: tools/prepare dns installs it";
   with_runtime({.workers = 2}, [&](runtime&) {
-    const auto port = free_port();
-    auto child = start_dnsmasq(path, port);
-    const resolver names({.servers = {endpoint("127.0.0.1:" + std::to_string(port))},
-                          .search_domains = std::vector<std::string>(),
-                          .configuration_file = "",
-                          .hosts_file = ""});
-    std::error_code error;
-    EXPECT_TRUE(eventually([&] { return !names.resolve("www.test", 80, {}, error).empty(); })) << error.message();
-    ask_everything(names);
-    child.terminate(5s);
+    for (int attempts = 0; attempts < 20; ++attempts) {
+      const auto port = free_port();
+      auto child = start_dnsmasq(path, port);
+      const auto names = asking(port);
+      if (!serves(child, names)) continue;
+      ask_everything(names);
+      child.terminate(5s);
+      return;
+    }
+    ADD_FAILURE() << "dnsmasq does not start";
   });
 }
 

@@ -97,9 +97,13 @@ void exchange::socket_changed(void* self, ares_socket_t s, int reads, int writes
   static_cast<exchange*>(self)->watch(s, (reads ? EPOLLIN : 0u) | (writes ? EPOLLOUT : 0u));
 }
 
-// No events: it is about to be closed, and leaves the set with that.
+// No events: it is about to be closed. That alone would not take it out of the set while a process that is being
+// started still has a copy.
 void exchange::watch(int s, unsigned events) noexcept {
-  if (events == 0) return;
+  if (events == 0) {
+    ::epoll_ctl(native_handle(), EPOLL_CTL_DEL, s, nullptr);
+    return;
+  }
   epoll_event e{};
   e.events = events;
   e.data.fd = s;
