@@ -1,4 +1,4 @@
-# Installing: headers, both libraries, find_package(thrum) and pkg-config.
+# Installing: headers, the libraries, find_package(thrum) and pkg-config.
 if(NOT THRUM_INSTALL)
   return()
 endif()
@@ -16,11 +16,13 @@ if(THRUM_BUILD_SHARED)
 endif()
 install(TARGETS ${thrum_libraries} EXPORT thrum_targets)
 install(EXPORT thrum_targets NAMESPACE thrum:: DESTINATION ${thrum_cmake_directory})
-if(TARGET thrum_tls)
-  list(TRANSFORM thrum_libraries REPLACE "^thrum_" "thrum_tls_")
-  install(TARGETS ${thrum_libraries} EXPORT thrum_tls_targets)
-  install(EXPORT thrum_tls_targets NAMESPACE thrum:: DESTINATION ${thrum_cmake_directory})
-endif()
+foreach(part tls dns)
+  if(TARGET thrum_${part})
+    list(TRANSFORM thrum_libraries REPLACE "^thrum_" "thrum_${part}_" OUTPUT_VARIABLE thrum_part_libraries)
+    install(TARGETS ${thrum_part_libraries} EXPORT thrum_${part}_targets)
+    install(EXPORT thrum_${part}_targets NAMESPACE thrum:: DESTINATION ${thrum_cmake_directory})
+  endif()
+endforeach()
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/thrum-config.cmake.in
                               ${PROJECT_BINARY_DIR}/thrum-config.cmake
@@ -34,9 +36,11 @@ install(FILES ${PROJECT_BINARY_DIR}/thrum-config.cmake ${PROJECT_BINARY_DIR}/thr
 # The .pc file finds its prefix from its own place, so that an installed tree can be moved.
 file(RELATIVE_PATH thrum_pc_to_prefix /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 set(thrum_pc_files thrum)
-if(TARGET thrum_tls)
-  list(APPEND thrum_pc_files thrum-tls)
-endif()
+foreach(part tls dns)
+  if(TARGET thrum_${part})
+    list(APPEND thrum_pc_files thrum-${part})
+  endif()
+endforeach()
 set(thrum_uring_pc_libs)
 if(thrum_uring_library)
   set(thrum_uring_pc_libs -l${thrum_uring_library})

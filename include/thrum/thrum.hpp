@@ -29,6 +29,7 @@
 #include <thrum/net/buffered_writer.hpp>
 #include <thrum/net/buffers.hpp>
 #include <thrum/net/byte_stream.hpp>
+#include <thrum/net/connect.hpp>
 #include <thrum/net/copy.hpp>
 #include <thrum/net/descriptor.hpp>
 #include <thrum/net/endpoint.hpp>

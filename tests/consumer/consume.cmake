@@ -1,6 +1,6 @@
 # One stranger's way to thrum, as a script: HOW is find_package, pkg_config, add_subdirectory, or install,
-# which builds and installs the package that the first two use; FLAVOUR is static or shared; TLS tells whether to use
-# thrum::tls as well.
+# which builds and installs the package that the first two use; FLAVOUR is static or shared; TLS and DNS tell whether
+# to use thrum::tls and thrum::dns as well.
 
 function(run)
   execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY COMMAND_ECHO STDOUT)
@@ -60,9 +60,9 @@ function(check_result program)
   endif()
 endfunction()
 
-function(check_tls program)
+function(check_part program expected)
   execute_process(COMMAND ${program} OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
-  if(NOT text STREQUAL "tls: wrong version number\n")
+  if(NOT text STREQUAL "${expected}\n")
     message(FATAL_ERROR "the program printed '${text}'")
   endif()
 endfunction()
@@ -74,13 +74,16 @@ if(HOW STREQUAL "install")
   return()
 elseif(HOW STREQUAL "find_package")
   build(${project} ${WORK}/${HOW}.${FLAVOUR} -DCMAKE_PREFIX_PATH=${PACKAGE} -DFLAVOUR=${FLAVOUR}
-        -DTLS=${TLS})
+        -DTLS=${TLS} -DDNS=${DNS})
 elseif(HOW STREQUAL "pkg_config")
   build_with_pkg_config(${program})
 else()
-  build(${project} ${WORK}/${HOW}.${FLAVOUR} -DROOT=${ROOT} -DTLS=${TLS})
+  build(${project} ${WORK}/${HOW}.${FLAVOUR} -DROOT=${ROOT} -DTLS=${TLS} -DDNS=${DNS})
 endif()
 check_result(${program})
 if(TLS AND NOT HOW STREQUAL "pkg_config")
-  check_tls(${WORK}/${HOW}.${FLAVOUR}/tls_consumer)
+  check_part(${WORK}/${HOW}.${FLAVOUR}/tls_consumer "tls: wrong version number")
+endif()
+if(DNS AND NOT HOW STREQUAL "pkg_config")
+  check_part(${WORK}/${HOW}.${FLAVOUR}/dns_consumer "thrum.dns: no name server could be reached")
 endif()

@@ -11,6 +11,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "yield", "accept", "connect", "read_some", "read_exactly", "write_some", "write_all", "wait_readable",
          "wait_writable", "arrive_and_wait", "submit", "async", "start", "select", "call_once", "race", "join_all",
          "for_each_concurrent", "map_concurrent", "parallel_for", "parallel_reduce", "retry", "wait_on_address",
+         "resolve", "query_srv", "query_mx", "query_txt", "query_ptr",
          "with_scope", "send_descriptor", "receive_descriptor",
          "blocking", "open", "read_all", "read_at", "write_at", "sync", "data_sync", "truncate",
          "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file",
@@ -70,6 +71,7 @@ ELSEWHERE = {
     "buffered_writer.flush": "src/net/buffered_writer_test.cpp",
     "splice.splice": "src/net/splice_test.cpp", "send_file.send_file": "src/file/send_file_test.cpp",
     "directory_walk.next": "src/file/directory_walk_test.cpp",
+    "connect.connect": "src/net/connect_test.cpp",
     "copy.copy": "src/net/memory_stream_test.cpp", "copy.relay": "src/net/memory_stream_test.cpp",
     **{f"memory_stream.{call}": "src/net/memory_stream_test.cpp"
        for call in ("read_some", "write_some")},
@@ -92,6 +94,8 @@ ELSEWHERE = {
     "rate_limiter.try_acquire": "src/scope/rate_limiter_test.cpp",
     **{f"file.{name}": "src/file/file_test.cpp" for name in FILES},
     "file_watcher.receive": "src/file/file_watcher_test.cpp",
+    **{f"resolver.{call}": "src/dns/dns_test.cpp"
+       for call in ("connect", "resolve", "query_srv", "query_mx", "query_txt", "query_ptr")},
     "retry.retry": "src/scope/retry_test.cpp",
     "scope.start": "src/scope/started_test.cpp",
     "scope.with_scope": "src/scope/scope_test.cpp",
