@@ -89,6 +89,23 @@ function(thrum_module_simulations module)
   endforeach()
 endfunction()
 
+# thrum_moved_tests(module): a module's tests once more, while processors change hands all the time, in the middle of
+# system calls too.
+set(thrum_moved_modules chan net tls)
+# One of 20,000 turns, of which each would wait for the crowd's.
+set(thrum_not_moved workers/tcp_test.threads_feed_a_fiber_that_selects_*)
+set(thrum_stuck_calls recv send recvmsg sendmsg readv accept4 connect epoll_ctl)
+function(thrum_moved_tests module)
+  target_sources(test_${module} PRIVATE ${PROJECT_SOURCE_DIR}/tests/stuck_calls.cpp)
+  list(TRANSFORM thrum_stuck_calls PREPEND "LINKER:--wrap=" OUTPUT_VARIABLE wrapped)
+  target_link_options(test_${module} PRIVATE ${wrapped})
+  set(name ${THRUM_TEST_PREFIX}moved.${module})
+  add_test(NAME ${name} COMMAND test_${module} --gtest_brief=1
+           --gtest_filter=workers/*/1:workers/*/2:-${thrum_not_moved})
+  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600
+                       ENVIRONMENT "${thrum_test_environment};THRUM_TEST_MOVED=1")
+endfunction()
+
 # thrum_module_tests(module...): src/<module>/*_test.cpp, labelled unit.
 function(thrum_module_tests)
   foreach(module IN LISTS ARGN)
@@ -97,6 +114,9 @@ function(thrum_module_tests)
       thrum_test_executable(test_${module} unit ${sources})
       if(THRUM_TEST_HOUSE AND module IN_LIST thrum_simulated_modules)
         thrum_module_simulations(${module})
+      endif()
+      if(module IN_LIST thrum_moved_modules)
+        thrum_moved_tests(${module})
       endif()
     endif()
   endforeach()
