@@ -127,6 +127,7 @@ void with_moving_fibers(unsigned processors, F&& f) {
     bare_runtime rt({.processors = processors, .pace = hurried});
     rt.run([&] {
       const moving_crowd crowd(processors);
+      EXPECT_TRUE(eventually([&] { return rt.handoffs() > 0; })) << "nobody is moved";
       f();
     });
     EXPECT_TRUE(eventually([&] { return rt.scheduler().quiescent(); })) << "fibers are left";
