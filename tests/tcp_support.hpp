@@ -52,7 +52,7 @@ inline std::size_t fill(tcp_stream& s) {
   const std::vector<std::byte> block(65536);
   std::size_t total = 0;
   s.set_timeout(20ms);
-  for (const auto piece : {block.size(), std::size_t{1}})
+  for (auto piece = block.size(); piece > 0; piece /= 16)
     for (std::error_code error; !error;) total += s.write_some(std::span(block).first(piece), error);
   s.set_timeout({});
   return total;
