@@ -47,13 +47,12 @@ inline connection connect_pair(std::string_view interface = "127.0.0.1") {
   return {std::move(client), l.accept()};
 }
 
-// Fills the connection until a write of whatever size would wait; returns how much went in.
+// Fills the connection until a write would wait; returns how much went in.
 inline std::size_t fill(tcp_stream& s) {
   const std::vector<std::byte> block(65536);
   std::size_t total = 0;
   s.set_timeout(20ms);
-  for (auto piece = block.size(); piece > 0; piece /= 16)
-    for (std::error_code error; !error;) total += s.write_some(std::span(block).first(piece), error);
+  for (std::error_code error; !error;) total += s.write_some(block, error);
   s.set_timeout({});
   return total;
 }
