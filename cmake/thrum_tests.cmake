@@ -102,9 +102,14 @@ endfunction()
 
 # What waits for descriptors, once more with the engine that is not the default; each module in one process. Skipped,
 # with the reason, where the kernel does not let it. thrum_uring_tests(executable name [filter]).
-set(thrum_uring_modules io net tls process chan)
+set(thrum_uring_modules io net)
+if(THRUM_TEST_HOUSE)
+  list(APPEND thrum_uring_modules tls process chan)
+elseif(THRUM_SANITIZE STREQUAL "none")
+  set(thrum_uring_modules)
+endif()
 function(thrum_uring_tests executable name)
-  if(NOT thrum_uring_library OR (THRUM_SANITIZE STREQUAL "none" AND NOT THRUM_TEST_HOUSE))
+  if(NOT thrum_uring_library)
     return()
   endif()
   set(test ${THRUM_TEST_PREFIX}io_uring.${name})
@@ -115,6 +120,23 @@ function(thrum_uring_tests executable name)
     PROPERTIES LABELS unit TIMEOUT ${seconds} PROCESSORS 2
                ENVIRONMENT "THRUM_IO_ENGINE=io_uring;${thrum_test_environment}"
                SKIP_REGULAR_EXPRESSION "io_uring was asked for by THRUM_IO_ENGINE, but")
+endfunction()
+
+# thrum_moved_tests(module): a module's tests once more, while processors change hands all the time, in the middle of
+# system calls too.
+set(thrum_moved_modules chan net tls)
+# One of 20,000 turns, of which each would wait for the crowd's.
+set(thrum_not_moved workers/tcp_test.threads_feed_a_fiber_that_selects_*)
+set(thrum_stuck_calls recv send recvmsg sendmsg readv accept4 connect epoll_ctl)
+function(thrum_moved_tests module)
+  target_sources(test_${module} PRIVATE ${PROJECT_SOURCE_DIR}/tests/stuck_calls.cpp)
+  list(TRANSFORM thrum_stuck_calls PREPEND "LINKER:--wrap=" OUTPUT_VARIABLE wrapped)
+  target_link_options(test_${module} PRIVATE ${wrapped})
+  set(name ${THRUM_TEST_PREFIX}moved.${module})
+  add_test(NAME ${name} COMMAND test_${module} --gtest_brief=1
+           --gtest_filter=workers/*/1:workers/*/2:-${thrum_not_moved})
+  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600
+                       ENVIRONMENT "${thrum_test_environment};THRUM_TEST_MOVED=1")
 endfunction()
 
 # thrum_module_tests(module...): src/<module>/*_test.cpp, labelled unit.
@@ -128,6 +150,9 @@ function(thrum_module_tests)
       endif()
       if(module IN_LIST thrum_uring_modules)
         thrum_uring_tests(test_${module} ${module})
+      endif()
+      if(THRUM_TEST_HOUSE AND module IN_LIST thrum_moved_modules)
+        thrum_moved_tests(${module})
       endif()
     endif()
   endforeach()

@@ -1,5 +1,4 @@
-// What the stress tests share: how long to run, numbers of workers, a check that nothing leaked, a scheduler
-// whose monitor is in a hurry, and calls that the runtime does not hear of.
+// What the stress tests share: how long to run, numbers of workers, a check that nothing leaked, and crowds.
 #pragma once
 
 #include <atomic>
@@ -14,20 +13,20 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <time.h>
 #include <unistd.h>
 #include <thrum/sim.hpp>
 #include <thrum/thrum.hpp>
 
+#include "bare_runtime.hpp"
 #include "base/rng.hpp"
 #include "context/sanitizer.hpp"
-#include "io/epoll_poller.hpp"
 #include "os/clock.hpp"
 #include "sched/scheduler.hpp"
 
 namespace thrum::stress {
 
 using namespace std::chrono_literals;
+using test::bare_runtime, test::block, test::hurried, test::spin;
 
 #if defined(THRUM_TSAN)
 inline constexpr bool slow_build = true;
@@ -151,72 +150,5 @@ void crowd(unsigned count, Plain plain, Async async) {
   for (unsigned i = 0; i < count; ++i) all.push_back(one(i));
   for (auto& each : all) each.join();
 }
-
-// ---------------------------------------------------------------------------------------------------------------
-// What fibers do behind the runtime's back.
-
-inline void spin(std::chrono::nanoseconds d) {
-  const auto end = os::now_ns() + d.count();
-  while (os::now_ns() < end) {
-  }
-}
-
-// A blocking system call that nobody announces.
-inline void block(std::chrono::nanoseconds d) {
-  timespec t{.tv_sec = d.count() / 1'000'000'000, .tv_nsec = d.count() % 1'000'000'000};
-  while (::nanosleep(&t, &t) != 0) {
-  }
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// A scheduler built by hand, so that its options that users do not see can be set.
-
-class plain_clock final : public sched::clock_source {
- public:
-  std::int64_t now_ns() noexcept override { return os::now_ns(); }
-};
-
-class plain_seams final : public sched::seams {
- public:
-  explicit plain_seams(sched::pick_policy* policy = nullptr) : policy_(policy) {}
-  sched::pick_policy* policy() override { return policy_; }
-  sched::clock_source& clock() override { return clock_; }
-  std::unique_ptr<sched::random_source> make_random(unsigned index) override {
-    return std::make_unique<sched::seeded_source>(base::rng(static_cast<std::uint64_t>(os::now_ns()) + index));
-  }
-  std::unique_ptr<sched::poller> make_poller() override { return io::make_epoll_poller(); }
-
- private:
-  plain_clock clock_;
-  sched::pick_policy* const policy_;
-};
-
-// The monitor takes processors away after some tens of microseconds instead of milliseconds.
-inline constexpr sched::monitor_pace hurried{.look_ns = 20'000,
-                                             .look_idle_ns = 100'000,
-                                             .computing_ns = 40'000,
-                                             .computing_again_ns = 40'000,
-                                             .blocked_ns = 40'000};
-
-class bare_runtime {
- public:
-  explicit bare_runtime(const sched::scheduler_options& options, sched::pick_policy* policy = nullptr)
-      : scheduler_(options, std::make_unique<plain_seams>(policy)) {}
-  ~bare_runtime() {
-    while (!scheduler_.quiescent()) std::this_thread::sleep_for(100us);
-  }
-
-  template <class F>
-  void run(F&& f) {
-    auto* control = detail::launch(&scheduler_, {}, std::forward<F>(f), std::source_location::current(), false);
-    detail::fiber_access::make(control).join();
-  }
-
-  sched::scheduler& scheduler() noexcept { return scheduler_; }
-  std::uint64_t handoffs() noexcept { return scheduler_.the_monitor().handoffs(); }
-
- private:
-  sched::scheduler scheduler_;
-};
 
 }  // namespace thrum::stress

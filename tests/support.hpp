@@ -17,6 +17,7 @@
 #include <thrum/sim.hpp>
 #include <thrum/thrum.hpp>
 
+#include "bare_runtime.hpp"
 #include "sched/scheduler.hpp"
 
 namespace thrum::test {
@@ -79,13 +80,14 @@ bool eventually(Condition holds) {
   return true;
 }
 
-// On a fiber: whether every other fiber and task of the runtime is parked.
+// On a fiber: whether every other fiber and task of the runtime is parked, but for a crowd that moves the others.
 inline bool others_wait() {
   const auto* const self = sched::current_fiber();
-  bool all = true;
+  const int crowd = moving_crowd::size();
+  int running = 0;
   self->home->for_each_alive(
-      [&](const sched::activity& a) { all = all && (&a == self || (a.word() & sched::waiter::parked_bit) != 0); });
-  return all;
+      [&](const sched::activity& a) { running += &a != self && (a.word() & sched::waiter::parked_bit) == 0; });
+  return running <= crowd;
 }
 // For tests that need it indeed.
 inline void until_the_others_wait() { EXPECT_TRUE(eventually(others_wait)); }
@@ -99,6 +101,11 @@ inline void settle() {
   } while (!others_wait() && clock::now() < give_up);
 }
 
+inline void expect_no_more_descriptors_than(std::size_t before) {
+  // Not at once: a starting thread of the test may have one for a moment.
+  EXPECT_TRUE(eventually([&] { return open_descriptors() <= before; })) << "descriptors are left";
+}
+
 // Runs f(runtime&) as the main fiber of a runtime, and checks that no fiber, timer or descriptor is left.
 template <class F>
 void with_runtime(runtime_options options, F&& f) {
@@ -109,15 +116,32 @@ void with_runtime(runtime_options options, F&& f) {
     EXPECT_TRUE(eventually([&] { return rt.stats().fibers == 0; })) << rt.stats().fibers << " fibers are left";
     EXPECT_EQ(rt.stats().timers, 0u) << "timers are left";
   }
-  // Not at once: a starting thread of the test may have one for a moment.
-  EXPECT_TRUE(eventually([&] { return open_descriptors() <= before; })) << "descriptors are left";
+  expect_no_more_descriptors_than(before);
 }
 
-// With THRUM_TEST_SIM set to a seed, in a simulation instead.
+// The same where processors change hands all the time.
+template <class F>
+void with_moving_fibers(unsigned processors, F&& f) {
+  const auto before = open_descriptors();
+  {
+    bare_runtime rt({.processors = processors, .pace = hurried});
+    rt.run([&] {
+      const moving_crowd crowd(processors);
+      EXPECT_TRUE(eventually([&] { return rt.handoffs() > 0; })) << "nobody is moved";
+      f();
+    });
+    EXPECT_TRUE(eventually([&] { return rt.scheduler().quiescent(); })) << "fibers are left";
+  }
+  expect_no_more_descriptors_than(before);
+}
+
+// With THRUM_TEST_SIM set to a seed, in a simulation instead; with THRUM_TEST_MOVED set, on threads that change.
 template <class F>
 void with_workers(unsigned n, F&& f) {
   if (const char* seed = std::getenv("THRUM_TEST_SIM"))
     sim::run({.seed = std::strtoull(seed, nullptr, 10), .one_in_interrupted = 10}, [&] { f(); });
+  else if (std::getenv("THRUM_TEST_MOVED"))
+    with_moving_fibers(n, std::forward<F>(f));
   else
     with_runtime({.workers = n}, [&](runtime&) { f(); });
 }

@@ -1,10 +1,8 @@
-// Inotify: a descriptor that is waited for as sockets are, and the events that are read from it.
+// Inotify: a descriptor that is waited for as sockets are.
 #include <thrum/file_watcher.hpp>
 
-#include <array>
 #include <cerrno>
 #include <cstddef>
-#include <cstring>
 #include <span>
 #include <utility>
 
@@ -13,6 +11,7 @@
 
 #include <thrum/cancelled.hpp>
 
+#include "file/file_events.hpp"
 #include "file/offload.hpp"
 #include "net/socket_operation.hpp"
 #include "net/system_calls.hpp"
@@ -21,21 +20,6 @@
 namespace thrum {
 namespace {
 
-struct change_of_bit {
-  std::uint32_t bit;
-  file_change change;
-};
-constexpr std::array<change_of_bit, 11> changes{{{IN_CREATE, file_change::created},
-                                                 {IN_DELETE, file_change::removed},
-                                                 {IN_MOVED_FROM, file_change::moved_from},
-                                                 {IN_MOVED_TO, file_change::moved_to},
-                                                 {IN_MODIFY, file_change::modified},
-                                                 {IN_CLOSE_WRITE, file_change::written},
-                                                 {IN_ATTRIB, file_change::attributes},
-                                                 {IN_DELETE_SELF, file_change::gone},
-                                                 {IN_MOVE_SELF, file_change::gone},
-                                                 {IN_IGNORED, file_change::ended},
-                                                 {IN_Q_OVERFLOW, file_change::lost}}};
 constexpr std::uint32_t always_watched =
     IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF;
 constexpr std::size_t buffer_size = 8192;  // The longest event takes less than 300 bytes.
@@ -63,31 +47,6 @@ struct read_events_call {
 };
 
 }  // namespace files
-
-namespace {
-
-void append(std::vector<file_event>& events, const inotify_event& e, const char* name) {
-  for (const auto& c : changes)
-    if (e.mask & c.bit)
-      events.push_back({.watch = e.wd,
-                        .change = c.change,
-                        .of_directory = (e.mask & IN_ISDIR) != 0,
-                        .move = e.cookie,
-                        .name = e.len > 0 ? name : ""});
-}
-
-std::vector<file_event> parse(std::span<const std::byte> bytes) {
-  std::vector<file_event> events;
-  while (bytes.size() >= sizeof(inotify_event)) {
-    inotify_event e;
-    std::memcpy(&e, bytes.data(), sizeof e);
-    append(events, e, reinterpret_cast<const char*>(bytes.data() + sizeof e));
-    bytes = bytes.subspan(sizeof e + e.len);
-  }
-  return events;
-}
-
-}  // namespace
 
 file_watcher file_watcher::open(std::error_code& error) noexcept {
   error.clear();
@@ -134,7 +93,7 @@ std::vector<file_event> file_watcher::receive(std::error_code& error) {
   while (events.empty()) {
     const long n = perform(direction::reading, error, files::read_events_call{fd_, buffer});
     if (n < 0) break;
-    events = parse(std::span(buffer).first(static_cast<std::size_t>(n)));
+    events = files::parse_events(std::span(buffer).first(static_cast<std::size_t>(n)));
   }
   return events;
 }
@@ -152,7 +111,7 @@ task<std::vector<file_event>> file_watcher::async_receive(std::error_code& error
   while (events.empty()) {
     const long n = co_await async_perform(direction::reading, error, files::read_events_call{fd_, buffer});
     if (n < 0) break;
-    events = parse(std::span(buffer).first(static_cast<std::size_t>(n)));
+    events = files::parse_events(std::span(buffer).first(static_cast<std::size_t>(n)));
   }
   co_return events;
 }

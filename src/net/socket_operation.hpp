@@ -33,12 +33,30 @@ std::optional<long> socket::attempt_once(direction d, std::error_code& error, At
   return {};
 }
 
+// The time of a read, or of an accept, is over. What came before that still counts, though the poller of a busy worker
+// has not told of it yet: a last attempt sees it.
+template <class Attempt>
+long socket::attempt_late(std::error_code& error, Attempt& attempt) {
+  for (;;) {
+    const long n = attempt();
+    if (n >= 0) {
+      error.clear();
+      return n;
+    }
+    const int failure = os::error_number();
+    if (failure == EINTR) continue;
+    if (failure != EAGAIN) error.assign(failure, std::generic_category());
+    return -1;
+  }
+}
+
 template <class Attempt>
 long socket::perform(direction d, std::error_code& error, Attempt attempt, std::int64_t deadline_ns) {
   if (!begin(error)) return -1;
   for (;;) {
     if (const auto n = attempt_once(d, error, attempt)) return *n;
-    if (!wait_ready(d, error, deadline_ns)) return -1;
+    if (wait_ready(d, error, deadline_ns)) continue;
+    return d == direction::reading && error == std::errc::timed_out ? attempt_late(error, attempt) : -1;
   }
 }
 
@@ -66,7 +84,8 @@ task<long> socket::async_perform(direction d, std::error_code& error, Attempt at
   for (;;) {
     if (const auto n = attempt_once(d, error, attempt)) co_return *n;
     readiness wait{*this, d == direction::reading, error, deadline_ns};
-    if (!co_await wait) co_return -1;
+    if (co_await wait) continue;
+    co_return d == direction::reading && error == std::errc::timed_out ? attempt_late(error, attempt) : -1;
   }
 }
 

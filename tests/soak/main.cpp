@@ -45,11 +45,10 @@ std::size_t resident_mib() {
 void keep_working(trade& t, generator r, clock::time_point end) {
   while (clock::now() < end) {
     try {
-      scope s;
-      s.go([&] { t.work(); });
+      fiber working = spawn([&] { t.work(); });  // In a scope its failure would cancel us, too.
       this_fiber::sleep_for(draw(r, 0ms, 300ms));
-      s.cancel();
-      s.join();
+      working.request_stop();
+      working.join();
     } catch (const std::system_error& e) {
       if (!no_room(e)) throw;
       this_fiber::sleep_for(1ms);

@@ -17,6 +17,8 @@
 #include <thrum/task_sleep.hpp>
 #include <thrum/thrum.hpp>
 
+#include "lines.hpp"
+
 namespace thrum::soak {
 namespace {
 
@@ -352,6 +354,7 @@ std::vector<std::unique_ptr<trade>> all_trades(std::uint64_t seed, surroundings 
   all.push_back(std::make_unique<bank>(r()));
   all.push_back(std::make_unique<pipeline>(r()));
   all.push_back(std::make_unique<echo>(r()));
+  all.push_back(make_lines(r(), where));
   all.push_back(std::make_unique<sleepers>(r()));
   all.push_back(std::make_unique<trees>(r()));
   all.push_back(std::make_unique<storm>(r()));

@@ -50,7 +50,7 @@ class socket {
   int native_handle() const noexcept { return fd_; }  // Stays owned; it is in non-blocking mode.
 
   // Every operation from now on fails with errc::timed_out once the time has come, until another deadline is
-  // set.
+  // set. What had come by then is delivered all the same to who waits to read or to accept.
   template <class Clock, class Duration>
   void set_deadline(std::chrono::time_point<Clock, Duration> t) noexcept {
     deadline_ns_ = detail::deadline_at(t);
@@ -103,6 +103,9 @@ class socket {
   // now.
   template <class Attempt>
   std::optional<long> attempt_once(direction d, std::error_code& error, Attempt& attempt);
+  // After a wait that timed out: attempt()'s value, or -1 with `error` as it was, or as attempt() failed.
+  template <class Attempt>
+  static long attempt_late(std::error_code& error, Attempt& attempt);
   // Runs attempt() until it succeeds (returns >= 0) or fails with something other than EAGAIN, waiting in
   // between. Sets `error` on failure, operation_canceled included; returns attempt()'s value, or -1. A deadline given
   // here is the call's own.
