@@ -85,7 +85,7 @@ task<long> socket::async_perform(direction d, std::error_code& error, Attempt at
     if (const auto n = attempt_once(d, error, attempt)) co_return *n;
     readiness wait{*this, d == direction::reading, error, deadline_ns};
     if (co_await wait) continue;
-    co_return d == direction::reading && error == std::errc::timed_out ? attempt_late(error, attempt) : -1;
+    co_return d == direction::reading&& error == std::errc::timed_out ? attempt_late(error, attempt) : -1;
   }
 }
 
