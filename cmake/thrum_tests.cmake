@@ -75,7 +75,8 @@ set(thrum_not_simulated
     timer_test.*tick* timer_test.its_time_* ticker_test.serves_plain_* future_test.an_exception_arrives_*
     scope_test.anybody_may_cancel promise_test.*thread then_test.a_plain_thread_* when_test.they_combine_with_then_*
     task_test.*thread task_test.a_task_that_computes_* file_test.directories_are_made_* file_test.*fifo*
-    file_test.*queued_call* file_test.of_the_kernels_* file_watcher_test.*)
+    file_test.*queued_call* file_test.of_the_kernels_* send_file_test.*
+    directory_walk_test.* file_watcher_test.*)
 list(TRANSFORM thrum_not_simulated PREPEND "workers/")
 list(TRANSFORM thrum_not_simulated APPEND "/1")
 list(JOIN thrum_not_simulated ":" thrum_not_simulated)

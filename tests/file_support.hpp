@@ -12,6 +12,8 @@
 
 #include <thrum/file.hpp>
 
+#include "file/kernel.hpp"
+
 namespace thrum::test {
 
 class scratch_directory {
@@ -34,7 +36,7 @@ class scratch_directory {
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
 
  private:
-  static bool is_simulated() noexcept { return std::getenv("THRUM_TEST_SIM") != nullptr; }
+  static bool is_simulated() noexcept { return files::kernel::own() != nullptr; }
 
   std::string path_;
 };

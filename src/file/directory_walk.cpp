@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "file/kernel.hpp"
 #include "file/offload.hpp"
 #include "file/system_calls.hpp"
 #include "os/errno.hpp"
@@ -42,7 +43,7 @@ class open_directory {
   }
 
   explicit operator bool() const noexcept { return stream_ != nullptr; }
-  int fd() const noexcept { return ::dirfd(stream_); }
+  int fd() const noexcept { return stream_ ? ::dirfd(stream_) : -1; }
   // Null at the end, or with errno.
   const dirent* read() noexcept {
     errno = 0;
@@ -71,7 +72,7 @@ class walk_state {
     file_kind kind;
   };
   struct level {
-    open_directory directory;
+    open_directory directory;  // None in a simulation, whose directories are read at once.
     std::string path;
     dev_t device;
     ino_t number;
@@ -84,6 +85,7 @@ class walk_state {
 
   walked_entry take();
   void enter(int above, const std::string& name, std::string path, std::error_code& error);
+  void enter_own(sched::file_system& s, std::string path, std::error_code& error);
   void read_batch(level& l);
   found look_at(const level& l, const dirent& e) const;
   bool is_on_the_way(const struct stat& s) const noexcept;
@@ -149,6 +151,7 @@ std::optional<walked_entry> walk_state::read(std::error_code& error) {
 
 // The first one may be a link.
 void walk_state::enter(int above, const std::string& name, std::string path, std::error_code& error) {
+  if (auto* s = kernel::own()) return enter_own(*s, std::move(path), error);
   const int links = options_.follow_links || levels_.empty() ? 0 : O_NOFOLLOW;
   const int fd = ::openat(above, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | links);
   struct stat s {};
@@ -161,6 +164,13 @@ void walk_state::enter(int above, const std::string& name, std::string path, std
   levels_.push_back({std::move(d), std::move(path), s.st_dev, s.st_ino});
 }
 
+void walk_state::enter_own(sched::file_system& s, std::string path, std::error_code& error) {
+  std::vector<sched::file_system::entry> entries;
+  if (s.list(path.c_str(), entries) != 0) return note(error);
+  levels_.push_back({open_directory(-1), std::move(path), 0, 0});
+  for (auto& [name, mode] : entries) levels_.back().batch.push_back({std::move(name), kind_of_mode(mode)});
+}
+
 bool walk_state::is_on_the_way(const struct stat& s) const noexcept {
   return std::ranges::any_of(levels_, [&](const level& l) { return l.device == s.st_dev && l.number == s.st_ino; });
 }
@@ -168,6 +178,7 @@ bool walk_state::is_on_the_way(const struct stat& s) const noexcept {
 void walk_state::read_batch(level& l) {
   l.batch.clear();
   l.next = 0;
+  if (!l.directory) return;
   while (l.batch.size() < options_.batch_size) {
     const dirent* e = l.directory.read();
     if (!e) {

@@ -215,5 +215,23 @@ TEST(directory_walk, threads_walk_too) {
   std::thread([&] { EXPECT_EQ(all_of(t, {}).size(), 7u); }).join();
 }
 
+TEST(directory_walk, goes_through_simulated_disks) {
+  sim::run({.seed = 1}, [] {
+    make_directory("/tmp/b");
+    make_directory("/tmp/b/d");
+    for (const char* path : {"/tmp/a", "/tmp/b/c", "/tmp/b/d/e"}) write_file(path, "x");
+    names seen;
+    directory_walk w("/tmp");
+    while (const auto e = w.next()) {
+      EXPECT_EQ(e->kind, e->path == "/tmp/b" || e->path == "/tmp/b/d" ? file_kind::directory : file_kind::regular);
+      seen.push_back(e->path);
+    }
+    EXPECT_EQ(seen, (names{"/tmp/a", "/tmp/b", "/tmp/b/c", "/tmp/b/d", "/tmp/b/d/e"}));
+    std::error_code error;
+    EXPECT_FALSE(directory_walk("/tmp/a").next(error));
+    EXPECT_EQ(error, std::errc::not_a_directory);
+  });
+}
+
 }  // namespace
 }  // namespace thrum
