@@ -24,7 +24,7 @@ namespace thrum::net {
 namespace {
 
 int open_event_set(std::error_code& error) noexcept {
-  const int fd = system::own() ? static_cast<int>(system::not_simulated()) : ::epoll_create1(EPOLL_CLOEXEC);
+  const int fd = system::open_epoll();
   if (fd < 0) error = last_error();
   return fd;
 }

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include <poll.h>
+#include <sys/epoll.h>
 
 #include <thrum/cancelled.hpp>
 
@@ -17,6 +18,14 @@
 #include "sched/task_wait.hpp"
 
 namespace thrum::net {
+
+int system::open_kernels_own(int family, int type) noexcept {
+  if (own()) return static_cast<int>(not_simulated());
+  return ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+int system::open_epoll() noexcept { return own() ? static_cast<int>(not_simulated()) : ::epoll_create1(EPOLL_CLOEXEC); }
+
 namespace {
 
 using sched::fd_watch;

@@ -49,10 +49,9 @@ inline long not_simulated() noexcept {
   os::set_error_number(EAFNOSUPPORT);
   return -1;
 }
-inline int open_kernels_own(int family, int type) noexcept {
-  if (own()) return static_cast<int>(not_simulated());
-  return ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-}
+// Not inline: libraries beside this one, which cannot see the worker, open theirs by these.
+int open_kernels_own(int family, int type) noexcept;
+int open_epoll() noexcept;
 inline int open_pair(int family, int type, int (&ends)[2]) noexcept {
   if (own()) return static_cast<int>(not_simulated());
   return ::socketpair(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);
