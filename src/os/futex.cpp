@@ -1,6 +1,7 @@
 // Linux implementation of os/futex.hpp.
 #include "os/futex.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <ctime>
@@ -9,6 +10,8 @@
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "os/clock.hpp"
 
 #if defined(__SANITIZE_THREAD__)
 #define THRUM_SIGNALS_ARE_HELD_BACK 1
@@ -21,47 +24,38 @@
 namespace thrum::os {
 namespace {
 
-#if defined(THRUM_SIGNALS_ARE_HELD_BACK)
-constexpr std::int64_t longest_sleep_ns = 20'000'000;
-
-bool sleep_is_long(const timespec* deadline, timespec& shorter) noexcept {
-  ::clock_gettime(CLOCK_MONOTONIC, &shorter);
-  shorter.tv_nsec += longest_sleep_ns;
-  if (shorter.tv_nsec >= 1'000'000'000) {
-    ++shorter.tv_sec;
-    shorter.tv_nsec -= 1'000'000'000;
-  }
-  return !deadline || deadline->tv_sec > shorter.tv_sec ||
-         (deadline->tv_sec == shorter.tv_sec && deadline->tv_nsec > shorter.tv_nsec);
-}
-#endif
-
-}  // namespace
-
-bool futex_wait(const detail::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns) noexcept {
+// WAIT_BITSET takes an absolute timeout. 0, or an errno value.
+int wait_once(const detail::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns) noexcept {
   timespec t, *timeout = nullptr;
   if (deadline_ns != no_deadline) {
     t = {.tv_sec = deadline_ns / 1'000'000'000, .tv_nsec = deadline_ns % 1'000'000'000};
     timeout = &t;
   }
-  // WAIT_BITSET takes an absolute timeout.
-#if defined(THRUM_SIGNALS_ARE_HELD_BACK)
-  // ThreadSanitizer runs a program's signal handlers only within calls that it knows, and this is none: a thread that
-  // sleeps here would hold a signal back for as long. So it wakes now and then and makes a call that is one.
-  timespec shorter;
-  const bool is_long = sleep_is_long(timeout, shorter);
-  if (is_long) timeout = &shorter;
-#endif
   const auto r = ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, timeout, nullptr,
                            FUTEX_BITSET_MATCH_ANY);
-#if defined(THRUM_SIGNALS_ARE_HELD_BACK)
-  const int error = errno;
-  ::usleep(0);
-  errno = error;
-  if (is_long) return true;
-#endif
-  return !(r == -1 && errno == ETIMEDOUT);
+  return r == 0 ? 0 : errno;
 }
+
+}  // namespace
+
+#if !defined(THRUM_SIGNALS_ARE_HELD_BACK)
+bool futex_wait(const detail::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns) noexcept {
+  return wait_once(word, expected, deadline_ns) != ETIMEDOUT;
+}
+#else
+// ThreadSanitizer runs a program's signal handlers only within calls that it knows, and this is none: a thread that
+// sleeps here would hold a signal back for as long. So it wakes now and then and makes a call that is one.
+bool futex_wait(const detail::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns) noexcept {
+  constexpr std::int64_t longest_sleep_ns = 20'000'000;
+  for (;;) {
+    const auto until = std::min(deadline_ns, now_ns() + longest_sleep_ns);
+    const int error = wait_once(word, expected, until);
+    ::usleep(0);
+    if (error != ETIMEDOUT) return true;
+    if (until == deadline_ns) return false;
+  }
+}
+#endif
 
 void futex_wake(const detail::atomic<std::uint32_t>& word, int count) noexcept {
   ::syscall(SYS_futex, &word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, nullptr, nullptr, 0);
