@@ -230,8 +230,9 @@ class uring_poller final : public sched::poller {
   void arm_again(event_tag about) noexcept {
     {
       std::lock_guard held(lock_);
-      const auto& r = about.watch->at_poller();
-      if (!r.wanted || r.generation != about.generation) return;
+      // An old generation's watch may be another poller's by now, under another lock. With the present one it is not:
+      // it would have to be forgotten first, and that takes a raised generation and then our lock.
+      if (about.watch->generation() != about.generation) return;
       queue(*about.watch);
     }
     tell();
