@@ -82,7 +82,8 @@ TEST_F(thread_shortage, an_offloaded_call_is_refused_when_the_pool_has_no_thread
     bool called = false;
     expect_no_thread([&] { blocking([&] { called = true; }); });
     EXPECT_FALSE(called);
-    auto t = spawn([&]() -> task<> { co_await async_blocking([&] { called = true; }); }());
+    const auto in_task = [&]() -> task<> { co_await async_blocking([&] { called = true; }); };
+    auto t = spawn(in_task());
     expect_no_thread([&] { t.join(); });
     EXPECT_FALSE(called);
     os::limit_threads(-1);
