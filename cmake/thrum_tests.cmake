@@ -70,7 +70,8 @@ endfunction()
 # What a simulation has not: threads of the program's own and several of the runtime's, the kernel's sockets, real time.
 set(thrum_not_simulated
     *threads* pin_test.* tcp_test.adopts_* unix_test.* listening_test.*
-    tcp_errors_test.what_is_there_already_* udp_test.* multicast_test.* splice_test.* unix_datagram_test.* options_test.*
+    tcp_errors_test.what_is_there_already_*
+    udp_test.* multicast_test.* splice_test.* unix_datagram_test.* options_test.*
     ticker_test.*ticks* ticker_test.reset_*
     timer_test.*tick* timer_test.its_time_* ticker_test.serves_plain_* future_test.an_exception_arrives_*
     scope_test.anybody_may_cancel promise_test.*thread then_test.a_plain_thread_* when_test.they_combine_with_then_*

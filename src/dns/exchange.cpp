@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <span>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -16,7 +18,6 @@
 #include "net/socket_errors.hpp"
 #include "net/socket_operation.hpp"
 #include "net/system_calls.hpp"
-#include "net/tcp_system.hpp"
 #include "os/errno.hpp"
 #include "sched/wait.hpp"
 
@@ -52,7 +53,8 @@ int refusal_in(std::span<const unsigned char> datagram) noexcept {
 struct exchange_sockets {
   static ares_socket_t open(int family, int type, int, void*) noexcept {
     const int fd = system::open_kernels_own(family, type);
-    if (fd >= 0 && type == SOCK_STREAM) switch_nagle_off(fd);
+    const int on = 1;
+    if (fd >= 0 && type == SOCK_STREAM) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return fd;
   }
   static int close(ares_socket_t s, void*) noexcept {
