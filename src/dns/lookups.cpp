@@ -165,8 +165,8 @@ std::vector<mx_record> mx_records(const std::vector<unsigned char>& message, std
   auto records = parsed<mx_record>(message, error, ares_parse_mx_reply, [](auto& all, const ares_mx_reply& r) {
     all.push_back({r.host, r.priority});
   });
-  std::stable_sort(records.begin(), records.end(),
-                   [](const mx_record& a, const mx_record& b) { return a.preference < b.preference; });
+  std::sort(records.begin(), records.end(),
+            [](const mx_record& a, const mx_record& b) { return a.preference < b.preference; });
   return records;
 }
 
@@ -197,7 +197,7 @@ std::vector<srv_record>::iterator choose_service(std::vector<srv_record>::iterat
 }  // namespace
 
 void order_services(std::vector<srv_record>& records, std::uint32_t (*random)(std::uint32_t)) {
-  std::stable_sort(records.begin(), records.end(), [](const srv_record& a, const srv_record& b) {
+  std::sort(records.begin(), records.end(), [](const srv_record& a, const srv_record& b) {
     return std::pair(a.priority, a.weight != 0) < std::pair(b.priority, b.weight != 0);
   });
   for (auto first = records.begin(); first != records.end();) {
