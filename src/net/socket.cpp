@@ -98,18 +98,21 @@ std::int64_t socket::wait_deadline_ns() const noexcept {
 fd_watch* socket::watch_for(sched::scheduler& home, std::error_code& error) {
   auto* watch = watch_.load(std::memory_order_acquire);
   if (watch && watch->belongs_to(home)) return watch;
-  std::lock_guard held(watch_lock_);
-  watch = watch_.load(std::memory_order_relaxed);
-  if (watch && watch->belongs_to(home)) return watch;
-  if (watch) watch->release();  // Of a runtime before this one.
-  watch_.store(nullptr, std::memory_order_relaxed);
-  if (fd_ < 0) {  // Closed since the attempt.
-    error = std::make_error_code(std::errc::bad_file_descriptor);
-    return nullptr;
+  fd_watch* stale;  // Of a runtime before this one.
+  {
+    std::lock_guard held(watch_lock_);
+    stale = watch_.load(std::memory_order_relaxed);
+    if (stale && stale->belongs_to(home)) return stale;
+    watch = nullptr;
+    if (fd_ < 0) {  // Closed since the attempt.
+      error = std::make_error_code(std::errc::bad_file_descriptor);
+    } else {
+      watch = fd_watch::create(fd_, errors_pass_ ? fd_watch::errors::pass : fd_watch::errors::end);
+      if (!watch) error.assign(os::error_number(), std::generic_category());
+    }
+    watch_.store(watch, std::memory_order_release);
   }
-  watch = fd_watch::create(fd_, errors_pass_ ? fd_watch::errors::pass : fd_watch::errors::end);
-  if (!watch) error.assign(os::error_number(), std::generic_category());
-  watch_.store(watch, std::memory_order_release);
+  if (stale) stale->release();  // It may wait for the poller that had it.
   return watch;
 }
 
