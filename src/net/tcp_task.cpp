@@ -37,9 +37,8 @@ task<tcp_stream> tcp_stream::async_connect(endpoint to, std::chrono::nanoseconds
     bool settled = !in_progress(os::error_number());
     if (settled) error = last_error();
     while (!settled && !error) {
-      readiness wait{s, false, error};
-      settled = co_await wait;
-      if (settled) settled = s.connection_settled(error);
+      readiness wait{s, direction::writing};
+      settled = report(co_await wait, error) && s.connection_settled(error);
     }
   }
   if (error) co_return tcp_stream();
