@@ -133,19 +133,11 @@ template <class C, class Traits>
 inline constexpr bool is_view<std::basic_string_view<C, Traits>> = true;
 template <class T, std::size_t N>
 inline constexpr bool is_view<std::span<T, N>> = true;
+// Of which many can be copied at once.
 template <class T>
-inline constexpr bool has_own_format = false;  // Not copied as bytes, even if that would be possible.
-template <class T>
-inline constexpr bool has_own_format<std::optional<T>> = true;
-template <class A, class B>
-inline constexpr bool has_own_format<std::pair<A, B>> = true;
-template <class... T>
-inline constexpr bool has_own_format<std::tuple<T...>> = true;
-template <>
-inline constexpr bool has_own_format<bool> = true;
-
-template <class T>
-concept contiguous_bytes = plain_bytes<T> && !has_own_format<T> && !is_view<T> && alignof(T) <= wire_alignment;
+concept contiguous_bytes = plain_bytes<T> && requires {
+  wire_format<T>::as_bytes;
+} && alignof(T) <= wire_alignment;
 
 template <class T>
 T from_bytes(std::span<const std::byte> bytes) {
@@ -162,6 +154,7 @@ struct wire_format {
   static_assert(detail::plain_bytes<T>,
                 "a type that cannot be copied as bytes, or points into this process: specialise thrum::wire_format");
   static_assert(!detail::is_view<T>, "a view is not sent back: it would refer to nothing");
+  static constexpr bool as_bytes = true;
   static void write(wire_writer& to, const T& value) { to.put(&value, sizeof value); }
   static T read(wire_reader& from) { return detail::from_bytes<T>(from.take(sizeof(T))); }
 };

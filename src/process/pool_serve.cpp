@@ -123,6 +123,22 @@ std::string type_name(const std::type_info& type) {
   return text;
 }
 
+// Most calls are of the function that was called before.
+class code_cache {
+ public:
+  void* at(const code_place& place) noexcept {
+    if (place.module != place_.module || place.offset != place_.offset) {
+      place_ = place;
+      code_ = code_at(place);
+    }
+    return code_;
+  }
+
+ private:
+  code_place place_{};
+  void* code_ = nullptr;
+};
+
 class call_loop {
  public:
   [[noreturn]] void run() {
@@ -146,8 +162,8 @@ class call_loop {
     if (count > 0 && !receive_descriptors(worker_fd::descriptors, count, descriptors))
       give_up("descriptors are missing.");
     wire_reader in(std::span<const std::byte>(in_.data(), size_).subspan(sizeof *head), descriptors);
-    const auto thunk = reinterpret_cast<remote_thunk>(code_at(head->thunk));
-    const auto function = reinterpret_cast<any_function>(code_at(head->function));
+    const auto thunk = reinterpret_cast<remote_thunk>(thunk_.at(head->thunk));
+    const auto function = reinterpret_cast<any_function>(function_.at(head->function));
     clock.start();
     const auto kind = thunk && function ? call(thunk, function, in) : frame_kind::bad_arguments;
     clock.stop();
@@ -240,6 +256,7 @@ class call_loop {
 
   std::uint64_t cookie_ = 0, sequence_ = 0;
   bool memory_is_limited_ = false;
+  code_cache thunk_, function_;
   std::vector<std::byte> in_;  // The frame is its first size_ bytes.
   std::size_t size_ = 0;
   wire_writer out_;
