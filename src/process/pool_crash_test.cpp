@@ -398,57 +398,69 @@ bool is_what_happened(unsigned how, const std::error_code& error) {
   }
 }
 
+// Callers who do it at random.
+struct storm {
+  static constexpr int callers = 12, rounds = 6;
+
+  static unsigned pick(base::rng& random) { return static_cast<unsigned>(random.next() % 16); }
+  static call_limits limits_of(unsigned how) { return {.timeout = how == 3 ? 5ms : 0ms}; }
+
+  void check(unsigned how, std::optional<int> got, const std::error_code& error) {
+    ++outcomes;
+    const bool cancelled_call = error == std::errc::operation_canceled;
+    cancelled_calls += cancelled_call;
+    EXPECT_TRUE(cancelled_call || is_what_happened(how, error)) << how << ": " << error.message();
+    EXPECT_EQ(got.has_value(), !error);
+  }
+
+  task<> in_a_task(base::rng random) {
+    for (int i = 0; i < rounds; ++i) {
+      const auto how = pick(random);
+      const auto limits = limits_of(how);
+      std::error_code error;
+      const auto got = co_await pool.async_call(limits, error, misbehave, how);
+      check(how, got, error);
+    }
+  }
+
+  void in_fibers(base::rng random, bool stops_some) {
+    for (int i = 0; i < rounds; ++i) {
+      const auto how = pick(random);
+      std::error_code error;
+      std::optional<int> got;
+      fiber f = spawn([&] { got = pool.call(limits_of(how), error, misbehave, how); });
+      if (stops_some && how % 4 == 0) f.request_stop();
+      f.join();
+      check(how, got, error);
+    }
+  }
+
+  void blow() {
+    scope s;
+    for (int c = 0; c < callers; ++c) {
+      const base::rng random(static_cast<std::uint64_t>(c) + 1);
+      if (c % 3 == 0)
+        go_in(s, in_a_task(random));
+      else
+        s.go([this, c, random] { in_fibers(random, c % 3 == 1); });
+    }
+    s.join();
+  }
+
+  std::atomic<int> outcomes{0}, cancelled_calls{0};
+  process_pool pool{{.workers = 3, .timeout = hang_guard}};
+};
+
 TEST_P(pool_crash_test, in_a_storm_every_call_has_one_outcome_and_nothing_is_left) {
   run([] {
-    {
-      constexpr int callers = 12, rounds = 6;
-      std::atomic<int> outcomes{0}, cancelled_calls{0};
-      process_pool pool({.workers = 3, .timeout = hang_guard});
-      const auto check = [&](unsigned how, std::optional<int> got, const std::error_code& error) {
-        ++outcomes;
-        if (error == std::errc::operation_canceled)
-          ++cancelled_calls;
-        else
-          EXPECT_TRUE(is_what_happened(how, error)) << how << ": " << error.message();
-        EXPECT_EQ(got.has_value(), !error);
-      };
-      const auto limits_of = [](unsigned how) { return how == 3 ? call_limits{.timeout = 5ms} : call_limits{}; };
-      const auto use = [&](base::rng random) -> task<> {
-        for (int i = 0; i < rounds; ++i) {
-          const auto how = static_cast<unsigned>(random.next() % 16);
-          std::error_code error;
-          const auto limits = limits_of(how);
-          const auto got = co_await pool.async_call(limits, error, misbehave, how);
-          check(how, got, error);
-        }
-      };
-      scope s;
-      for (int c = 0; c < callers; ++c) {
-        base::rng random(static_cast<std::uint64_t>(c) + 1);
-        if (c % 3 == 0) {
-          go_in(s, use(random));
-          continue;
-        }
-        s.go([&, c, random]() mutable {
-          for (int i = 0; i < rounds; ++i) {
-            const auto how = static_cast<unsigned>(random.next() % 16);
-            std::error_code error;
-            std::optional<int> got;
-            fiber f = spawn([&] { got = pool.call(limits_of(how), error, misbehave, how); });
-            if (c % 3 == 1 && how % 4 == 0) f.request_stop();
-            f.join();
-            check(how, got, error);
-          }
-        });
-      }
-      s.join();
-      EXPECT_EQ(outcomes, callers * rounds);
-      EXPECT_LT(cancelled_calls, outcomes);
-      EXPECT_EQ(pool.stats().running + pool.stats().queued, 0u);
-      EXPECT_LE(pool.stats().workers, 3u);
-      pool.join();
-      EXPECT_EQ(pool.stats().workers, 0u);
-    }
+    storm s;
+    s.blow();
+    EXPECT_EQ(s.outcomes, storm::callers * storm::rounds);
+    EXPECT_LT(s.cancelled_calls, s.outcomes);
+    EXPECT_EQ(s.pool.stats().running + s.pool.stats().queued, 0u);
+    EXPECT_LE(s.pool.stats().workers, 3u);
+    s.pool.join();
+    EXPECT_EQ(s.pool.stats().workers, 0u);
     expect_no_children();
   });
 }
