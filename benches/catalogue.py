@@ -104,7 +104,8 @@ BENCHES = [
           ["epoll-openssl"], variants=("w1",),
           loads=(("echo", (*C100, "--tls", "1", "--bytes", "1024"), CERTIFIED),
                  ("handshake", (*C100, "--tls", "1", "--churn", "1"), CERTIFIED))),
-    Bench("process_call", "64 bytes to another process and back: a call in a process_pool; a bare pipe each way", ["pipe"]),
+    Bench("process_call", "64 bytes to another process and back: a call in a process_pool; a bare pipe each way",
+          ["pipe"]),
     Bench("file_reads", "16 at a time read 4 KiB at random from a file in the page cache: one read", ["uring"],
           variants=("w1",)),
 ]
