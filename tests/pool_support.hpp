@@ -9,18 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/sanitizers.hpp"
 #include "support.hpp"
 
 namespace thrum::test {
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(THRUM_ASAN)
 inline constexpr bool under_asan = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-inline constexpr bool under_asan = true;
-#else
-inline constexpr bool under_asan = false;
-#endif
 #else
 inline constexpr bool under_asan = false;
 #endif

@@ -121,8 +121,8 @@ std::uint64_t random_cookie() noexcept {
 struct pool_pipe::reading {
   pool_pipe& of;
   std::span<std::byte> into;
-  long operator()() const noexcept {
-    of.before_ = of.word(direction::reading);
+  long operator()(std::uint64_t before) const noexcept {
+    of.before_ = before;
     return transfer<read_call>{of, direction::reading, {of.fd_, into}}();
   }
 };

@@ -405,14 +405,14 @@ TEST_P(process_pool_test, join_drains_and_the_workers_end) {
 TEST_P(process_pool_test, the_end_of_the_pool_ends_the_calls_under_way) {
   run([] {
     std::atomic<int> told{0};
+    const auto use = [&](process_pool& p) -> task<> {
+      std::error_code error;
+      co_await p.async_call(error, spin_for_ever);
+      told += error == worker_errc::closed;
+    };
     scope s;
     {
       process_pool pool({.workers = 2});
-      const auto use = [&](process_pool& p) -> task<> {
-        std::error_code error;
-        co_await p.async_call(error, spin_for_ever);
-        told += error == worker_errc::closed;
-      };
       for (int i = 0; i < 3; ++i) {
         s.go([&] {
           std::error_code error;
