@@ -24,8 +24,9 @@
 //
 // A call throws worker_error for what happened in the worker, std::system_error for what the system refuses here (such
 // as errc::too_many_files_open), wire_error or what else writing the arguments throws, and cancelled. The overloads
-// with an error_code report all but what the arguments throw there, cancellation as errc::operation_canceled. Any other
-// function of the pool may be called by anybody at any time, but nothing may begin when its destructor has begun.
+// with an error_code report all but what the arguments throw there, cancellation as errc::operation_canceled. All
+// functions of a pool may be called by anybody at any time; only calls may still be under way when its destructor
+// begins.
 //
 // A call suspends, and is a cancellation point. One that is cancelled while it waits for a worker has not happened; one
 // that runs has its worker killed, and its effects outside that process stay. So no more than `workers` calls run.
@@ -143,8 +144,8 @@ class process_pool {
     unsigned workers = 0;             // Processes that serve, or are about to.
     std::size_t running = 0;          // Calls that have a worker,
     std::size_t queued = 0;           // and those that wait for one.
-    std::uint64_t started = 0;        // Workers so far.
-    std::uint64_t failed_starts = 0;  // Of these, those that ended before they served.
+    std::uint64_t started = 0;        // Workers so far,
+    std::uint64_t failed_starts = 0;  // and those of them that could not be started, or ended before they served.
   };
   statistics stats() const noexcept;
 

@@ -26,12 +26,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/report.hpp"
+#include "os/thread.hpp"
 #include "process/pool_frame.hpp"
 #include "process/pool_serve.hpp"
 
@@ -273,6 +273,7 @@ namespace thrum {
 void process_pool::serve_if_worker() {
   detail::program_serves.store(true, std::memory_order_relaxed);
   if (!detail::started_as_worker()) return;
+  os::name_thread("pool-worker");  // It is called by what was executed otherwise: exe.
   detail::prepare_descriptors();
   detail::die_with_the_pool();
   detail::call_loop().run();

@@ -126,6 +126,10 @@ TEST(process_pool, needs_no_runtime) {
   expect_no_children();
 }
 
+TEST(process_pool, a_simulation_has_none) {
+  sim::run({.seed = 1}, [] { EXPECT_EQ(code_of([] { process_pool pool; }), std::errc::operation_not_supported); });
+}
+
 TEST_P(process_pool_test, messages_may_be_large) {
   run([] {
     process_pool pool({.workers = 1, .answer_max = 20'000'000});
