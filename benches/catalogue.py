@@ -8,7 +8,8 @@ a peer, plain limits.
 from dataclasses import dataclass, field
 
 OWN = ["thrum", "thrum-task"]  # fibers; stackless tasks, which are one program with all their benches
-PEERS = ["go", "boost-fiber", "tokio", "thread", "erlang", "epoll-c", "uring", "asio", "epoll-openssl", "onetbb"]
+PEERS = ["go", "boost-fiber", "tokio", "thread", "erlang", "epoll-c", "uring", "asio", "epoll-openssl", "onetbb",
+         "pipe"]
 LOOPS = ["epoll-c", "uring"]  # written by hand
 CHEAPER_LOOP = "cheaper-loop"  # as the peer of a goal: whichever of them has the smaller median
 FIBER_LIKE = ["go", "boost-fiber", "tokio", "thread", "erlang"]  # what starts many activities that wait
@@ -103,6 +104,8 @@ BENCHES = [
           ["epoll-openssl"], variants=("w1",),
           loads=(("echo", (*C100, "--tls", "1", "--bytes", "1024"), CERTIFIED),
                  ("handshake", (*C100, "--tls", "1", "--churn", "1"), CERTIFIED))),
+    Bench("process_call", "64 bytes to another process and back: a call in a process_pool; a bare pipe each way",
+          ["pipe"]),
     Bench("file_reads", "16 at a time read 4 KiB at random from a file in the page cache: one read", ["uring"],
           variants=("w1",)),
 ]
@@ -195,6 +198,7 @@ GOALS = [
     *at_most("mixed", ["wall-open"], "p999_us", epoll_c=0.65),
     *at_most("tls", ["w1-echo", "w1-handshake"], "cpu_us_op", epoll_openssl=1 / 0.95),
     *at_most("file_reads", ["w1"], "ns_op", uring=1 / 0.9),
+    *at_most("process_call", ["w1", "wall"], "ns_op", pipe=1.3),
     *limited("c10k", ["w1-borrow"], "rss_bytes_each", 5.0 * KIB),
 
     *at_most("spawn_join", ["w1"], "ns_op", who="thrum-task", go=0.25),

@@ -50,6 +50,8 @@ PUBLIC = {
     "blocking": "blocking", "task_blocking": "blocking", "file": "file", "file_watcher": "file",
     "send_file": "file", "directory_walk": "file",
     "pipe": "process", "pseudo_terminal": "process", "process": "process", "signal_set": "process",
+    "process_pool": "process", "task_process_pool": "process", "worker_error": "process", "wire": "process",
+    "shared_memory": "process", "detail/remote_call": "process",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "sim_disk": "sim",
     "linearizable": "sim",
 }
