@@ -60,6 +60,7 @@
 #include <thrum/send_file.hpp>
 #include <thrum/shared_mutex.hpp>
 #include <thrum/signal_set.hpp>
+#include <thrum/stall.hpp>
 #include <thrum/started.hpp>
 #include <thrum/task.hpp>
 #include <thrum/task_blocking.hpp>

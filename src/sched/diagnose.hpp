@@ -38,6 +38,9 @@ void report_uncaught(const activity& a) noexcept;
 // Lists every fiber and task: where it was spawned, what it waits for, who holds it, its stack. Called by the monitor.
 void dump_all(scheduler& s) noexcept;
 
+// Those who hold threads without a processor: the longest, one a line. At once: what it says may be over.
+void report_stuck_threads(scheduler& s) noexcept;
+
 // Says what can be proved of who waits for whom (wait_graph.hpp).
 void report_findings(scheduler& s) noexcept;
 

@@ -17,6 +17,7 @@
 #include "sched/park.hpp"
 #include "sched/processor.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/stall_watch.hpp"
 #include "sched/switch.hpp"
 
 namespace thrum::sched {
@@ -251,10 +252,12 @@ void worker::check_slice() noexcept {
 }
 
 void worker::pass_on_processor() noexcept {
-  if (worker* other = home.take_spare())
+  if (worker* other = home.take_spare()) {
+    stuck_since_ns.store(p->slice_start, std::memory_order_relaxed);
     give_processor_to(*other);
-  else
+  } else {
     home.the_monitor().wake();
+  }
 }
 
 void worker::give_processor_to(worker& other) noexcept {
@@ -286,6 +289,8 @@ void worker::dismiss() noexcept {
 }
 
 void worker::wait_for_processor() noexcept {
+  stall_watch::end(*this);
+  stuck_since_ns.store(0, std::memory_order_relaxed);
   hand_off_.reset(0);
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   if (!home.add_spare(*this)) return;
@@ -309,6 +314,8 @@ void worker::main_loop() noexcept {
   os::want_exact_timers();
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   prepare_signal_stack();
+  stack_top_ = __builtin_frame_address(0);
+  if (home.the_monitor().stalls().sampler()) stack_sampler::let_signal_in();
   if (!p) {
     home.spare_has_started();
     wait_for_processor();

@@ -24,6 +24,7 @@ namespace thrum::sched {
 
 class scheduler;
 class processor;
+struct stall_note;
 
 // What to do with the fiber that has just been left, once its context is saved; or with a task, once its coroutine is
 // suspended.
@@ -119,6 +120,11 @@ class alignas(64) worker {
     return task();
   }
 
+  // --- For those who look at stuck threads.
+  detail::atomic<stall_note*> stalled{nullptr};    // See stall_watch.hpp.
+  detail::atomic<std::int64_t> stuck_since_ns{0};  // Without a processor: when its fiber began; otherwise 0.
+  const void* stack_top() const noexcept { return stack_top_; }
+
   // --- This thread's, inside the runtime.
   processor* p;  // Null: without a processor.
 
@@ -164,8 +170,9 @@ class alignas(64) worker {
 
   hand_off hand_off_;
   int budget_ = 0;
-  const bool light_fence_;     // membarrier works.
-  bool yield_wanted_ = false;  // Always without a processor.
+  const void* stack_top_ = nullptr;  // Of the thread's own stack, where tasks run. Constant once it runs.
+  const bool light_fence_;           // membarrier works.
+  bool yield_wanted_ = false;        // Always without a processor.
   after_switch after_ = after_switch::nothing;
   int entries_left_ = 0;  // Without membarrier, in the place of the budget.
   detail::atomic<fiber_control*> current_{nullptr};

@@ -32,7 +32,7 @@ EXCEPTIONS = {
 # Public headers, or directories of them, belong to the layer that implements them; thrum.hpp, the facade, may
 # include them all.
 PUBLIC = {
-    "clock": "base", "cancelled": "sched", "inspector": "sched", "io_engine": "io",
+    "clock": "base", "cancelled": "sched", "inspector": "sched", "stall": "sched", "io_engine": "io",
     "runtime": "runtime", "fiber": "runtime", "fiber_local": "runtime", "context_value": "runtime",
     "label": "runtime", "pin": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
