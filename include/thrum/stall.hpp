@@ -74,8 +74,8 @@ struct stall_log {
   // Zero: nothing is watched. A stall is told of as soon as it has computed and blocked for so long, and at its end.
   std::chrono::nanoseconds limit = {};
   bool stacks = false;  // Sample where it computes.
-  // Called by the monitor's thread, which meanwhile hands over nothing: it should be quick, and must not throw. Null:
-  // lines on standard error.
+  // Called by the monitor's thread, which meanwhile hands over nothing, or by the one that ends the runtime: it should
+  // be quick, and must not throw. Null: lines on standard error.
   std::function<void(const stall_record&)> sink = {};
 };
 

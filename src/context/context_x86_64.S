@@ -49,8 +49,8 @@ thrum_context_visit:
 
 // void thrum_context_visit_interrupted(const std::uint64_t registers[17], void (*visit)(void*), void* argument)
 // The same for code that was interrupted anywhere: the frame below visit() looks like a signal's, and all registers
-// come from the array, which has DWARF's order (rax rdx rcx rbx rsi rdi rbp rsp r8 to r15, then rip). At any instruction
-// the frame may be found through any of them.
+// come from the array, which has DWARF's order (rax rdx rcx rbx rsi rdi rbp rsp r8 to r15, then rip). At any
+// instruction the frame may be found through any of them.
         .globl  thrum_context_visit_interrupted
         .hidden thrum_context_visit_interrupted
         .type   thrum_context_visit_interrupted, @function

@@ -11,6 +11,7 @@
 
 #include "base/assert.hpp"
 #include "base/fork.hpp"
+#include "os/clock.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
 #include "sched/cancel.hpp"
@@ -71,6 +72,7 @@ void scheduler::shut_down() noexcept {
     w->dismiss();
   }
   for (auto& w : workers_) ::pthread_join(w->thread, nullptr);
+  monitor_.stalls().look(*this, os::now_ns());  // What has ended since the monitor did.
   while (visitors_.load(std::memory_order_acquire) != 0) os::yield_thread();
   uninstall_diagnostics(*this);
 }

@@ -52,7 +52,7 @@ class stall_watch {
 
   bool on() const noexcept { return limit_ns_ > 0; }
 
-  // --- The monitor.
+  // --- The monitor, or who ends it.
   void open(processor& p, worker& w, std::int64_t now) noexcept;  // It has dispatched nothing since p.seen_since.
   void look(scheduler& home, std::int64_t now) noexcept;
   bool any_open() const noexcept { return open_count_.load(std::memory_order_relaxed) > 0; }  // Anyone.
