@@ -16,6 +16,8 @@
 namespace thrum::sched {
 namespace {
 
+// The shortest that the kernel gives: beside threads that compute it gets a core as soon as it wakes up.
+constexpr std::int64_t monitor_slice_ns = 100'000;
 constexpr unsigned idle_looks_max = 10;  // Then the monitor sleeps until there is activity.
 constexpr std::int64_t recheck_ns = 200'000'000;
 constexpr std::int64_t recheck_ns_max = 10'000'000'000;
@@ -50,6 +52,7 @@ void monitor::request_dump() noexcept {
 void* monitor::thread_main(void* self) {
   os::name_thread("thrum-monitor");
   os::want_exact_timers();
+  os::set_time_slice(os::thread_id(), monitor_slice_ns);
   static_cast<monitor*>(self)->run();
   return nullptr;
 }
@@ -101,6 +104,7 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
   if (tid == 0 || w->in_runtime()) return;
   if (p.seen_cpu_ns < 0) {
     p.seen_cpu_ns = os::thread_cpu_ns(tid);
+    w->ask_to_give_way(p);  // It may be one that looks: this_fiber::maybe_yield().
     if (stuck_for < 2 * pace_.look_ns) return;
   }
   const auto limit = limit_for(p, *w, now);

@@ -271,6 +271,12 @@ void worker::give_processor_to(worker& other) noexcept {
     home.add_spare(other);
 }
 
+void worker::ask_to_give_way(const processor& from) noexcept {
+  hand_off_.ask(number_of(&from), [this] {
+    if (!mutation::no_fence) home.fence_of_few();
+  });
+}
+
 bool worker::try_retake(const processor& from) noexcept {
   return hand_off_.try_retake(number_of(&from), [this] {
     if (!mutation::no_fence) home.fence_of_few();

@@ -90,7 +90,9 @@ class alignas(64) worker {
     return true;
   }
 
-  // --- The monitor's side of the protocol. True: the caller now owns the processor, which was this worker's.
+  // --- The monitor's side of the protocol. The fiber is to give way at its next call that may suspend.
+  void ask_to_give_way(const processor& from) noexcept;
+  // True: the caller now owns the processor, which was this worker's.
   bool try_retake(const processor& from) noexcept;
   bool in_runtime() const noexcept { return hand_off_.in_runtime(); }
 

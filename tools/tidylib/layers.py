@@ -34,7 +34,7 @@ EXCEPTIONS = {
 PUBLIC = {
     "clock": "base", "cancelled": "sched", "inspector": "sched", "stall": "sched", "io_engine": "io",
     "runtime": "runtime", "fiber": "runtime", "fiber_local": "runtime", "context_value": "runtime",
-    "label": "runtime", "pin": "runtime",
+    "label": "runtime", "cpu": "runtime", "task_cpu": "task", "pin": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
     "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync", "lock": "sync",
     "wait_on_address": "sync",
