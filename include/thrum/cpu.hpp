@@ -9,7 +9,7 @@
 //     return s;
 //   });
 //
-// maybe_yield() costs about a nanosecond, and gives way only when it is time to: when the fiber has run for a
+// maybe_yield() costs a few nanoseconds, and gives way only when it is time to: when the fiber has run for a
 // millisecond or two while others waited. Then it queues behind all of them, and nothing has to be handed over. A
 // computation without such calls is no harm either, but others wait for longer, and each occupies an OS thread
 // (docs/guide/blocking-and- hogs.md). For what computes for seconds, or comes in numbers, there are threads of their

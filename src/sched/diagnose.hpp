@@ -4,9 +4,11 @@
 // with the first scheduler and removed with the last. Handlers chain to what was installed before.
 #pragma once
 
+#include <atomic>
 #include <csignal>
 #include <cstddef>
 
+#include "base/assert.hpp"
 #include "sched/fiber_control.hpp"
 
 namespace thrum::sched {
@@ -34,6 +36,15 @@ void describe(const activity& a, labels shown) noexcept;
 [[noreturn]] void report_overflow(const fiber_control& f) noexcept;
 // std::terminate was called in the fiber: says why, and prints the calling stack.
 void report_uncaught(const activity& a) noexcept;
+
+// In builds with assertions: called whenever an activity is left, by whoever checks what it must not hold then
+// (lock_check). Null: nobody does.
+using suspension_check = void (*)(const activity& a, bool ends) noexcept;
+inline std::atomic<suspension_check> at_suspension{nullptr};
+inline void check_suspension(const activity& a, bool ends) noexcept {
+  if constexpr (base::assertions)
+    if (auto* check = at_suspension.load(std::memory_order_relaxed)) check(a, ends);
+}
 
 // Lists every fiber and task: where it was spawned, what it waits for, who holds it, its stack. Called by the monitor.
 void dump_all(scheduler& s) noexcept;

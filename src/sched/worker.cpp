@@ -98,6 +98,7 @@ void worker::run(activity& a) noexcept {
   t.phase.store(activity_phase::started, std::memory_order_relaxed);
   leave();
   run_coroutines(t.resume_point);
+  check_suspension(t, after_ == after_switch::retire);
   if (after_ == after_switch::retire) {
     if (t.locals) [[unlikely]]
       t.locals->end(t.locals);
