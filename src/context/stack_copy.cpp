@@ -43,8 +43,9 @@ stack_copy::~stack_copy() { ::munmap(area_, area_size); }
 
 // The red zones of AddressSanitizer lie in the stack and are copied with it; and nobody synchronises with its owner,
 // which is this thread. Volatile, or the compiler would call memcpy, which is intercepted.
-[[gnu::no_sanitize("address", "thread", "undefined")]] void stack_copy::take(const void* ucontext, const void* lowest,
-                                                                             const void* top) noexcept {
+__attribute__((no_sanitize("address", "thread", "undefined"))) void stack_copy::take(const void* ucontext,
+                                                                                     const void* lowest,
+                                                                                     const void* top) noexcept {
   read_registers(*static_cast<const ucontext_t*>(ucontext), registers_);
   const auto sp = registers_.in_order[at_sp];
   const auto floor = reinterpret_cast<std::uintptr_t>(lowest);
