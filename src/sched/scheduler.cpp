@@ -269,7 +269,7 @@ std::size_t scheduler::find_stuck(std::span<stuck_thread> longest) noexcept {
   std::lock_guard held(threads_lock_);
   for (auto& w : workers_) {
     const auto since = w->stuck_since_ns.load(std::memory_order_relaxed);
-    const activity* a = w->running();
+    const activity* a = w->running_there();
     if (w->spare || since == 0 || !a) continue;
     stuck_thread next{w.get(), a, since};
     for (std::size_t i = 0; i < longest.size(); ++i)

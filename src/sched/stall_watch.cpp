@@ -65,7 +65,7 @@ stall_watch::~stall_watch() {
 
 void stall_watch::open(processor& p, worker& w, std::int64_t now) noexcept {
   if (w.stalled.load(std::memory_order_relaxed)) return;
-  const activity* a = w.running();
+  const activity* a = w.running_there();
   if (!a) return;
   auto* n = new (std::nothrow) stall_note{.who = w, .from = p, .tick = p.seen_tick, .began_ns = p.seen_since};
   if (!n) return;
@@ -75,7 +75,7 @@ void stall_watch::open(processor& p, worker& w, std::int64_t now) noexcept {
   n->seen_cpu_ns = os::thread_cpu_ns(n->record.thread);
   w.stalled.exchange(n, std::memory_order_acq_rel);  // Pairs with end(): see the race in the header.
   const bool still_here = p.owner.load(std::memory_order_acquire) == &w &&
-                          p.tick.load(std::memory_order_relaxed) == n->tick && w.running() == a;
+                          p.tick.load(std::memory_order_relaxed) == n->tick && w.running_there() == a;
   stall_note* expected = n;
   if (!still_here && w.stalled.compare_exchange_strong(expected, nullptr, std::memory_order_acq_rel)) {
     delete n;

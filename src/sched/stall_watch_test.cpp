@@ -151,7 +151,6 @@ TEST_P(stalls, who_blocks_is_told_of_with_the_system_call) {
 TEST_P(stalls, tasks_are_told_of_as_well) {
   run(5ms, false, [&](runtime&) {
     std::atomic<bool> over{false};
-    std::atomic<std::uint64_t> number{0};
     const auto compute = [&]() -> task<> {
       compute_here(over);
       co_return;

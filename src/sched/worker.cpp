@@ -92,7 +92,7 @@ void worker::run(activity& a) noexcept {
 // Tasks.
 
 [[gnu::noinline]] void worker::run(task_control& t) noexcept {
-  task_.store(&t, std::memory_order_relaxed);
+  task_.store(&t, std::memory_order_release);  // Pairs with running_there().
   yield_wanted_ = false;
   after_ = after_switch::nothing;
   t.phase.store(activity_phase::started, std::memory_order_relaxed);

@@ -98,7 +98,7 @@ class alignas(64) worker {
 
   // What it runs has lost a processor before. Should it end meanwhile, its block stays readable.
   bool hogged_before() const noexcept {
-    const activity* a = running();
+    const activity* a = running_there();
     return a && a->hogged.load(std::memory_order_relaxed);
   }
 
@@ -121,6 +121,12 @@ class alignas(64) worker {
     if (activity* f = current()) return f;
     return task();
   }
+  // The same, for other threads that read what its block says: that has been made before. Pairs with set_current() and
+  // run(task_control&).
+  const activity* running_there() const noexcept {
+    if (const activity* f = current_.load(std::memory_order_acquire)) return f;
+    return task_.load(std::memory_order_acquire);
+  }
 
   // --- For those who look at stuck threads.
   detail::atomic<stall_note*> stalled{nullptr};    // See stall_watch.hpp.
@@ -141,7 +147,7 @@ class alignas(64) worker {
 
   static std::uint32_t number_of(const processor* p) noexcept;  // For the hand-off.
 
-  void set_current(fiber_control* f) noexcept { current_.store(f, std::memory_order_relaxed); }
+  void set_current(fiber_control* f) noexcept { current_.store(f, std::memory_order_release); }  // running_there()
   // The next fiber, if it is to be switched to at once. A task runs on the worker's own stack, and a pinned fiber may
   // have to run elsewhere: the loop takes them.
   static fiber_control* pick_fiber(worker& w) noexcept;
