@@ -11,6 +11,7 @@
 #include <thrum/concurrent.hpp>
 #include <thrum/condition_variable.hpp>
 #include <thrum/context_value.hpp>
+#include <thrum/cpu.hpp>
 #include <thrum/directory_walk.hpp>
 #include <thrum/event.hpp>
 #include <thrum/fiber.hpp>
@@ -62,10 +63,12 @@
 #include <thrum/shared_memory.hpp>
 #include <thrum/shared_mutex.hpp>
 #include <thrum/signal_set.hpp>
+#include <thrum/stall.hpp>
 #include <thrum/started.hpp>
 #include <thrum/task.hpp>
 #include <thrum/task_blocking.hpp>
 #include <thrum/task_concurrent.hpp>
+#include <thrum/task_cpu.hpp>
 #include <thrum/task_handle.hpp>
 #include <thrum/task_process_pool.hpp>
 #include <thrum/task_retry.hpp>

@@ -15,7 +15,7 @@ ROWS = [
     ("tls", "dns"),
     ("file",),
     ("actor", "http", "grpc", "cluster"),
-    ("hooks", "sim", "obs"),
+    ("hooks", "sim", "obs", "lock_check"),
 ]
 
 # Rows whose modules may include one another: base asserts, and os says how the sentence reaches the terminal.
@@ -32,9 +32,9 @@ EXCEPTIONS = {
 # Public headers, or directories of them, belong to the layer that implements them; thrum.hpp, the facade, may
 # include them all.
 PUBLIC = {
-    "clock": "base", "cancelled": "sched", "inspector": "sched", "io_engine": "io",
+    "clock": "base", "cancelled": "sched", "inspector": "sched", "stall": "sched", "io_engine": "io",
     "runtime": "runtime", "fiber": "runtime", "fiber_local": "runtime", "context_value": "runtime",
-    "label": "runtime", "pin": "runtime",
+    "label": "runtime", "cpu": "runtime", "task_cpu": "task", "pin": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
     "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync", "lock": "sync",
     "wait_on_address": "sync",
@@ -61,7 +61,7 @@ DETAIL = "base"  # include/thrum/detail: small helpers that public headers share
 SYSTEM = re.compile(r"(sys|linux|arpa|netinet|net|asm|bits)/"
                     r"|(unistd|pthread|fcntl|poll|sched|signal|errno|dlfcn|semaphore|ucontext|netdb"
                     r"|ifaddrs|termios|execinfo|spawn)\.h$|csignal$|cerrno$")
-EDGES = ("hooks", "sim", "obs", "lab")
+EDGES = ("hooks", "sim", "obs", "lock_check", "lab")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 

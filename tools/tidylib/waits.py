@@ -18,6 +18,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "read_line", "read_until", "peek", "skip", "write", "flush", "copy", "relay",
          "terminate", "run_process", "send_to", "receive_from", "serve", "shutdown",
          "send_file", "splice", "next", "call")
+         "send_file", "splice", "next", "maybe_yield")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -57,6 +58,7 @@ FILES = ("open", "read_some", "read_all", "read_at", "write_all", "write_at", "s
 
 # Cancelled by tests of their own.
 ELSEWHERE = {
+    "cpu.maybe_yield": "src/runtime/cpu_test.cpp", "task_cpu.maybe_yield": "src/runtime/cpu_test.cpp",
     "blocking.blocking": "src/blocking/blocking_test.cpp",
     "task_blocking.blocking": "src/blocking/blocking_test.cpp",
     "buffered_reader.read_line": "src/net/buffered_reader_test.cpp",
@@ -139,7 +141,8 @@ EXEMPT = {
 
 # Where the twins of a header's calls are, if not beside them.
 TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "task_sync", "guarded": "task_sync",
-            "scope": "task_scope", "fiber": "task_sleep", "blocking": "task_blocking"}
+            "scope": "task_scope", "fiber": "task_sleep", "blocking": "task_blocking",
+            "cpu": "task_cpu"}
 
 # Calls without a twin, or with one of another name, each with its reason.
 NO_TWIN = {
