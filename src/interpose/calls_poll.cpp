@@ -216,6 +216,9 @@ int fiber_epoll_wait(const sched::scheduler& home, int fd, std::int64_t deadline
 
 extern "C" {
 
+extern const char thrum_interposed_polls;  // See everything.cpp.
+const char thrum_interposed_polls = 0;
+
 [[noreturn]] void __chk_fail() noexcept;
 
 int poll(pollfd* fds, nfds_t n, int ms) {
