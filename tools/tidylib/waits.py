@@ -17,8 +17,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file",
          "read_line", "read_until", "peek", "skip", "write", "flush", "copy", "relay",
          "terminate", "run_process", "send_to", "receive_from", "serve", "shutdown",
-         "send_file", "splice", "next", "call")
-         "send_file", "splice", "next", "maybe_yield")
+         "send_file", "splice", "next", "call", "maybe_yield")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
