@@ -127,11 +127,20 @@ struct pool_pipe::reading {
   }
 };
 
+// A plain thread asks the kernel. That a runtime's poller has told of nothing new would keep it from looking, and for
+// ever when that runtime has ended.
+void pool_pipe::forget_poller() noexcept {
+  if (sched::this_worker()) return;
+  if (auto* watch = watch_.exchange(nullptr)) watch->release();  // Who has the worker is alone with it.
+}
+
 long pool_pipe::read(std::span<std::byte> into, std::int64_t deadline_ns, std::error_code& error) {
+  forget_poller();
   return perform(direction::reading, error, reading{*this, into}, deadline_ns);
 }
 
 long pool_pipe::write(std::span<const std::byte> from, std::int64_t deadline_ns, std::error_code& error) {
+  forget_poller();
   return perform(direction::writing, error, transfer<write_call>{*this, direction::writing, {fd_, from}}, deadline_ns);
 }
 

@@ -38,6 +38,7 @@ class pool_pipe : public pipe_end {
 
  private:
   struct reading;
+  void forget_poller() noexcept;
   std::uint64_t before_ = 0;  // The word before the last attempt to read.
 };
 
