@@ -8,7 +8,8 @@ a peer, plain limits.
 from dataclasses import dataclass, field
 
 OWN = ["thrum", "thrum-task"]  # fibers; stackless tasks, which are one program with all their benches
-PEERS = ["go", "boost-fiber", "tokio", "thread", "erlang", "epoll-c", "uring", "asio", "epoll-openssl", "onetbb"]
+PEERS = ["go", "boost-fiber", "tokio", "thread", "erlang", "epoll-c", "uring", "asio", "epoll-openssl", "onetbb",
+         "pipe"]
 LOOPS = ["epoll-c", "uring"]  # written by hand
 CHEAPER_LOOP = "cheaper-loop"  # as the peer of a goal: whichever of them has the smaller median
 FIBER_LIKE = ["go", "boost-fiber", "tokio", "thread", "erlang"]  # what starts many activities that wait
@@ -57,6 +58,8 @@ BENCHES = [
     Bench("ring", "1,000 in a ring of unbuffered channels pass a token on: one hop", FIBER_LIKE),
     Bench("timers", "a wait with a limit of 1 h that data cut short, 1,000 at once; scope: a deadline set and "
           "cancelled", FIBER_LIKE),
+    Bench("interposed", "libc's calls outside of fibers and by them: poll of nothing, a byte sent and received, a round "
+          "trip between two; beside libc's own", []),
     Bench("uncontended", "one takes and gives back what nobody else wants: mutex, shared_mutex, semaphore, channel",
           ["thread"], variants=("w1",)),
     Bench("contended", "8, 64, 1,000 contenders: mutex; rwlock, 95% readers; semaphore, 2 permits per worker",
@@ -109,6 +112,8 @@ BENCHES = [
           ["epoll-openssl"], variants=("w1",),
           loads=(("echo", (*C100, "--tls", "1", "--bytes", "1024"), CERTIFIED),
                  ("handshake", (*C100, "--tls", "1", "--churn", "1"), CERTIFIED))),
+    Bench("process_call", "64 bytes to another process and back: a call in a process_pool; a bare pipe each way",
+          ["pipe"]),
     Bench("file_reads", "16 at a time read 4 KiB at random from a file in the page cache: one read", ["uring"],
           variants=("w1",)),
 ]
@@ -205,6 +210,7 @@ GOALS = [
     *at_most("hogged_echo", HOGGED_ECHO, "p99_us", epoll_c=1.5),
     *at_most("tls", ["w1-echo", "w1-handshake"], "cpu_us_op", epoll_openssl=1 / 0.95),
     *at_most("file_reads", ["w1"], "ns_op", uring=1 / 0.9),
+    *at_most("process_call", ["w1", "wall"], "ns_op", pipe=1.3),
     *limited("c10k", ["w1-borrow"], "rss_bytes_each", 5.0 * KIB),
 
     *at_most("spawn_join", ["w1"], "ns_op", who="thrum-task", go=0.25),

@@ -15,7 +15,7 @@ ROWS = [
     ("tls", "dns"),
     ("file",),
     ("actor", "http", "grpc", "cluster"),
-    ("hooks", "sim", "obs", "lock_check"),
+    ("interpose", "sim", "obs", "lock_check"),
 ]
 
 # Rows whose modules may include one another: base asserts, and os says how the sentence reaches the terminal.
@@ -50,6 +50,8 @@ PUBLIC = {
     "blocking": "blocking", "task_blocking": "blocking", "file": "file", "file_watcher": "file",
     "send_file": "file", "directory_walk": "file",
     "pipe": "process", "pseudo_terminal": "process", "process": "process", "signal_set": "process",
+    "process_pool": "process", "task_process_pool": "process", "worker_error": "process", "wire": "process",
+    "shared_memory": "process", "detail/remote_call": "process",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "sim_disk": "sim",
     "linearizable": "sim",
 }
@@ -59,7 +61,7 @@ DETAIL = "base"  # include/thrum/detail: small helpers that public headers share
 SYSTEM = re.compile(r"(sys|linux|arpa|netinet|net|asm|bits)/"
                     r"|(unistd|pthread|fcntl|poll|sched|signal|errno|dlfcn|semaphore|ucontext|netdb"
                     r"|ifaddrs|termios|execinfo|spawn)\.h$|csignal$|cerrno$")
-EDGES = ("hooks", "sim", "obs", "lock_check", "lab")
+EDGES = ("interpose", "sim", "obs", "lock_check", "lab")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 
