@@ -103,9 +103,11 @@ TEST_P(interposed_crowd, passes_a_number_through_pipes) {
   });
 }
 
+// Few enough for the kernel, which lets some 500 epoll instances that are awaited themselves look at one descriptor.
 TEST_P(interposed_crowd, polls_two_each) {
+  const int pollers = std::min(crowd / 4, 200);
   run([&] {
-    auto pairs = connected_pairs([] { return ends::sockets(); }, crowd / 4);
+    auto pairs = connected_pairs([] { return ends::sockets(); }, pollers);
     const auto stop = ends::pipe();
     std::atomic<int> served{0}, told{0};
     std::vector<fiber> waiting;
@@ -123,11 +125,11 @@ TEST_P(interposed_crowd, polls_two_each) {
       }));
     until_the_others_wait();
     for (auto& p : pairs) EXPECT_EQ(::write(p.b, "x", 1), 1);
-    EXPECT_TRUE(eventually([&] { return served == crowd / 4; }));
+    EXPECT_TRUE(eventually([&] { return served == pollers; }));
     EXPECT_EQ(told, 0);
     EXPECT_EQ(::write(stop.b, "x", 1), 1);
     for (auto& f : waiting) f.join();
-    EXPECT_EQ(told, crowd / 4);
+    EXPECT_EQ(told, pollers);
   });
 }
 

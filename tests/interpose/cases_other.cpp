@@ -28,7 +28,10 @@ void sleeps(record& r) {
     r.call("past", [&] { return ::clock_nanosleep(clock, TIMER_ABSTIME, &until, nullptr); });
     until.tv_nsec += 10'000'000;
     if (until.tv_nsec >= 1'000'000'000) until = {until.tv_sec + 1, until.tv_nsec - 1'000'000'000};
-    r.call_for(10ms, "until", [&] { return ::clock_nanosleep(clock, TIMER_ABSTIME, &until, nullptr); });
+    r.call("until", [&] { return ::clock_nanosleep(clock, TIMER_ABSTIME, &until, nullptr); });
+    timespec now;
+    ::clock_gettime(clock, &now);
+    r.note("reached", now.tv_sec > until.tv_sec || (now.tv_sec == until.tv_sec && now.tv_nsec >= until.tv_nsec));
   }
   const timespec wrong{.tv_sec = 0, .tv_nsec = 1'000'000'000};
   r.call("wrong", [&] { return ::nanosleep(&wrong, nullptr); });
@@ -104,7 +107,6 @@ pid_t child(int code, std::chrono::milliseconds after) {
 void children(record& r) {
   int status = -1;
   const pid_t one = child(7, 5ms);
-  r.call("at once", [&] { return ::waitpid(one, &status, WNOHANG); });
   r.call("waitpid", [&] { return ::waitpid(one, &status, 0) == one; });
   r.note("status", status);
   r.call("gone", [&] { return ::waitpid(one, &status, 0); });
@@ -117,6 +119,7 @@ void children(record& r) {
   r.call("gone", [&] { return ::waitid(P_PID, static_cast<id_t>(two), &info, WEXITED); });
   r.call("bad options", [&] { return ::waitid(P_PID, static_cast<id_t>(two), &info, 0); });
   const pid_t three = child(3, 1000s);
+  r.call("at once", [&] { return ::waitpid(three, &status, WNOHANG); });
   {
     const later killer([&] { ::kill(three, SIGKILL); });
     r.call("killed", [&] { return ::waitpid(three, &status, 0) == three; });

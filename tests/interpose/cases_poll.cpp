@@ -147,10 +147,6 @@ void select_waits(record& r) {
   r.note("out", FD_ISSET(e.b, &out) != 0);
   tell();
   ask();
-  const timespec shortly{.tv_sec = 0, .tv_nsec = 10'000'000};
-  r.call_for(10ms, "pselect", [&] { return ::pselect(n, &in, nullptr, nullptr, &shortly, nullptr); });
-  time = {.tv_sec = 0, .tv_usec = 10'000};
-  r.call_for(10ms, "sleep", [&] { return ::select(0, nullptr, nullptr, nullptr, &time); });
   ask();
   const int closed = std::exchange(p.a, -1);
   ::close(closed);
@@ -158,6 +154,18 @@ void select_waits(record& r) {
   r.call("negative", [&] { return ::select(-1, nullptr, nullptr, nullptr, nullptr); });
   time = {.tv_sec = -1, .tv_usec = 0};
   r.call("wrong time", [&] { return ::select(0, nullptr, nullptr, nullptr, &time); });
+}
+
+// Only time passes.
+void select_sleeps(record& r) {
+  auto e = ends::sockets();
+  fd_set in;
+  FD_ZERO(&in);
+  FD_SET(e.a, &in);
+  const timespec shortly{.tv_sec = 0, .tv_nsec = 10'000'000};
+  r.call_for(10ms, "pselect", [&] { return ::pselect(e.a + 1, &in, nullptr, nullptr, &shortly, nullptr); });
+  timeval time{.tv_sec = 0, .tv_usec = 10'000};
+  r.call_for(10ms, "sleep", [&] { return ::select(0, nullptr, nullptr, nullptr, &time); });
 }
 
 void epoll_waits(record& r) {
@@ -195,6 +203,7 @@ cases poll_cases() {
           {"poll_of_one_descriptor_twice", &poll_of_one_descriptor_twice},
           {"poll_of_strange_things", &poll_of_strange_things},
           {"select_waits", &select_waits},
+          {"select_sleeps", &select_sleeps},
           {"epoll_waits", &epoll_waits}};
 }
 
