@@ -45,7 +45,10 @@ class epoll_poller final : public sched::poller {
 
   int watch(int fd, sched::fd_watch& w) noexcept override {
     epoll_event e{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.u64 = pack({&w, w.generation()})}};
-    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &e) != 0) return errno;
+    // It is there already when this runtime has watched it before, and another one in between.
+    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &e) != 0 &&
+        (errno != EEXIST || ::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &e) != 0))
+      return errno;
     watched_.fetch_add(1, std::memory_order_relaxed);
     return 0;
   }

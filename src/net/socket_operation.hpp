@@ -31,10 +31,10 @@ inline sched::fd_watch* socket::watch_for(sched::scheduler& home, int& failure) 
 
 // Inlined into each operation, all of whose cost beside the system call it is.
 template <class Attempt>
-[[gnu::always_inline]] inline long socket::attempt_once(direction d, Attempt& attempt) {
+[[gnu::always_inline]] inline long socket::attempt_once(direction d, Attempt& attempt, bool asks_kernel) {
   const auto side = static_cast<sched::fd_watch::direction>(d);
   for (;;) {
-    auto* watch = watch_.load(std::memory_order_acquire);
+    auto* watch = asks_kernel ? nullptr : watch_.load(std::memory_order_acquire);
     const std::uint64_t before = watch ? watch->word(side) : 0;
     if (watch && !sched::fd_watch::may_be_ready(before)) return -EAGAIN;
     long n;
@@ -71,8 +71,10 @@ template <class Attempt>
     return -ECANCELED;
   if (const int failure = why_unusable()) [[unlikely]]
     return -failure;
+  // A plain thread trusts no watch: that may be of a runtime which has ended, and tells nothing new any more.
+  const bool asks_kernel = call.who->kind() != sched::waiter_kind::fiber;
   for (;;) {
-    const long n = attempt_once(d, attempt);
+    const long n = attempt_once(d, attempt, asks_kernel);
     if (n != -EAGAIN) return n;
     const int failure = wait_ready(call, d, deadline_ns);
     if (failure == 0) [[likely]]

@@ -103,7 +103,7 @@ class socket {
   // had now. An attempt is a system call, which returns -1 with errno set when it fails; it may want the direction's
   // word from before.
   template <class Attempt>
-  long attempt_once(direction d, Attempt& attempt);
+  long attempt_once(direction d, Attempt& attempt, bool asks_kernel = false);
   // After a wait that timed out, which is what it tells when there is nothing still.
   template <class Attempt>
   static long attempt_late(Attempt& attempt);
