@@ -5,9 +5,9 @@ from . import tree
 
 # The homes of thread-local state: the worker, behind accessors that compilers cannot see through; the waiter
 # of a plain thread and its fiber_locals, which no fiber asks for; the random source of threads without a
-# processor, which is never used across a wait.
+# processor, which is never used across a wait; and the mark that a thread is within dlsym.
 THREAD_LOCALS = ("src/sched/self.cpp", "src/sched/thread_waiter.cpp", "src/sched/thread_lease.cpp",
-                 "src/sched/wait.cpp", "src/runtime/locals.cpp")
+                 "src/sched/wait.cpp", "src/runtime/locals.cpp", "src/interpose/real.cpp")
 LIBRARY = ("src/", "include/")
 EVERYWHERE = ("src/", "include/", "lab/", "tests/", "benches/", "examples/")
 
@@ -22,7 +22,7 @@ def call(names):
 BANNED = [
     (call("this_thread::sleep_(?:for|until)|usleep|nanosleep|clock_nanosleep") + r"|(?<![\w:])::sleep\s*\(",
      "the timers (this_fiber::sleep_for), or os::sleep_thread_ns where there is no fiber",
-     LIBRARY, ("src/os/",)),
+     LIBRARY, ("src/os/", "src/interpose/")),
     (r"\bstd::(?:recursive_|timed_|shared_)*mutex\b|\bpthread_mutex_\w+",
      "the spinlock in the runtime, thrum::mutex above it", LIBRARY, ()),
     (r"\bstd::condition_variable(?:_any)?\b|\bpthread_cond_\w+",

@@ -15,7 +15,7 @@ ROWS = [
     ("tls", "dns"),
     ("file",),
     ("actor", "http", "grpc", "cluster"),
-    ("hooks", "sim", "obs"),
+    ("interpose", "sim", "obs"),
 ]
 
 # Rows whose modules may include one another: base asserts, and os says how the sentence reaches the terminal.
@@ -59,7 +59,7 @@ DETAIL = "base"  # include/thrum/detail: small helpers that public headers share
 SYSTEM = re.compile(r"(sys|linux|arpa|netinet|net|asm|bits)/"
                     r"|(unistd|pthread|fcntl|poll|sched|signal|errno|dlfcn|semaphore|ucontext|netdb"
                     r"|ifaddrs|termios|execinfo|spawn)\.h$|csignal$|cerrno$")
-EDGES = ("hooks", "sim", "obs", "lab")
+EDGES = ("interpose", "sim", "obs", "lab")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 

@@ -1,0 +1,101 @@
+// How an interposed call waits for a descriptor that is not ours: nothing is known of it, any library may close or
+// duplicate it unseen, and its description may be shared with other processes.
+//
+// Model. A lookout is an epoll instance of our own and the runtime's watch on that. What it looks at is told anew at
+// each wait, by EPOLL_CTL_MOD or, if the kernel says that this number does not stand for a file that it knows, by ADD.
+// So it never matters what has become of a descriptor since the last wait, nothing is changed that others can see, and
+// what an older registration still tells wakes somebody for nothing, who looks again. When the wait is over the lookout
+// stays with the number, for the next one: a wait costs one system call more than that of a descriptor of our own.
+// It belongs to one call at a time; two that wait for one descriptor have two.
+//
+// No edge is lost. The call goes: `before` = the watch's word; attempt; if there is nothing, the mark is taken back
+// unless the word has changed since; register; wait unless marked. An edge after the attempt comes through the old
+// registration and changes the word, or through the new one, which tells at once what is ready.
+//
+// Closing a number through close, dup2 or dup3 ends the waits for it: the calls fail with EBADF, and do not go on with
+// what the number may stand for by then. The number of a description that was closed otherwise, inside of libc, is only
+// known to the kernel: such a wait goes on, as a thread's does.
+//
+// Thread safety: a slot's lists are guarded by its lock. It is taken outside of the runtime, never inside, and before a
+// watch's locks; a lookout is its call's.
+//
+// Rejected. Registering with the runtime's own pollers: they register for good, and have one place for each descriptor.
+// Holding a duplicate while waiting: the peer of a closed socket would not notice. One epoll instance for all: who
+// serves it? See docs/decisions/0025.
+#pragma once
+
+#include <cstdint>
+
+#include <poll.h>
+
+#include <thrum/detail/spinlock.hpp>
+
+#include "sched/fd_watch.hpp"
+#include "sched/foreign_code.hpp"
+
+namespace thrum::interpose {
+
+struct lookout;
+struct slot;
+
+enum class purpose : unsigned { reading, writing, several };
+inline constexpr unsigned purposes = 3;
+
+enum class outcome {
+  look,       // There may be something: attempt again.
+  timed_out,  // Attempt once more: what has come by the deadline counts.
+  cancelled,
+  closed,  // By another fiber or thread, or the number stands for something else now.
+  kernel,  // This cannot be waited for here: let the kernel block the thread.
+};
+
+// A call's use of a lookout, from before its first attempt.
+class patience {
+ public:
+  patience(const sched::scheduler& home, int fd, purpose p) noexcept;
+  ~patience();
+  patience(const patience&) = delete;
+  patience& operator=(const patience&) = delete;
+
+  void before_attempt() noexcept;
+  // For one descriptor. Resumes on the thread that it was called on, as all here.
+  outcome wait(std::int64_t deadline_ns) noexcept;
+  // For several, of which `fd` is the first: what is to be looked at, once and in the beginning; then, after each
+  // attempt that has found nothing, a wait.
+  bool look_at(const pollfd& one) noexcept;  // False: it cannot be waited for. Skips negative ones.
+  outcome wait_for_several(std::int64_t deadline_ns) noexcept;
+  // In the end, so that nothing is told of these any more. To be called before the destructor if look_at() was.
+  void look_away(const pollfd* all, nfds_t n) noexcept;
+
+ private:
+  bool has_lookout() noexcept;
+  bool register_at(std::uint32_t events) noexcept;
+  outcome park(std::int64_t deadline_ns) noexcept;
+
+  const sched::scheduler& home_;
+  const int fd_;
+  const purpose purpose_;
+  slot* const slot_;
+  lookout* lookout_ = nullptr;
+  std::uint64_t before_ = 0;
+};
+
+// The number is about to be closed or to stand for something else.
+void forget_descriptor(int fd) noexcept;
+
+// Who has it asks a listener and accepts. Others of this process have to look again a little later, so that no two see
+// the same connection, of whom one then would block its thread.
+class accept_turn {
+ public:
+  explicit accept_turn(int fd) noexcept;
+  ~accept_turn();
+  accept_turn(const accept_turn&) = delete;
+  accept_turn& operator=(const accept_turn&) = delete;
+  bool mine() const noexcept { return mine_; }
+
+ private:
+  slot* const slot_;
+  bool mine_;
+};
+
+}  // namespace thrum::interpose

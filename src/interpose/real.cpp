@@ -1,0 +1,149 @@
+// Finding the next definitions, and the system calls beneath them.
+#include "interpose/real.hpp"
+
+#include <cerrno>
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+namespace thrum::interpose {
+namespace {
+
+// Never carried across a wait: nothing that dlsym calls waits.
+[[gnu::tls_model("initial-exec")]] thread_local bool looking = false;
+
+template <class Result = long, class... Arguments>
+Result system_call(long number, Arguments... arguments) noexcept {
+  return static_cast<Result>(::syscall(number, arguments...));
+}
+
+constexpr std::size_t kernel_mask_size = 8;  // Of the kernel's sigset_t.
+
+timespec from_ms(int ms) noexcept { return {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1'000'000L}; }
+
+namespace bare {
+
+ssize_t read(int fd, void* data, size_t n) { return system_call(SYS_read, fd, data, n); }
+ssize_t write(int fd, const void* data, size_t n) { return system_call(SYS_write, fd, data, n); }
+ssize_t readv(int fd, const iovec* v, int n) { return system_call(SYS_readv, fd, v, n); }
+ssize_t writev(int fd, const iovec* v, int n) { return system_call(SYS_writev, fd, v, n); }
+ssize_t recvfrom(int fd, void* data, size_t n, int flags, sockaddr* from, socklen_t* length) {
+  return system_call(SYS_recvfrom, fd, data, n, flags, from, length);
+}
+ssize_t recv(int fd, void* data, size_t n, int flags) { return recvfrom(fd, data, n, flags, nullptr, nullptr); }
+ssize_t recvmsg(int fd, msghdr* m, int flags) { return system_call(SYS_recvmsg, fd, m, flags); }
+int recvmmsg(int fd, mmsghdr* m, unsigned n, int flags, timespec* t) {
+  return system_call<int>(SYS_recvmmsg, fd, m, n, flags, t);
+}
+ssize_t sendto(int fd, const void* data, size_t n, int flags, const sockaddr* to, socklen_t length) {
+  return system_call(SYS_sendto, fd, data, n, flags, to, length);
+}
+ssize_t send(int fd, const void* data, size_t n, int flags) { return sendto(fd, data, n, flags, nullptr, 0); }
+ssize_t sendmsg(int fd, const msghdr* m, int flags) { return system_call(SYS_sendmsg, fd, m, flags); }
+int sendmmsg(int fd, mmsghdr* m, unsigned n, int flags) { return system_call<int>(SYS_sendmmsg, fd, m, n, flags); }
+int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) {
+  return system_call<int>(SYS_accept4, fd, peer, length, flags);
+}
+int accept(int fd, sockaddr* peer, socklen_t* length) { return bare::accept4(fd, peer, length, 0); }
+int connect(int fd, const sockaddr* peer, socklen_t length) { return system_call<int>(SYS_connect, fd, peer, length); }
+// The kernel changes the time that it is given.
+int ppoll(pollfd* fds, nfds_t n, const timespec* time, const sigset_t* mask) {
+  timespec t = time ? *time : timespec{};
+  return system_call<int>(SYS_ppoll, fds, n, time ? &t : nullptr, mask, kernel_mask_size);
+}
+int poll(pollfd* fds, nfds_t n, int ms) {
+  const timespec t = from_ms(ms);
+  return bare::ppoll(fds, n, ms < 0 ? nullptr : &t, nullptr);
+}
+int pselect(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* time, const sigset_t* mask) {
+  timespec t = time ? *time : timespec{};
+  const struct {
+    const sigset_t* mask;
+    std::size_t size;
+  } signals{mask, kernel_mask_size};
+  return system_call<int>(SYS_pselect6, n, r, w, e, time ? &t : nullptr, &signals);
+}
+int select(int n, fd_set* r, fd_set* w, fd_set* e, timeval* time) {
+  timespec t{};
+  if (time) t = {.tv_sec = time->tv_sec, .tv_nsec = time->tv_usec * 1000};
+  const int result = system_call<int>(SYS_pselect6, n, r, w, e, time ? &t : nullptr, nullptr);
+  if (time) *time = {.tv_sec = t.tv_sec, .tv_usec = t.tv_nsec / 1000};
+  return result;
+}
+int epoll_pwait(int fd, epoll_event* events, int n, int ms, const sigset_t* mask) {
+  return system_call<int>(SYS_epoll_pwait, fd, events, n, ms, mask, kernel_mask_size);
+}
+int epoll_wait(int fd, epoll_event* events, int n, int ms) { return bare::epoll_pwait(fd, events, n, ms, nullptr); }
+int epoll_pwait2(int fd, epoll_event* events, int n, const timespec* time, const sigset_t* mask) {
+  return system_call<int>(SYS_epoll_pwait2, fd, events, n, time, mask, kernel_mask_size);
+}
+int clock_nanosleep(clockid_t clock, int flags, const timespec* time, timespec* left) {
+  return system_call<int>(SYS_clock_nanosleep, clock, flags, time, left) == 0 ? 0 : errno;
+}
+int nanosleep(const timespec* time, timespec* left) { return system_call<int>(SYS_nanosleep, time, left); }
+int usleep(useconds_t us) {
+  const timespec t{.tv_sec = us / 1'000'000, .tv_nsec = us % 1'000'000 * 1000L};
+  return bare::nanosleep(&t, nullptr);
+}
+unsigned sleep(unsigned s) {
+  timespec t{.tv_sec = s, .tv_nsec = 0};
+  return bare::nanosleep(&t, &t) == 0 ? 0 : static_cast<unsigned>(t.tv_sec);
+}
+int close(int fd) { return system_call<int>(SYS_close, fd); }
+int dup3(int from, int to, int flags) { return system_call<int>(SYS_dup3, from, to, flags); }
+int dup2(int from, int to) {
+  if (from == to) return system_call<int>(SYS_fcntl, from, F_GETFD) < 0 ? -1 : to;
+  return bare::dup3(from, to, 0);
+}
+
+}  // namespace bare
+}  // namespace
+
+void* find_next(const char* name) noexcept {
+  if (looking) return nullptr;
+  looking = true;
+  const int saved = errno;
+  void* found = ::dlsym(RTLD_NEXT, name);
+  errno = saved;
+  looking = false;
+  return found;
+}
+
+namespace real {
+
+#define THRUM_NEXT(name) \
+  constinit decltype(name) name { #name, &bare::name }
+THRUM_NEXT(read);
+THRUM_NEXT(write);
+THRUM_NEXT(readv);
+THRUM_NEXT(writev);
+THRUM_NEXT(recv);
+THRUM_NEXT(recvfrom);
+THRUM_NEXT(recvmsg);
+THRUM_NEXT(recvmmsg);
+THRUM_NEXT(send);
+THRUM_NEXT(sendto);
+THRUM_NEXT(sendmsg);
+THRUM_NEXT(sendmmsg);
+THRUM_NEXT(accept);
+THRUM_NEXT(accept4);
+THRUM_NEXT(connect);
+THRUM_NEXT(poll);
+THRUM_NEXT(ppoll);
+THRUM_NEXT(select);
+THRUM_NEXT(pselect);
+THRUM_NEXT(epoll_wait);
+THRUM_NEXT(epoll_pwait);
+THRUM_NEXT(epoll_pwait2);
+THRUM_NEXT(sleep);
+THRUM_NEXT(usleep);
+THRUM_NEXT(nanosleep);
+THRUM_NEXT(clock_nanosleep);
+THRUM_NEXT(close);
+THRUM_NEXT(dup2);
+THRUM_NEXT(dup3);
+#undef THRUM_NEXT
+
+}  // namespace real
+}  // namespace thrum::interpose
