@@ -10,7 +10,7 @@
 #include <sys/select.h>
 
 #include "interpose/fiber_call.hpp"
-#include "sched/wait.hpp"
+#include "sched/seams.hpp"
 
 using namespace thrum;
 using namespace thrum::interpose;
@@ -30,8 +30,7 @@ bool is_time(const timespec* t) noexcept {
 // For the kernel, which waits in milliseconds: what is left, rounded up.
 int ms_until(std::int64_t deadline_ns) noexcept {
   if (deadline_ns == sched::never) return -1;
-  const auto left = std::max<std::int64_t>(deadline_ns - sched::now_ns(), 0);
-  return static_cast<int>(std::min<std::int64_t>((left + 999'999) / 1'000'000, INT_MAX));
+  return static_cast<int>(std::min<std::int64_t>((time_left(deadline_ns) + 999'999) / 1'000'000, INT_MAX));
 }
 
 // look() is the call that does not wait, and says 0 when there is nothing; wait() waits until it is worth another look;
@@ -242,7 +241,7 @@ int select(int n, fd_set* r, fd_set* w, fd_set* e, timeval* time) {
   const auto deadline = time ? deadline_after(time->tv_sec, time->tv_usec * 1000LL) : sched::never;
   const int found = fiber_select(*home, s, deadline);
   if (time && deadline != sched::never) {  // As Linux does: what is left.
-    const auto left = std::max<std::int64_t>(deadline - sched::now_ns(), 0);
+    const auto left = time_left(deadline);
     *time = {.tv_sec = left / 1'000'000'000, .tv_usec = left % 1'000'000'000 / 1000};
   }
   return found;

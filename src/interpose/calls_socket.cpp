@@ -1,9 +1,7 @@
 // accept and connect, and what ends a descriptor, as libc exports them.
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-
-#include <thrum/blocking.hpp>
-#include <thrum/pin.hpp>
 
 #include "interpose/fiber_call.hpp"
 #include "os/thread.hpp"
@@ -50,7 +48,7 @@ struct brief_connect {
   socklen_t length;
   int error = 0;
 
-  void operator()() noexcept {
+  void start() noexcept {
     timeval before{};
     socklen_t size = sizeof before;
     const timeval tick{.tv_sec = 0, .tv_usec = 1};
@@ -91,13 +89,7 @@ int fiber_connect(const sched::scheduler& home, int fd, const sockaddr* peer, so
   if (does_not_block(fd) || !takes_time(fd)) return real::connect(fd, peer, length);
   const kept_errno on_success;
   brief_connect brief{fd, peer, length};
-  {
-    const this_fiber::pin stay;
-    detail::offloaded_call<brief_connect> call(brief);
-    const auto end = detail::offload(call);
-    if (end == detail::offload_end::cancelled) return failed_with(ECANCELED);
-    if (end == detail::offload_end::no_thread) return real::connect(fd, peer, length);
-  }
+  if (!offload_and_stay([&]() noexcept { brief.start(); })) return failed_with(ECANCELED);
   if (brief.error == 0) return on_success(0);
   if (!is_being_made(brief.error)) return failed_with(brief.error);
   return on_success(finish_connect(home, brief));
@@ -129,18 +121,21 @@ int connect(int fd, const sockaddr* peer, socklen_t length) {
   return fiber_connect(*home, fd, peer, length);
 }
 
+// ---------------------------------------------------------------------------------------------------------------
+// The end of a descriptor, or of what its number stands for.
+
 int close(int fd) {
   forget_descriptor(fd);
   return real::close(fd);
 }
 
 int dup2(int from, int to) noexcept {
-  if (from != to) forget_descriptor(to);
+  if (from != to && ::fcntl(from, F_GETFD) >= 0) forget_descriptor(to);
   return real::dup2(from, to);
 }
 
 int dup3(int from, int to, int flags) noexcept {
-  if (from != to) forget_descriptor(to);
+  if (from != to && ::fcntl(from, F_GETFD) >= 0) forget_descriptor(to);
   return real::dup3(from, to, flags);
 }
 

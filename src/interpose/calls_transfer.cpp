@@ -98,6 +98,23 @@ ssize_t sendmsg(int fd, const msghdr* m, int flags) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------
+// Several messages.
+
+int recvmmsg(int fd, mmsghdr* all, unsigned n, int flags, timespec* time) {
+  const auto* home = calling_fiber();
+  if (!home || n == 0 || left_to_the_kernel(flags)) [[likely]]
+    return real::recvmmsg(fd, all, n, flags, time);
+  return fiber_recvmmsg(*home, fd, all, n, flags, time);
+}
+
+int sendmmsg(int fd, mmsghdr* all, unsigned n, int flags) {
+  const auto* home = calling_fiber();
+  if (!home || n == 0 || left_to_the_kernel(flags)) [[likely]]
+    return real::sendmmsg(fd, all, n, flags);
+  return fiber_sendmmsg(*home, fd, all, n, flags);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
 // What programs call instead that were compiled with _FORTIFY_SOURCE: `room` is the size of the buffer.
 
 ssize_t __read_chk(int fd, void* data, size_t n, size_t room) {

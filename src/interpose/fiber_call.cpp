@@ -1,6 +1,8 @@
 // Waiting between attempts.
 #include "interpose/fiber_call.hpp"
 
+#include <algorithm>
+
 #include <fcntl.h>
 #include <sys/time.h>
 
@@ -19,6 +21,10 @@ std::int64_t deadline_after(std::int64_t seconds, std::int64_t ns) noexcept {
 
 std::int64_t deadline_after_ms(int ms) noexcept {
   return ms < 0 ? sched::never : deadline_after(ms / 1000, ms % 1000 * 1'000'000LL);
+}
+
+std::int64_t time_left(std::int64_t deadline_ns) noexcept {
+  return deadline_ns == sched::never ? sched::never : std::max<std::int64_t>(deadline_ns - sched::now_ns(), 0);
 }
 
 bool sleep_and_stay(std::int64_t deadline_ns) noexcept {

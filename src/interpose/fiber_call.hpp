@@ -6,6 +6,9 @@
 
 #include <sys/socket.h>
 
+#include <thrum/blocking.hpp>
+#include <thrum/pin.hpp>
+
 #include "interpose/lookout.hpp"
 #include "interpose/real.hpp"
 #include "sched/foreign_code.hpp"
@@ -18,8 +21,21 @@ inline const sched::scheduler* calling_fiber() noexcept { return sched::home_of_
 std::int64_t deadline_after(std::int64_t seconds, std::int64_t ns) noexcept;
 std::int64_t deadline_after_ms(int ms) noexcept;  // Negative: never.
 
+std::int64_t time_left(std::int64_t deadline_ns) noexcept;  // 0 when it is over.
+
 // Resumes on the same thread. False: cancelled.
 bool sleep_and_stay(std::int64_t deadline_ns) noexcept;
+
+// Makes the call on a thread of the offload pool; here, if there is none. Resumes on the same thread. False: cancelled,
+// before the call was made.
+template <class Call>
+bool offload_and_stay(Call call) noexcept {
+  const this_fiber::pin stay;
+  detail::offloaded_call<Call> offloaded(call);
+  const auto end = detail::offload(offloaded);
+  if (end == detail::offload_end::no_thread) call();
+  return end != detail::offload_end::cancelled;
+}
 
 bool does_not_block(int fd) noexcept;  // O_NONBLOCK, as the caller sees it.
 

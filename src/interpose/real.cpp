@@ -90,6 +90,38 @@ unsigned sleep(unsigned s) {
   timespec t{.tv_sec = s, .tv_nsec = 0};
   return bare::nanosleep(&t, &t) == 0 ? 0 : static_cast<unsigned>(t.tv_sec);
 }
+// What is no system call is not there without the dynamic linker.
+int getaddrinfo(const char*, const char*, const addrinfo*, addrinfo**) { return errno = ENOSYS, EAI_SYSTEM; }
+int getnameinfo(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int) {
+  return errno = ENOSYS, EAI_SYSTEM;
+}
+hostent* no_host() {
+  h_errno = NO_RECOVERY;
+  return nullptr;
+}
+int no_host(hostent** found, int* error) {
+  *found = nullptr;
+  *error = NO_RECOVERY;
+  return ENOSYS;
+}
+hostent* gethostbyname(const char*) { return no_host(); }
+hostent* gethostbyname2(const char*, int) { return no_host(); }
+hostent* gethostbyaddr(const void*, socklen_t, int) { return no_host(); }
+int gethostbyname_r(const char*, hostent*, char*, size_t, hostent** found, int* error) { return no_host(found, error); }
+int gethostbyname2_r(const char*, int, hostent*, char*, size_t, hostent** found, int* error) {
+  return no_host(found, error);
+}
+int gethostbyaddr_r(const void*, socklen_t, int, hostent*, char*, size_t, hostent** found, int* error) {
+  return no_host(found, error);
+}
+int fsync(int fd) { return system_call<int>(SYS_fsync, fd); }
+int fdatasync(int fd) { return system_call<int>(SYS_fdatasync, fd); }
+pid_t waitpid(pid_t pid, int* status, int options) {
+  return system_call<pid_t>(SYS_wait4, pid, status, options, nullptr);
+}
+int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
+  return system_call<int>(SYS_waitid, type, id, info, options, nullptr);
+}
 int close(int fd) { return system_call<int>(SYS_close, fd); }
 int dup3(int from, int to, int flags) { return system_call<int>(SYS_dup3, from, to, flags); }
 int dup2(int from, int to) {
@@ -140,6 +172,18 @@ THRUM_NEXT(sleep);
 THRUM_NEXT(usleep);
 THRUM_NEXT(nanosleep);
 THRUM_NEXT(clock_nanosleep);
+THRUM_NEXT(getaddrinfo);
+THRUM_NEXT(getnameinfo);
+THRUM_NEXT(gethostbyname);
+THRUM_NEXT(gethostbyname2);
+THRUM_NEXT(gethostbyaddr);
+THRUM_NEXT(gethostbyname_r);
+THRUM_NEXT(gethostbyname2_r);
+THRUM_NEXT(gethostbyaddr_r);
+THRUM_NEXT(fsync);
+THRUM_NEXT(fdatasync);
+THRUM_NEXT(waitpid);
+THRUM_NEXT(waitid);
 THRUM_NEXT(close);
 THRUM_NEXT(dup2);
 THRUM_NEXT(dup3);

@@ -8,12 +8,14 @@
 
 #include <atomic>
 
+#include <netdb.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -76,6 +78,19 @@ extern constinit next_function<unsigned(unsigned)> sleep;
 extern constinit next_function<int(useconds_t)> usleep;
 extern constinit next_function<int(const timespec*, timespec*)> nanosleep;
 extern constinit next_function<int(clockid_t, int, const timespec*, timespec*)> clock_nanosleep;
+extern constinit next_function<int(const char*, const char*, const addrinfo*, addrinfo**)> getaddrinfo;
+extern constinit next_function<int(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int)> getnameinfo;
+extern constinit next_function<hostent*(const char*)> gethostbyname;
+extern constinit next_function<hostent*(const char*, int)> gethostbyname2;
+extern constinit next_function<hostent*(const void*, socklen_t, int)> gethostbyaddr;
+extern constinit next_function<int(const char*, hostent*, char*, size_t, hostent**, int*)> gethostbyname_r;
+extern constinit next_function<int(const char*, int, hostent*, char*, size_t, hostent**, int*)> gethostbyname2_r;
+extern constinit next_function<int(const void*, socklen_t, int, hostent*, char*, size_t, hostent**, int*)>
+    gethostbyaddr_r;
+extern constinit next_function<int(int)> fsync;
+extern constinit next_function<int(int)> fdatasync;
+extern constinit next_function<pid_t(pid_t, int*, int)> waitpid;
+extern constinit next_function<int(idtype_t, id_t, siginfo_t*, int)> waitid;
 extern constinit next_function<int(int)> close;
 extern constinit next_function<int(int, int)> dup2;
 extern constinit next_function<int(int, int, int)> dup3;

@@ -12,6 +12,8 @@
 
 #include <sys/stat.h>
 
+#include "sched/seams.hpp"
+
 namespace thrum::interpose {
 namespace {
 
@@ -179,6 +181,39 @@ ssize_t fiber_sendmsg(const sched::scheduler& home, int fd, const msghdr* m, int
     if (const ssize_t n = std::exchange(first, 0)) return n;
     return call.repeat([&](int more) { return send(fd, some, flags | more); });
   }));
+}
+
+int fiber_recvmmsg(const sched::scheduler& home, int fd, mmsghdr* all, unsigned n, int flags, timespec* time) noexcept {
+  const kept_errno on_success;
+  if (time && (time->tv_sec < 0 || time->tv_nsec < 0 || time->tv_nsec >= 1'000'000'000))
+    return real::recvmmsg(fd, all, n, flags, time);
+  const auto deadline = time ? deadline_after(time->tv_sec, time->tv_nsec) : sched::never;
+  fiber_call call(home, fd, purpose::reading, SO_RCVTIMEO);
+  unsigned done = 0;
+  while (done < n) {
+    const auto got = call.repeat(
+        [&](int more) -> ssize_t { return real::recvmmsg(fd, all + done, n - done, flags | more, nullptr); });
+    if (got < 0 && done == 0) return -1;
+    if (got <= 0) break;
+    done += static_cast<unsigned>(got);
+    if ((flags & MSG_WAITFORONE) != 0 || time_left(deadline) == 0) break;
+  }
+  if (time && deadline != sched::never) {
+    const auto left = time_left(deadline);
+    *time = {.tv_sec = left / 1'000'000'000, .tv_nsec = left % 1'000'000'000};
+  }
+  return on_success(static_cast<int>(done));
+}
+
+// One by one: each has to be complete, however the kernel would cut a large one short.
+int fiber_sendmmsg(const sched::scheduler& home, int fd, mmsghdr* all, unsigned n, int flags) noexcept {
+  const kept_errno on_success;
+  for (unsigned i = 0; i < std::min<unsigned>(n, UIO_MAXIOV); ++i) {
+    const ssize_t put = fiber_sendmsg(home, fd, &all[i].msg_hdr, flags);
+    if (put < 0) return i == 0 ? -1 : on_success(static_cast<int>(i));
+    all[i].msg_len = static_cast<unsigned>(put);
+  }
+  return on_success(static_cast<int>(std::min<unsigned>(n, UIO_MAXIOV)));
 }
 
 }  // namespace thrum::interpose

@@ -15,6 +15,10 @@ ssize_t fiber_write(const sched::scheduler& home, int fd, const iovec* v, int n)
 ssize_t fiber_recvmsg(const sched::scheduler& home, int fd, msghdr* m, int flags) noexcept;
 ssize_t fiber_sendmsg(const sched::scheduler& home, int fd, const msghdr* m, int flags) noexcept;
 
+// Several messages; the time of receiving is looked at between them, as the kernel does.
+int fiber_recvmmsg(const sched::scheduler& home, int fd, mmsghdr* all, unsigned n, int flags, timespec* time) noexcept;
+int fiber_sendmmsg(const sched::scheduler& home, int fd, mmsghdr* all, unsigned n, int flags) noexcept;
+
 // What never waits, or what the kernel is left to wait for.
 bool left_to_the_kernel(int flags) noexcept;
 

@@ -1,0 +1,116 @@
+// Looking up hosts, as libc exports it: on threads of the offload pool. A name may take long, and libc's resolver asks
+// by calls of its own that are not seen from outside.
+#include <cerrno>
+
+#include <netdb.h>
+
+#include "interpose/fiber_call.hpp"
+
+using namespace thrum::interpose;
+
+namespace thrum::interpose {
+namespace {
+
+// lookup(), elsewhere, with what it leaves in the thread's errno and h_errno brought here. False: cancelled.
+template <class Lookup>
+bool look_up(Lookup lookup) noexcept {
+  int error = 0;
+  int host_error = 0;
+  const bool made = offload_and_stay([&]() noexcept {
+    errno = 0;
+    lookup();
+    error = errno;
+    host_error = h_errno;
+  });
+  if (made) {
+    if (error != 0) errno = error;
+    h_errno = host_error;
+  } else {
+    errno = ECANCELED;
+    h_errno = NETDB_INTERNAL;  // "See errno."
+  }
+  return made;
+}
+
+template <class Lookup>
+hostent* host_by(Lookup lookup) noexcept {
+  hostent* found = nullptr;
+  look_up([&] { found = lookup(); });
+  return found;
+}
+
+template <class Lookup>
+int host_by(hostent** found, int* error, Lookup lookup) noexcept {
+  int result = ECANCELED;
+  if (look_up([&] { result = lookup(); })) return result;
+  *found = nullptr;
+  *error = NETDB_INTERNAL;
+  return result;
+}
+
+template <class Lookup>
+int information_by(Lookup lookup) noexcept {
+  int result = EAI_SYSTEM;
+  look_up([&] { result = lookup(); });
+  return result;
+}
+
+}  // namespace
+}  // namespace thrum::interpose
+
+extern "C" {
+
+int getaddrinfo(const char* host, const char* service, const addrinfo* hints, addrinfo** found) {
+  if (!calling_fiber()) [[likely]]
+    return real::getaddrinfo(host, service, hints, found);
+  return information_by([&] { return real::getaddrinfo(host, service, hints, found); });
+}
+
+int getnameinfo(const sockaddr* address, socklen_t length, char* host, socklen_t host_room, char* service,
+                socklen_t service_room, int flags) {
+  if (!calling_fiber()) [[likely]]
+    return real::getnameinfo(address, length, host, host_room, service, service_room, flags);
+  return information_by(
+      [&] { return real::getnameinfo(address, length, host, host_room, service, service_room, flags); });
+}
+
+hostent* gethostbyname(const char* name) {
+  if (!calling_fiber()) [[likely]]
+    return real::gethostbyname(name);
+  return host_by([&] { return real::gethostbyname(name); });
+}
+
+hostent* gethostbyname2(const char* name, int family) {
+  if (!calling_fiber()) [[likely]]
+    return real::gethostbyname2(name, family);
+  return host_by([&] { return real::gethostbyname2(name, family); });
+}
+
+hostent* gethostbyaddr(const void* address, socklen_t length, int family) {
+  if (!calling_fiber()) [[likely]]
+    return real::gethostbyaddr(address, length, family);
+  return host_by([&] { return real::gethostbyaddr(address, length, family); });
+}
+
+int gethostbyname_r(const char* name, hostent* host, char* room, size_t size, hostent** found, int* error) {
+  if (!calling_fiber()) [[likely]]
+    return real::gethostbyname_r(name, host, room, size, found, error);
+  return host_by(found, error, [&] { return real::gethostbyname_r(name, host, room, size, found, error); });
+}
+
+int gethostbyname2_r(const char* name, int family, hostent* host, char* room, size_t size, hostent** found,
+                     int* error) {
+  if (!calling_fiber()) [[likely]]
+    return real::gethostbyname2_r(name, family, host, room, size, found, error);
+  return host_by(found, error, [&] { return real::gethostbyname2_r(name, family, host, room, size, found, error); });
+}
+
+int gethostbyaddr_r(const void* address, socklen_t length, int family, hostent* host, char* room, size_t size,
+                    hostent** found, int* error) {
+  if (!calling_fiber()) [[likely]]
+    return real::gethostbyaddr_r(address, length, family, host, room, size, found, error);
+  return host_by(found, error,
+                 [&] { return real::gethostbyaddr_r(address, length, family, host, room, size, found, error); });
+}
+
+}  // extern "C"
