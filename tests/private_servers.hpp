@@ -1,7 +1,7 @@
 // Servers of others for tests, by tools/private_servers, which says what there is to ask for: a child of ours that ends
 // when its standard input does, so with us, however we end, and takes its servers with it.
 //
-// Everything here blocks the calling thread for as long as servers need to start and stop.
+// The constructor and the destructor block the calling thread for as long as servers need to start and stop.
 #pragma once
 
 #include <cstdlib>
@@ -15,6 +15,8 @@
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <thrum/blocking.hpp>
 
 namespace thrum::test {
 
@@ -83,10 +85,13 @@ class private_servers {
     answers_ = out[0];
   }
 
+  // On a thread of its own: interposed, the pipes would outlive the runtime that they were first waited for in.
   void order(const std::string& command) {
-    const auto line = command + "\n";
-    ASSERT_EQ(::write(commands_, line.data(), line.size()), static_cast<ssize_t>(line.size()));
-    ASSERT_EQ(read_line(), "done") << command;
+    blocking([&] {
+      const auto line = command + "\n";
+      EXPECT_EQ(::write(commands_, line.data(), line.size()), static_cast<ssize_t>(line.size()));
+      EXPECT_EQ(read_line(), "done") << command;
+    });
   }
 
   // Without its end; empty at the end of all.

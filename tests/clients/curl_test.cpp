@@ -153,7 +153,7 @@ TEST_P(curl_test, names_are_resolved) {
 
 TEST_P(curl_test, a_server_that_is_killed_ends_all_transfers_and_can_be_asked_again) {
   run([&] {
-    constexpr int many = 50;
+    constexpr int many = 100;
     std::atomic<int> begun{0}, cut{0}, back{0};
     event up;
     scope all;

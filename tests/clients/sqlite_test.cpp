@@ -55,7 +55,7 @@ int number(const connection& c, const std::string& query) {
 
 TEST_P(sqlite_test, several_writers_wait_for_each_other) {
   run([&] {
-    constexpr int writers = 16, each = 10;
+    constexpr int writers = 16, each = 5;
     const auto c = open();
     command(c, "create table counter (n int); insert into counter values (0)");
     in_fibers(writers, [&](int) {
@@ -74,7 +74,7 @@ TEST_P(sqlite_test, several_writers_wait_for_each_other) {
 
 TEST_P(sqlite_test, readers_go_on_beside_a_writer) {
   run([&] {
-    constexpr int rows = 200;
+    constexpr int rows = 100;
     const auto c = open();
     command(c, "pragma journal_mode = wal; create table numbers (n int)");
     std::atomic<bool> over{false};
