@@ -57,6 +57,8 @@ BENCHES = [
     Bench("ring", "1,000 in a ring of unbuffered channels pass a token on: one hop", FIBER_LIKE),
     Bench("timers", "a wait with a limit of 1 h that data cut short, 1,000 at once; scope: a deadline set and "
           "cancelled", FIBER_LIKE),
+    Bench("interposed", "libc's calls outside of fibers and by them: poll of nothing, a byte sent and received, a round "
+          "trip between two; beside libc's own", []),
     Bench("uncontended", "one takes and gives back what nobody else wants: mutex, shared_mutex, semaphore, channel",
           ["thread"], variants=("w1",)),
     Bench("contended", "8, 64, 1,000 contenders: mutex; rwlock, 95% readers; semaphore, 2 permits per worker",

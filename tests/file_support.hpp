@@ -41,7 +41,6 @@ class scratch_directory {
   std::string path_;
 };
 
-inline auto bytes(std::string_view s) noexcept { return std::as_bytes(std::span(s)); }
 template <class Chars>
 auto room(Chars& chars) noexcept {
   return std::as_writable_bytes(std::span(chars));

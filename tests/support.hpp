@@ -7,7 +7,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
+#include <span>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -65,6 +68,19 @@ class descriptor_limit {
  private:
   rlimit before_;
 };
+
+inline auto bytes(std::string_view text) noexcept { return std::as_bytes(std::span(text)); }
+
+// Of the std::system_error that f throws; none.
+template <class F>
+std::error_code code_of(F f) {
+  try {
+    f();
+  } catch (const std::system_error& e) {
+    return e.code();
+  }
+  return {};
+}
 
 // Waits, on a fiber or on a thread, until the condition holds. False when it never does.
 template <class Condition>

@@ -18,8 +18,6 @@ namespace thrum::test {
 
 using net::tcp_listener, net::tcp_stream;
 
-inline auto bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
-
 inline std::string read_text(tcp_stream& s, std::size_t at_most = 4096) {
   std::string text(at_most, '\0');
   text.resize(s.read_some(std::as_writable_bytes(std::span(text))));
@@ -55,16 +53,6 @@ inline std::size_t fill(tcp_stream& s) {
   for (std::error_code error; !error;) total += s.write_some(block, error);
   s.set_timeout({});
   return total;
-}
-
-template <class F>
-std::error_code code_of(F f) {
-  try {
-    f();
-  } catch (const std::system_error& e) {
-    return e.code();
-  }
-  return {};
 }
 
 }  // namespace thrum::test

@@ -16,7 +16,7 @@
 // Meant for regular files and directories. To read a FIFO or a terminal works, but occupies a thread of the pool until
 // there is something to read, which cancellation does not interrupt. Sockets are thrum/net's.
 //
-// Not there: io_uring, buffering, locks, memory maps, watching for changes.
+// Changes are watched for by <thrum/file_watcher.hpp>. Not there: io_uring, buffering, locks, memory maps.
 #pragma once
 
 #include <chrono>

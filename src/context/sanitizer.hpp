@@ -3,20 +3,7 @@
 
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define THRUM_ASAN 1
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define THRUM_TSAN 1
-#endif
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define THRUM_ASAN 1
-#endif
-#if __has_feature(thread_sanitizer)
-#define THRUM_TSAN 1
-#endif
-#endif
+#include "base/sanitizers.hpp"
 
 #if defined(THRUM_ASAN)
 #include <pthread.h>

@@ -45,16 +45,6 @@ std::string sent_by(Send send) {
   return all;
 }
 
-template <class F>
-std::error_code code_of(F f) {
-  try {
-    f();
-  } catch (const std::system_error& e) {
-    return e.code();
-  }
-  return {};
-}
-
 struct served {
   const scratch_directory dir;
   const std::string text = much_text(), path = dir / "served";

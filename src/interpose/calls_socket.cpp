@@ -12,6 +12,17 @@ using namespace thrum::interpose;
 namespace thrum::interpose {
 namespace {
 
+int option_of(int fd, int option) noexcept {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
+}
+
+bool has_nobody(int listener) noexcept {
+  pollfd one{.fd = listener, .events = POLLIN, .revents = 0};
+  return real::poll(&one, 1, 0) == 0 && option_of(listener, SO_ACCEPTCONN) == 1;
+}
+
 // The kernel has no accept that does not block for one call only: so poll(2) first, one at a time in this process.
 template <class Accept>
 int fiber_accept(const sched::scheduler& home, int fd, Accept accept_now) noexcept {
@@ -19,25 +30,17 @@ int fiber_accept(const sched::scheduler& home, int fd, Accept accept_now) noexce
   const kept_errno on_success;
   fiber_call call(home, fd, purpose::reading, SO_RCVTIMEO);
   return on_success(static_cast<int>(call.repeat([&](int flags) -> ssize_t {
-    for (;;) {
-      pollfd listener{.fd = fd, .events = POLLIN, .revents = 0};
-      if (flags != 0 && real::poll(&listener, 1, 0) == 0) break;
+    if (flags == 0) return accept_now();
+    while (!has_nobody(fd)) {
       const accept_turn turn(fd);
-      if (!turn.mine() && flags != 0) {
+      if (!turn.mine())
         os::yield_thread();
-        continue;
-      }
-      if (flags == 0 || real::poll(&listener, 1, 0) != 0) return accept_now();
+      else if (!has_nobody(fd))
+        return accept_now();
     }
     errno = EAGAIN;
     return -1;
   })));
-}
-
-int option_of(int fd, int option) noexcept {
-  int value = -1;
-  socklen_t size = sizeof value;
-  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
 }
 
 // connect has no MSG_DONTWAIT either. With the shortest of send timeouts it comes back after a tick of the kernel's

@@ -40,7 +40,7 @@ class conformance : public ::testing::TestWithParam<one_case> {
   }
 };
 INSTANTIATE_TEST_SUITE_P(calls, conformance, ::testing::ValuesIn(interpose_cases::all_cases()),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& which) { return std::string(which.param.name); });
 
 TEST_P(conformance, of_a_thread) { EXPECT_EQ(interpose_cases::outcome_of(GetParam()), wanted()); }
 

@@ -100,7 +100,7 @@ std::uint32_t events_of(purpose p) noexcept { return p == purpose::writing ? EPO
 }  // namespace
 
 patience::patience(const sched::scheduler& home, int fd, purpose p) noexcept
-    : home_(home), fd_(fd), purpose_(p), slot_(known_slot(fd)) {
+    : fd_(fd), purpose_(p), slot_(known_slot(fd)) {
   if (!slot_) return;
   lookout* stale = nullptr;
   {
@@ -166,7 +166,7 @@ outcome patience::wait(std::int64_t deadline_ns) noexcept {
 
 outcome patience::park(std::int64_t deadline_ns) noexcept {
   const this_fiber::pin stay;
-  switch (lookout_->watch->wait(watch::reading, deadline_ns)) {
+  switch (sched::wait_for_edge(*lookout_->watch, deadline_ns)) {
     case watch::outcome::ready:
       return outcome::look;
     case watch::outcome::timed_out:

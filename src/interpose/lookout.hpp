@@ -72,7 +72,6 @@ class patience {
   bool register_at(std::uint32_t events) noexcept;
   outcome park(std::int64_t deadline_ns) noexcept;
 
-  const sched::scheduler& home_;
   const int fd_;
   const purpose purpose_;
   slot* const slot_;

@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "sched/seams.hpp"
@@ -58,10 +59,17 @@ ssize_t move_all(elements v, Part part) noexcept {
   return static_cast<ssize_t>(done);
 }
 
+// One that never waits: it does not block, or fails because the descriptor is not open for that.
+bool never_waits(int fd, purpose p) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  const int wrong_mode = p == purpose::writing ? O_RDONLY : O_WRONLY;
+  return flags < 0 || (flags & (O_NONBLOCK | O_PATH)) != 0 || (flags & O_ACCMODE) == wrong_mode;
+}
+
 // The call, once poll(2) says that it will find something, or what will not change.
 template <class Call>
 ssize_t when_ready(const sched::scheduler& home, int fd, purpose p, Call call) noexcept {
-  if (does_not_block(fd)) return call();
+  if (never_waits(fd, p)) return call();
   fiber_call waits(home, fd, p, 0);
   return waits.repeat([&](int flags) -> ssize_t {
     pollfd one{.fd = fd, .events = static_cast<short>(p == purpose::writing ? POLLOUT : POLLIN), .revents = 0};
@@ -97,7 +105,7 @@ ssize_t write_once(int fd, elements v) noexcept {
 }
 
 ssize_t write_to_file(const sched::scheduler& home, int fd, elements v) noexcept {
-  if (total(v) > PIPE_BUF && is_pipe(fd) && !does_not_block(fd)) return write_to_pipe(home, fd, v);
+  if (total(v) > PIPE_BUF && is_pipe(fd) && !never_waits(fd, purpose::writing)) return write_to_pipe(home, fd, v);
   return when_ready(home, fd, purpose::writing, [&] { return write_once(fd, v); });
 }
 

@@ -369,6 +369,9 @@ class fd_waiting : public ::testing::TestWithParam<unsigned> {
     rt.run(std::forward<F>(f));
   }
   static constexpr std::int64_t forever = INT64_MAX;
+  static fd_watch::outcome until_readable(fd_watch& w, std::int64_t deadline_ns) {
+    return w.wait(sched::begin_call(), fd_watch::reading, deadline_ns);
+  }
 };
 INSTANTIATE_TEST_SUITE_P(workers, fd_waiting, ::testing::Values(1u, 2u, 4u));
 
@@ -378,7 +381,7 @@ TEST_P(fd_waiting, returns_at_the_next_edge) {
     fd_watch* w = fd_watch::create(s.ends[0]);
     ASSERT_NE(w, nullptr);
     go([&] { s.send(1); });
-    EXPECT_EQ(w->wait(fd_watch::reading, forever), fd_watch::outcome::ready);
+    EXPECT_EQ(until_readable(*w, forever), fd_watch::outcome::ready);
     EXPECT_TRUE(s.receive(0));
     w->release();
   });
@@ -388,8 +391,8 @@ TEST_P(fd_waiting, ends_at_its_deadline_or_when_its_scope_is_cancelled) {
   run([] {
     socket_pair s;
     fd_watch* w = fd_watch::create(s.ends[0]);
-    EXPECT_EQ(w->wait(fd_watch::reading, os::now_ns() + 1'000'000), fd_watch::outcome::timed_out);
-    fiber f = spawn([&] { EXPECT_EQ(w->wait(fd_watch::reading, forever), fd_watch::outcome::cancelled); });
+    EXPECT_EQ(until_readable(*w, os::now_ns() + 1'000'000), fd_watch::outcome::timed_out);
+    fiber f = spawn([&] { EXPECT_EQ(until_readable(*w, forever), fd_watch::outcome::cancelled); });
     this_fiber::yield();
     f.request_stop();
     f.join();
@@ -403,13 +406,12 @@ TEST_P(fd_waiting, ends_for_everybody_when_the_descriptor_is_closed) {
     fd_watch* w = fd_watch::create(s.ends[0]);
     std::atomic<int> closed{0};
     scope all;
-    for (int i = 0; i < 5; ++i)
-      all.go([&] { closed += w->wait(fd_watch::reading, forever) == fd_watch::outcome::closed; });
+    for (int i = 0; i < 5; ++i) all.go([&] { closed += until_readable(*w, forever) == fd_watch::outcome::closed; });
     this_fiber::sleep_for(std::chrono::milliseconds(1));
     w->close();
     all.join();
     EXPECT_EQ(closed.load(), 5);
-    EXPECT_EQ(w->wait(fd_watch::reading, forever), fd_watch::outcome::closed);
+    EXPECT_EQ(until_readable(*w, forever), fd_watch::outcome::closed);
     w->release();
   });
 }
@@ -419,8 +421,7 @@ TEST_P(fd_waiting, wakes_all_who_wait_for_one_edge) {
     socket_pair s;
     fd_watch* w = fd_watch::create(s.ends[0]);
     scope all;
-    for (int i = 0; i < 5; ++i)
-      all.go([&] { EXPECT_EQ(w->wait(fd_watch::reading, forever), fd_watch::outcome::ready); });
+    for (int i = 0; i < 5; ++i) all.go([&] { EXPECT_EQ(until_readable(*w, forever), fd_watch::outcome::ready); });
     this_fiber::sleep_for(std::chrono::milliseconds(1));
     s.send(1);
     all.join();
@@ -435,7 +436,7 @@ TEST_P(fd_waiting, a_released_watch_serves_the_next_descriptor_afresh) {
       fd_watch* w = fd_watch::create(s.ends[0]);
       ASSERT_FALSE(w->may_be_ready(fd_watch::reading));
       s.send(1);
-      ASSERT_EQ(w->wait(fd_watch::reading, forever), fd_watch::outcome::ready);
+      ASSERT_EQ(until_readable(*w, forever), fd_watch::outcome::ready);
       w->close();
       w->release();
     }
@@ -461,7 +462,7 @@ TEST_P(fd_waiting, no_edge_is_missed_between_an_attempt_and_the_wait) {
         continue;
       }
       w->not_ready(fd_watch::reading, before);
-      ASSERT_EQ(w->wait(fd_watch::reading, forever), fd_watch::outcome::ready);
+      ASSERT_EQ(until_readable(*w, forever), fd_watch::outcome::ready);
     }
     writer.join();
     w->release();

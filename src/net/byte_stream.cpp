@@ -3,7 +3,6 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <functional>
 #include <system_error>
 
 #include "net/byte_stream_system.hpp"
@@ -16,31 +15,74 @@
 namespace thrum::net {
 
 template class input_calls<byte_stream>;
-template class output_calls<byte_stream>;
 
-// A short read has emptied the socket, unless an edge has come since: the next read may wait at once. Never so at the
-// end of the stream, which stays latched.
-std::size_t byte_stream::end_read(const receive_call& call, long n) noexcept {
-  if (n < 0) return 0;
-  if (n > 0 && short_read_empties_ && static_cast<std::size_t>(n) < call.buffer.size())
-    not_ready(direction::reading, call.before);
-  return static_cast<std::size_t>(n);
+namespace {
+
+std::size_t counted(long n) noexcept { return n < 0 ? 0 : static_cast<std::size_t>(n); }
+int failure_in(long n) noexcept { return n < 0 ? static_cast<int>(-n) : 0; }
+
+}  // namespace
+
+long byte_stream::receive(std::span<std::byte> buffer) {
+  receive_call call{*this, buffer};
+  return operate(direction::reading, call);
 }
 
 std::size_t byte_stream::read_some(std::span<std::byte> buffer, std::error_code& error) {
-  receive_call receive{*this, buffer};
-  return end_read(receive, perform(direction::reading, error, std::ref(receive)));
+  const long n = receive(buffer);
+  report(failure_in(n), error);
+  return counted(n);
 }
 
-bool byte_stream::may_write(std::error_code& error) const noexcept {
-  error = broken_ ? std::make_error_code(std::errc::broken_pipe) : std::error_code();
-  return !broken_;
+std::size_t byte_stream::read_some(std::span<std::byte> buffer) {
+  const long n = receive(buffer);
+  if (n < 0) [[unlikely]]
+    raise(failure_in(n), "thrum: read");
+  return counted(n);
+}
+
+bool byte_stream::may_write(std::error_code& error) const noexcept { return report(broken_ ? EPIPE : 0, error); }
+
+long byte_stream::send(std::span<const std::byte> data) {
+  if (broken_) return -EPIPE;
+  send_call call{fd_, data};
+  return operate(direction::writing, call);
 }
 
 std::size_t byte_stream::write_some(std::span<const std::byte> data, std::error_code& error) {
-  if (!may_write(error)) return 0;
-  const long n = perform(direction::writing, error, send_call{fd_, data});
-  return n < 0 ? 0 : static_cast<std::size_t>(n);
+  const long n = send(data);
+  report(failure_in(n), error);
+  return counted(n);
+}
+
+std::size_t byte_stream::write_some(std::span<const std::byte> data) {
+  const long n = send(data);
+  if (n < 0) [[unlikely]]
+    raise(failure_in(n), "thrum: write");
+  return counted(n);
+}
+
+int byte_stream::send_all(send_all_call& call) {
+  if (call.data.empty()) return 0;
+  return end_send_all(call, broken_ ? -EPIPE : operate(direction::writing, call));
+}
+
+// Of a message that the peer has in part nothing sensible can follow.
+int byte_stream::end_send_all(const send_all_call& call, long n) noexcept {
+  if (n < 0 && call.done > 0) break_off();
+  return failure_in(n);
+}
+
+std::size_t byte_stream::write_all(std::span<const std::byte> data, std::error_code& error) {
+  send_all_call call{fd_, data};
+  report(send_all(call), error);
+  return call.done;
+}
+
+void byte_stream::write_all(std::span<const std::byte> data) {
+  send_all_call call{fd_, data};
+  if (const int failure = send_all(call)) [[unlikely]]
+    raise(failure, "thrum: write_all");
 }
 
 // Perhaps there is something from before the last read.

@@ -18,13 +18,31 @@ struct send_call {
   long operator()() const noexcept { return system::send(fd, data); }
 };
 
+// A short read has emptied the socket, unless an edge has come since: the next read may wait at once. Never so at the
+// end of the stream, which stays latched.
 struct byte_stream::receive_call {
   byte_stream& from;
   std::span<std::byte> buffer;
-  std::uint64_t before = 0;  // The direction's word, read before the call.
+  long operator()(std::uint64_t before) const noexcept {
+    const long n = system::receive(from.fd_, buffer);
+    if (n > 0 && static_cast<std::size_t>(n) < buffer.size() && from.short_read_empties_)
+      from.not_ready(direction::reading, before);
+    return n;
+  }
+};
+
+// What has been sent before an attempt fails stays sent: the next one goes on behind it.
+struct byte_stream::send_all_call {
+  int fd;
+  std::span<const std::byte> data;
+  std::size_t done = 0;
   long operator()() noexcept {
-    before = from.word(direction::reading);
-    return system::receive(from.fd_, buffer);
+    while (done < data.size()) {
+      const long n = system::send(fd, data.subspan(done));
+      if (n < 0) return n;
+      done += static_cast<std::size_t>(n);
+    }
+    return 0;
   }
 };
 

@@ -1,6 +1,7 @@
 // The twins of byte_stream.cpp's calls for tasks.
+#include <cerrno>
 #include <cstddef>
-#include <functional>
+#include <span>
 #include <system_error>
 
 #include <thrum/detail/transfer.hpp>
@@ -11,37 +12,90 @@
 
 namespace thrum::net {
 
+namespace {
+
+std::size_t told(long n, std::error_code& error) noexcept {
+  if (n >= 0) {
+    error.clear();
+    return static_cast<std::size_t>(n);
+  }
+  error.assign(static_cast<int>(-n), std::generic_category());
+  return 0;
+}
+
+}  // namespace
+
+// The loops of reading and writing are written out: connections that wait in them are many, and each frame counts.
+
 task<std::size_t> byte_stream::async_read_some(std::span<std::byte> buffer, std::error_code& error) {
-  receive_call receive{*this, buffer};
-  const long n = co_await async_perform(direction::reading, error, std::ref(receive));
-  co_return end_read(receive, n);
+  async_operation receiving{*this, direction::reading, receive_call{*this, buffer}};
+  while (!co_await receiving) {
+  }
+  co_return told(receiving.result, error);
+}
+
+task<std::size_t> byte_stream::async_read_some(std::span<std::byte> buffer) {
+  async_operation receiving{*this, direction::reading, receive_call{*this, buffer}};
+  while (!co_await receiving) {
+  }
+  if (receiving.result < 0) raise(static_cast<int>(-receiving.result), "thrum: read");
+  co_return static_cast<std::size_t>(receiving.result);
 }
 
 task<std::size_t> byte_stream::async_write_some(std::span<const std::byte> data, std::error_code& error) {
   if (!may_write(error)) co_return 0;
-  const long n = co_await async_perform(direction::writing, error, send_call{fd_, data});
-  co_return n < 0 ? 0 : static_cast<std::size_t>(n);
+  async_operation sending{*this, direction::writing, send_call{fd_, data}};
+  while (!co_await sending) {
+  }
+  co_return told(sending.result, error);
+}
+
+task<std::size_t> byte_stream::async_write_some(std::span<const std::byte> data) {
+  std::error_code error;
+  const auto n = co_await async_write_some(data, error);
+  detail::raise_if(error, "thrum: write");
+  co_return n;
+}
+
+task<std::size_t> byte_stream::async_write_all(std::span<const std::byte> data, std::error_code& error) {
+  error.clear();
+  if (data.empty() || !may_write(error)) co_return 0;
+  async_operation sending{*this, direction::writing, send_all_call{fd_, data}};
+  while (!co_await sending) {
+  }
+  report(end_send_all(sending.attempt, sending.result), error);
+  co_return sending.attempt.done;
+}
+
+task<void> byte_stream::async_write_all(std::span<const std::byte> data) {
+  if (data.empty()) co_return;
+  if (broken_) raise(EPIPE, "thrum: write_all");
+  async_operation sending{*this, direction::writing, send_all_call{fd_, data}};
+  while (!co_await sending) {
+  }
+  const int failure = end_send_all(sending.attempt, sending.result);
+  if (failure != 0) raise(failure, "thrum: write_all");
 }
 
 task<void> byte_stream::async_wait_readable(std::error_code& error) {
   if (!async_begin(error) || may_have_bytes(error)) co_return;
-  readiness wait{*this, true, error};
-  (void)co_await wait;
+  readiness wait{*this, direction::reading};
+  report(co_await wait, error);
 }
 
 task<void> byte_stream::async_wait_readable() {
-  std::error_code error;  // Not by the other one: streams that wait here are many, and each frame counts.
+  std::error_code error;
   if (async_begin(error) && !may_have_bytes(error)) {
-    readiness wait{*this, true, error};
-    (void)co_await wait;
+    readiness wait{*this, direction::reading};
+    report(co_await wait, error);
   }
   detail::raise_if(error, "thrum: wait_readable");
 }
 
 task<void> byte_stream::async_wait_writable(std::error_code& error) {
   if (!async_begin(error) || !known_not_ready(direction::writing)) co_return;
-  readiness wait{*this, false, error};
-  (void)co_await wait;
+  readiness wait{*this, direction::writing};
+  report(co_await wait, error);
 }
 
 task<void> byte_stream::async_wait_writable() {

@@ -125,7 +125,7 @@ std::string connection_race::failures_in_words() const {
 // ---------------------------------------------------------------------------------------------------------------
 void attempt_connection(connection_race& race, const endpoint& to) {
   std::error_code error;
-  auto stream = tcp_stream::connect(to.to_string(), {}, error);
+  auto stream = tcp_stream::connect(to, {}, error);
   race.tell(connection_race::attempt{to, std::move(stream), error});
 }
 
@@ -152,7 +152,7 @@ void run_attempts(connection_race& race, address_search* search) {
 
 task<> async_attempt_connection(connection_race& race, endpoint to) {
   std::error_code error;
-  auto stream = co_await tcp_stream::async_connect(to.to_string(), {}, error);
+  auto stream = co_await tcp_stream::async_connect(to, {}, error);
   race.tell(connection_race::attempt{to, std::move(stream), error});
 }
 

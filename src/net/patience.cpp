@@ -12,6 +12,7 @@
 #include <thrum/net/socket.hpp>
 #include <thrum/task.hpp>
 
+#include "net/socket_operation.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/task_wait.hpp"
 #include "sched/wait.hpp"
@@ -88,12 +89,12 @@ struct patience::task_pause : detail::suspends_task {
 };
 
 bool socket::begin_pause(patience& p, std::error_code& error) {
-  error.clear();
+  int failure = 0;
   auto* w = sched::this_worker();
   // Plain threads do not notice closing; in poll(2) they would not either.
-  if (w && p.may_be_closed_) p.mind(watch_for(w->home, error));
-  if (!error && p.is_over()) error = std::make_error_code(std::errc::timed_out);
-  return !error;
+  if (w && p.may_be_closed_) p.mind(watch_for(w->home, failure));
+  if (failure == 0 && p.is_over()) failure = ETIMEDOUT;
+  return report(failure, error);
 }
 
 bool socket::end_pause(const patience& p, std::error_code& error) {

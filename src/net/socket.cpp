@@ -30,9 +30,7 @@ namespace {
 
 using sched::fd_watch;
 
-fd_watch::direction internal(bool reading) noexcept { return reading ? fd_watch::reading : fd_watch::writing; }
-
-bool poll_thread(int fd, bool reading, std::int64_t deadline_ns, std::error_code& error) {
+int poll_thread(int fd, bool reading, std::int64_t deadline_ns) noexcept {
   for (;;) {
     int ms = -1;
     if (deadline_ns != sched::never) {
@@ -41,51 +39,48 @@ bool poll_thread(int fd, bool reading, std::int64_t deadline_ns, std::error_code
     }
     pollfd p{.fd = fd, .events = static_cast<short>(reading ? POLLIN : POLLOUT), .revents = 0};
     const int n = ::poll(&p, 1, ms);
-    if (n > 0) return true;
-    if (n < 0 && errno != EINTR) {
-      error.assign(errno, std::generic_category());
-      return false;
-    }
-    if (n == 0 && sched::now_ns() >= deadline_ns) {
-      error = std::make_error_code(std::errc::timed_out);
-      return false;
-    }
+    if (n > 0) return 0;
+    if (n < 0 && errno != EINTR) return errno;
+    if (n == 0 && sched::now_ns() >= deadline_ns) return ETIMEDOUT;
   }
 }
 
-bool is_ready(fd_watch::outcome o, std::error_code& error) noexcept {
+int failure_of(fd_watch::outcome o) noexcept {
   switch (o) {
     case fd_watch::outcome::ready:
-      return true;
+      return 0;
     case fd_watch::outcome::timed_out:
-      error = std::make_error_code(std::errc::timed_out);
-      break;
+      return ETIMEDOUT;
     case fd_watch::outcome::cancelled:
-      error = std::make_error_code(std::errc::operation_canceled);
-      break;
+      return ECANCELED;
     case fd_watch::outcome::closed:
-      error = std::make_error_code(std::errc::bad_file_descriptor);
       break;
   }
-  return false;
+  return EBADF;
 }
 
 }  // namespace
 
-bool socket::begin(std::error_code& error) noexcept {
-  error.clear();
-  if (sched::begin_call().cancelled)
-    error = std::make_error_code(std::errc::operation_canceled);
+bool socket::report(int failure, std::error_code& error) noexcept {
+  if (failure == 0)
+    error.clear();
   else
-    check_usable(error);
-  return !error;
+    error.assign(failure, std::generic_category());
+  return failure == 0;
 }
 
-void socket::check_usable(std::error_code& error) const noexcept {
-  if (fd_ < 0)
-    error = std::make_error_code(std::errc::bad_file_descriptor);
-  else if (deadline_ns_ != detail::never && sched::now_ns() >= deadline_ns_)
-    error = std::make_error_code(std::errc::timed_out);
+bool socket::begin(std::error_code& error) noexcept {
+  return report(sched::begin_call().cancelled ? ECANCELED : why_unusable(), error);
+}
+
+bool socket::async_begin(std::error_code& error) {
+  const auto& self = sched::begin_task_call(sched::cancellation::reported);
+  return report(self.cancel_pending.load(std::memory_order_acquire) ? ECANCELED : why_unusable(), error);
+}
+
+int socket::why_unusable() const noexcept {
+  if (fd_ < 0) return EBADF;
+  return deadline_ns_ != detail::never && sched::now_ns() >= deadline_ns_ ? ETIMEDOUT : 0;
 }
 
 std::int64_t socket::wait_deadline_ns() const noexcept {
@@ -95,88 +90,74 @@ std::int64_t socket::wait_deadline_ns() const noexcept {
 }
 
 // The reader and the writer may both be the first to wait.
-fd_watch* socket::watch_for(sched::scheduler& home, std::error_code& error) {
-  auto* watch = watch_.load(std::memory_order_acquire);
-  if (watch && watch->belongs_to(home)) return watch;
-  std::lock_guard held(watch_lock_);
-  watch = watch_.load(std::memory_order_relaxed);
-  if (watch && watch->belongs_to(home)) return watch;
-  if (watch) watch->release();  // Of a runtime before this one.
-  watch_.store(nullptr, std::memory_order_relaxed);
-  if (fd_ < 0) {  // Closed since the attempt.
-    error = std::make_error_code(std::errc::bad_file_descriptor);
-    return nullptr;
+fd_watch* socket::make_watch(sched::scheduler& home, int& failure) {
+  fd_watch* watch = nullptr;
+  fd_watch* stale;  // Of a runtime before this one.
+  {
+    std::lock_guard held(watch_lock_);
+    stale = watch_.load(std::memory_order_relaxed);
+    if (stale && stale->belongs_to(home)) return stale;
+    if (fd_ < 0) {  // Closed since the attempt.
+      failure = EBADF;
+    } else {
+      watch = fd_watch::create(fd_, errors_pass_ ? fd_watch::errors::pass : fd_watch::errors::end);
+      if (!watch) failure = os::error_number();
+    }
+    watch_.store(watch, std::memory_order_release);
   }
-  watch = fd_watch::create(fd_, errors_pass_ ? fd_watch::errors::pass : fd_watch::errors::end);
-  if (!watch) error.assign(os::error_number(), std::generic_category());
-  watch_.store(watch, std::memory_order_release);
+  if (stale) stale->release();  // It may wait for the poller that had it.
   return watch;
 }
 
-bool socket::wait_ready(direction d, std::error_code& error, std::int64_t deadline_ns) {
-  const bool reading = d == direction::reading;
+int socket::wait_ready(const sched::begun_call& call, direction d, std::int64_t deadline_ns) {
   const auto deadline = std::min(wait_deadline_ns(), deadline_ns);
-  auto* w = sched::this_worker();
-  if (!w || !w->current()) return poll_thread(fd_, reading, deadline, error);
-  auto* watch = watch_for(w->home, error);
-  if (!watch) return false;
-  return is_ready(watch->wait(internal(reading), deadline), error);
+  if (call.who->kind() != sched::waiter_kind::fiber) return poll_thread(fd_, d == direction::reading, deadline);
+  int failure = 0;
+  auto* watch = watch_for(sched::this_worker()->home, failure);
+  return watch ? failure_of(watch->wait(call, static_cast<fd_watch::direction>(d), deadline)) : failure;
 }
 
-bool socket::async_begin(std::error_code& error) {
-  error.clear();
-  auto& self = sched::begin_task_call(sched::cancellation::reported);
-  if (self.cancel_pending.load(std::memory_order_acquire))
-    error = std::make_error_code(std::errc::operation_canceled);
-  else
-    check_usable(error);
-  return !error;
+bool socket::wait_ready(direction d, std::error_code& error) {
+  const auto call = sched::begin_call();
+  return report(call.cancelled ? ECANCELED : wait_ready(call, d, detail::never), error);
 }
 
 bool socket::begin_wait_ready(readiness& r) {
-  r.watch = watch_for(sched::this_worker()->home, r.error);
+  r.wait.at = detail::async_wait::state::satisfied;  // It may wait for the second time.
+  r.watch = watch_for(sched::this_worker()->home, r.failure);
   if (!r.watch) return true;
   const auto deadline = std::min(wait_deadline_ns(), r.deadline_ns);
-  return r.watch->begin_wait(internal(r.reading), r.wait, r.timer, deadline, r.outcome);
+  return r.watch->begin_wait(static_cast<fd_watch::direction>(r.side), r.wait, r.timer, deadline, r.outcome);
 }
 
-bool socket::end_wait_ready(readiness& r) {
-  if (!r.watch) return false;
+int socket::end_wait_ready(readiness& r) {
+  if (!r.watch) return r.failure;
   if (r.wait.at == detail::async_wait::state::waiting)
-    r.outcome = r.watch->end_wait(internal(r.reading), r.wait, r.timer);
-  return is_ready(r.outcome, r.error);
+    r.outcome = r.watch->end_wait(static_cast<fd_watch::direction>(r.side), r.wait, r.timer);
+  return failure_of(r.outcome);
 }
 
-// Throws where there is no poller, or none that takes the descriptor.
 detail::select_clause socket::describe(direction d) {
-  std::error_code error;
   auto* w = sched::this_worker();
   if (!w) throw std::logic_error("thrum: a select waits for descriptors in fibers and tasks only");
   if (fd_ < 0) throw std::system_error(std::make_error_code(std::errc::bad_file_descriptor), "thrum: select");
-  auto* watch = watch_for(w->home, error);
-  if (!watch) throw std::system_error(error, "thrum: select");
-  const bool reading = d == direction::reading;
+  int failure = 0;
+  auto* watch = watch_for(w->home, failure);
+  if (!watch) throw std::system_error(failure, std::generic_category(), "thrum: select");
   return {.kind = detail::clause_kind::condition,
           .element = watch,
-          .queue = &watch->queue(internal(reading)),
-          .holds = reading ? &fd_watch::readable_or_closed : &fd_watch::writable_or_closed};
+          .queue = &watch->queue(static_cast<fd_watch::direction>(d)),
+          .holds = d == direction::reading ? &fd_watch::readable_or_closed : &fd_watch::writable_or_closed};
 }
 
 std::uint64_t socket::word(direction d) const noexcept {
   const auto* watch = watch_.load(std::memory_order_acquire);
-  return watch ? watch->word(internal(d == direction::reading)) : 0;
-}
-
-void socket::not_ready(direction d, std::uint64_t before) noexcept {
-  auto* watch = watch_.load(std::memory_order_acquire);
-  // A word read before there was a watch is zero, which not_ready() never confuses with one that an edge has
-  // changed.
-  if (watch) watch->not_ready(internal(d == direction::reading), before);
+  return watch ? watch->word(static_cast<fd_watch::direction>(d)) : 0;
 }
 
 bool socket::known_not_ready(direction d) const noexcept {
   const auto* watch = watch_.load(std::memory_order_acquire);
-  return watch && !watch->may_be_ready(internal(d == direction::reading));
+  return watch && !watch->may_be_ready(static_cast<fd_watch::direction>(d));
 }
 
 // Releasing the watch may take a while. From its beginning on nobody may make another one.
@@ -201,5 +182,7 @@ void socket::raise(const std::error_code& error, const char* what) {
   if (error == std::errc::operation_canceled) throw cancelled{};
   throw std::system_error(error, what);
 }
+
+void socket::raise(int failure, const char* what) { raise(std::error_code(failure, std::generic_category()), what); }
 
 }  // namespace thrum::net

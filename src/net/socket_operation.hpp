@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cerrno>
-#include <optional>
+#include <cstdint>
 #include <system_error>
+#include <type_traits>
+#include <utility>
 
 #include <thrum/detail/async.hpp>
 #include <thrum/net/socket.hpp>
@@ -12,81 +14,135 @@
 
 #include "os/errno.hpp"
 #include "sched/fd_watch.hpp"
+#include "sched/wait.hpp"
 
 namespace thrum::net {
 
-template <class Attempt>
-std::optional<long> socket::attempt_once(direction d, std::error_code& error, Attempt& attempt) {
-  while (!known_not_ready(d)) {
-    const auto before = word(d);
-    const long n = attempt();
-    if (n >= 0) return n;
-    const int failure = os::error_number();
-    if (failure == EINTR) continue;
-    if (failure != EAGAIN) {
-      error.assign(failure, std::generic_category());
-      return -1;
-    }
-    not_ready(d, before);
-    break;
-  }
-  return {};
+// A word read before there was a watch is zero, which this never confuses with one that an edge has changed.
+inline void socket::not_ready(direction d, std::uint64_t before) noexcept {
+  auto* watch = watch_.load(std::memory_order_acquire);
+  if (watch) watch->not_ready(static_cast<sched::fd_watch::direction>(d), before);
 }
 
-// The time of a read, or of an accept, is over. What came before that still counts, though the poller of a busy worker
-// has not told of it yet: a last attempt sees it.
+inline sched::fd_watch* socket::watch_for(sched::scheduler& home, int& failure) {
+  auto* watch = watch_.load(std::memory_order_acquire);
+  return watch && watch->belongs_to(home) ? watch : make_watch(home, failure);
+}
+
+// Inlined into each operation, all of whose cost beside the system call it is.
 template <class Attempt>
-long socket::attempt_late(std::error_code& error, Attempt& attempt) {
+[[gnu::always_inline]] inline long socket::attempt_once(direction d, Attempt& attempt) {
+  const auto side = static_cast<sched::fd_watch::direction>(d);
   for (;;) {
-    const long n = attempt();
-    if (n >= 0) {
-      error.clear();
+    auto* watch = watch_.load(std::memory_order_acquire);
+    const std::uint64_t before = watch ? watch->word(side) : 0;
+    if (watch && !sched::fd_watch::may_be_ready(before)) return -EAGAIN;
+    long n;
+    if constexpr (std::is_invocable_v<Attempt&, std::uint64_t>)
+      n = attempt(before);
+    else
+      n = attempt();
+    if (n >= 0) [[likely]]
       return n;
-    }
     const int failure = os::error_number();
-    if (failure == EINTR) continue;
-    if (failure != EAGAIN) error.assign(failure, std::generic_category());
-    return -1;
+    if (failure == EAGAIN) not_ready(d, before);
+    if (failure != EINTR) return -failure;
+  }
+}
+
+template <class Attempt>
+long socket::attempt_late(Attempt& attempt) {
+  for (;;) {
+    long n;
+    if constexpr (std::is_invocable_v<Attempt&, std::uint64_t>)
+      n = attempt(0);
+    else
+      n = attempt();
+    if (n >= 0) return n;
+    const int failure = os::error_number();
+    if (failure != EINTR) return failure == EAGAIN ? -ETIMEDOUT : -failure;
+  }
+}
+
+template <class Attempt>
+[[gnu::always_inline]] inline long socket::operate(direction d, Attempt& attempt, std::int64_t deadline_ns) {
+  const auto call = sched::begin_call();
+  if (call.cancelled) [[unlikely]]
+    return -ECANCELED;
+  if (const int failure = why_unusable()) [[unlikely]]
+    return -failure;
+  for (;;) {
+    const long n = attempt_once(d, attempt);
+    if (n != -EAGAIN) return n;
+    const int failure = wait_ready(call, d, deadline_ns);
+    if (failure == 0) [[likely]]
+      continue;
+    return d == direction::reading && failure == ETIMEDOUT ? attempt_late(attempt) : -failure;
   }
 }
 
 template <class Attempt>
 long socket::perform(direction d, std::error_code& error, Attempt attempt, std::int64_t deadline_ns) {
-  if (!begin(error)) return -1;
-  for (;;) {
-    if (const auto n = attempt_once(d, error, attempt)) return *n;
-    if (wait_ready(d, error, deadline_ns)) continue;
-    return d == direction::reading && error == std::errc::timed_out ? attempt_late(error, attempt) : -1;
-  }
+  const long n = operate(d, attempt, deadline_ns);
+  return report(n < 0 ? static_cast<int>(-n) : 0, error) ? n : -1;
 }
 
-// One wait of a task for a direction.
+// ---------------------------------------------------------------------------------------------------------------
+
+// co_await tells 0, or why it failed: an errno value.
 struct socket::readiness : detail::suspends_task {
-  readiness(socket& s, bool reads, std::error_code& e, std::int64_t until = detail::never) noexcept
-      : of(s), reading(reads), error(e), deadline_ns(until) {}
+  readiness(socket& s, direction d, std::int64_t until = detail::never) noexcept : of(s), side(d), deadline_ns(until) {}
 
   socket& of;
-  const bool reading;
-  std::error_code& error;
+  const direction side;
   const std::int64_t deadline_ns;
+  int failure = 0;
   sched::fd_watch* watch = nullptr;
   sched::fd_watch::outcome outcome{};
   detail::async_wait wait{};
   detail::async_timer timer{};
 
   bool await_ready() { return of.begin_wait_ready(*this); }
-  bool await_resume() { return of.end_wait_ready(*this); }
+  int await_resume() { return of.end_wait_ready(*this); }
+};
+
+template <class Attempt>
+struct socket::async_operation : detail::suspends_task {
+  async_operation(socket& s, direction d, Attempt a, std::int64_t until = detail::never)
+      : wait(s, d, until), attempt(std::move(a)) {}
+
+  readiness wait;
+  Attempt attempt;
+  long result = -EINPROGRESS;  // Until it has begun; -EAGAIN while it waits.
+
+  bool await_ready() {
+    if (result == -EINPROGRESS) {
+      const auto& self = sched::begin_task_call(sched::cancellation::reported);
+      const int failure = self.cancel_pending.load(std::memory_order_acquire) ? ECANCELED : wait.of.why_unusable();
+      if (failure != 0) {
+        result = -failure;
+        return true;
+      }
+    }
+    result = wait.of.attempt_once(wait.side, attempt);
+    return result == -EAGAIN ? wait.await_ready() : sched::go_on();
+  }
+  bool await_resume() {
+    if (result != -EAGAIN) return true;
+    const int failure = wait.await_resume();
+    if (failure == 0) return false;
+    result = wait.side == direction::reading && failure == ETIMEDOUT ? attempt_late(attempt) : -failure;
+    return true;
+  }
 };
 
 template <class Attempt>
 task<long> socket::async_perform(direction d, std::error_code& error, Attempt attempt, std::int64_t deadline_ns) {
-  if (!async_begin(error)) co_return -1;
-  for (;;) {
-    if (const auto n = attempt_once(d, error, attempt)) co_return *n;
-    readiness wait{*this, d == direction::reading, error, deadline_ns};
-    if (co_await wait) continue;
-    co_return d == direction::reading&& error == std::errc::timed_out ? attempt_late(error, attempt) : -1;
+  async_operation operation{*this, d, std::move(attempt), deadline_ns};
+  while (!co_await operation) {
   }
+  const long n = operation.result;
+  co_return report(n < 0 ? static_cast<int>(-n) : 0, error) ? n : -1;
 }
 
 }  // namespace thrum::net

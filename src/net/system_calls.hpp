@@ -9,7 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "context/sanitizer.hpp"
+#include "base/sanitizers.hpp"
 #include "os/errno.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/socket_system.hpp"

@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <thrum/cancelled.hpp>
+
 #include "net/address.hpp"
 #include "net/socket_errors.hpp"
 #include "net/socket_operation.hpp"
@@ -65,8 +67,8 @@ std::uint16_t tcp_listener::local_port() const {
 
 // ---------------------------------------------------------------------------------------------------------------
 
-tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds timeout, std::error_code& error) {
-  const auto a = parse_address(text, error);
+tcp_stream tcp_stream::connect(const endpoint& to, std::chrono::nanoseconds timeout, std::error_code& error) {
+  const auto a = address_to_connect(to, error);
   if (error) return {};
   tcp_stream s(open_socket(a, error));
   if (error || !s.begin(error)) return {};
@@ -83,12 +85,37 @@ tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds t
   return s;
 }
 
+tcp_stream tcp_stream::connect(const endpoint& to, std::chrono::nanoseconds timeout) {
+  std::error_code error;
+  auto s = connect(to, timeout, error);
+  if (error) raise_not_connected(error, to.to_string());
+  return s;
+}
+
+// Text that is no address makes no endpoint, to which the call refuses to connect.
+tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds timeout, std::error_code& error) {
+  return connect(endpoint(text, error), timeout, error);
+}
+
 tcp_stream tcp_stream::connect(std::string_view text, std::chrono::nanoseconds timeout) {
   std::error_code error;
   auto s = connect(text, timeout, error);
-  if (error == std::errc::operation_canceled) raise(error, "");
-  if (error) throw std::system_error(error, "thrum: cannot connect to " + std::string(text));
+  if (error) raise_not_connected(error, text);
   return s;
+}
+
+void raise_not_connected(const std::error_code& error, std::string_view to) {
+  if (error == std::errc::operation_canceled) throw cancelled{};
+  throw std::system_error(error, "thrum: cannot connect to " + std::string(to));
+}
+
+address address_to_connect(const endpoint& to, std::error_code& error) {
+  const auto a = to.to_address();
+  if (a.length == 0)
+    error = std::make_error_code(std::errc::invalid_argument);
+  else
+    error.clear();
+  return a;
 }
 
 // The socket becomes writable once it is connected or has failed.

@@ -194,6 +194,7 @@ TEST_P(tcp_errors_test, connecting_to_nobody_is_refused) {
     }
     const auto address = "127.0.0.1:" + std::to_string(port);
     EXPECT_EQ(code_of([&] { tcp_stream::connect(address); }), std::errc::connection_refused);
+    EXPECT_EQ(code_of([&] { tcp_stream::connect(endpoint(address)); }), std::errc::connection_refused);
     std::error_code error;
     const auto s = tcp_stream::connect(address, 0ns, error);
     EXPECT_EQ(error, std::errc::connection_refused);
@@ -216,6 +217,7 @@ TEST_P(tcp_errors_test, an_address_in_use_is_told) {
 
 TEST_P(tcp_errors_test, addresses_that_cannot_be_read_are_invalid) {
   run([] {
+    EXPECT_EQ(code_of([] { tcp_stream::connect(endpoint()); }), std::errc::invalid_argument);
     for (const char* text : {"", "localhost:1", "127.0.0.1", "127.0.0.1:70000", "::1:5"}) {
       EXPECT_EQ(code_of([&] { tcp_stream::connect(text); }), std::errc::invalid_argument);
       EXPECT_EQ(code_of([&] { tcp_listener::bind(text); }), std::errc::invalid_argument);

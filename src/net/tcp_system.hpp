@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cerrno>
+#include <string_view>
 #include <system_error>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include <thrum/net/endpoint.hpp>
 
 #include "net/address.hpp"
 #include "net/socket_errors.hpp"
@@ -21,6 +24,10 @@ inline int open_socket(const address& a, std::error_code& error) noexcept {
   if (fd < 0) error = last_error();
   return fd;
 }
+
+// errc::invalid_argument: it is none.
+address address_to_connect(const endpoint& to, std::error_code& error);
+[[noreturn]] void raise_not_connected(const std::error_code& error, std::string_view to);
 
 inline void switch_nagle_off(int fd) noexcept { system::set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); }
 

@@ -26,8 +26,8 @@ task<tcp_stream> tcp_listener::async_accept() {
   co_return s;
 }
 
-task<tcp_stream> tcp_stream::async_connect(std::string text, std::chrono::nanoseconds timeout, std::error_code& error) {
-  const auto a = parse_address(text, error);
+task<tcp_stream> tcp_stream::async_connect(endpoint to, std::chrono::nanoseconds timeout, std::error_code& error) {
+  const auto a = address_to_connect(to, error);
   if (error) co_return tcp_stream();
   tcp_stream s(open_socket(a, error));
   if (error || !s.async_begin(error)) co_return tcp_stream();
@@ -37,9 +37,8 @@ task<tcp_stream> tcp_stream::async_connect(std::string text, std::chrono::nanose
     bool settled = !in_progress(os::error_number());
     if (settled) error = last_error();
     while (!settled && !error) {
-      readiness wait{s, false, error};
-      settled = co_await wait;
-      if (settled) settled = s.connection_settled(error);
+      readiness wait{s, direction::writing};
+      settled = report(co_await wait, error) && s.connection_settled(error);
     }
   }
   if (error) co_return tcp_stream();
@@ -47,11 +46,22 @@ task<tcp_stream> tcp_stream::async_connect(std::string text, std::chrono::nanose
   co_return s;
 }
 
+task<tcp_stream> tcp_stream::async_connect(endpoint to, std::chrono::nanoseconds timeout) {
+  std::error_code error;
+  auto s = co_await async_connect(to, timeout, error);
+  if (error) raise_not_connected(error, to.to_string());
+  co_return s;
+}
+
+task<tcp_stream> tcp_stream::async_connect(std::string text, std::chrono::nanoseconds timeout, std::error_code& error) {
+  std::error_code no_address;  // It becomes none, to which the call refuses to connect.
+  return async_connect(endpoint(text, no_address), timeout, error);
+}
+
 task<tcp_stream> tcp_stream::async_connect(std::string text, std::chrono::nanoseconds timeout) {
   std::error_code error;
-  auto s = co_await async_connect(text, timeout, error);
-  if (error == std::errc::operation_canceled) raise(error, "");
-  if (error) throw std::system_error(error, "thrum: cannot connect to " + text);
+  auto s = co_await async_connect(endpoint(text, error), timeout, error);
+  if (error) raise_not_connected(error, text);
   co_return s;
 }
 

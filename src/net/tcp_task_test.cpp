@@ -70,12 +70,15 @@ TEST_P(tcp_task_test, connecting_to_nobody_is_reported_or_thrown) {
       const auto nowhere = co_await net::tcp_stream::async_connect("nowhere", 10s, error);
       EXPECT_EQ(error, std::errc::invalid_argument);
       EXPECT_FALSE(nowhere.is_open());
+      EXPECT_FALSE((co_await net::tcp_stream::async_connect(net::endpoint(), 10s, error)).is_open());
+      EXPECT_EQ(error, std::errc::invalid_argument);
     };
     auto l = net::tcp_listener::bind("127.0.0.1:0");
     const auto address = l.local_address();
     l.close();
     spawn(refused(address)).join();
     EXPECT_THROW(spawn(net::tcp_stream::async_connect(address)).join(), std::system_error);
+    EXPECT_THROW(spawn(net::tcp_stream::async_connect(net::endpoint(address))).join(), std::system_error);
   });
 }
 

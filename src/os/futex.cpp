@@ -11,15 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/sanitizers.hpp"
 #include "os/clock.hpp"
-
-#if defined(__SANITIZE_THREAD__)
-#define THRUM_SIGNALS_ARE_HELD_BACK 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define THRUM_SIGNALS_ARE_HELD_BACK 1
-#endif
-#endif
 
 namespace thrum::os {
 namespace {
@@ -38,7 +31,7 @@ int wait_once(const detail::atomic<std::uint32_t>& word, std::uint32_t expected,
 
 }  // namespace
 
-#if !defined(THRUM_SIGNALS_ARE_HELD_BACK)
+#if !defined(THRUM_TSAN)
 bool futex_wait(const detail::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns) noexcept {
   return wait_once(word, expected, deadline_ns) != ETIMEDOUT;
 }

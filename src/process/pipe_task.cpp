@@ -8,8 +8,8 @@ namespace thrum::detail {
 
 task<void> pipe_end::async_until_ready(direction d, std::error_code& error) {
   if (!async_begin(error) || ready_now(d, error)) co_return;
-  readiness wait{*this, d == direction::reading, error};
-  (void)co_await wait;
+  readiness wait{*this, d};
+  report(co_await wait, error);
 }
 
 }  // namespace thrum::detail

@@ -87,9 +87,8 @@ void fd_watch::release() noexcept {
 
 bool fd_watch::belongs_to(const scheduler& s) const noexcept { return home_serial_ == s.serial(); }
 
-fd_watch::outcome fd_watch::wait(direction d, std::int64_t deadline_ns) {
-  waiting w(cancellation::reported);
-  if (w.already_cancelled()) return outcome::cancelled;
+fd_watch::outcome fd_watch::wait(const begun_call& call, direction d, std::int64_t deadline_ns) noexcept {
+  waiting w(call, cancellation::reported);
   side& s = sides_[d];
   outcome at_once;
   s.queue.lock.lock();
@@ -146,16 +145,16 @@ void fd_watch::close() noexcept {
 }
 
 void fd_watch::ready(unsigned events, std::uint16_t generation, runnable_batch& out) noexcept {
-  const bool over = events & ended;
-  for (auto d : {reading, writing}) {
-    const bool last = over || (d == reading && (events & read_ended));
-    if (!last && !(events & (d == reading ? can_read : can_write))) continue;
-    side& s = sides_[d];
-    if (!last && counted(s)) continue;
-    std::lock_guard held(s.queue.lock);
-    if (generation_.load(std::memory_order_relaxed) != generation) return;
-    edge_seen(s, last && errors_ == errors::end, out);
-  }
+  if (events & (can_read | read_ended | ended))
+    ready_on(sides_[reading], (events & (read_ended | ended)) != 0, generation, out);
+  if (events & (can_write | ended)) ready_on(sides_[writing], (events & ended) != 0, generation, out);
+}
+
+inline void fd_watch::ready_on(side& s, bool last, std::uint16_t generation, runnable_batch& out) noexcept {
+  if (!last && counted(s)) return;
+  std::lock_guard held(s.queue.lock);
+  if (generation_.load(std::memory_order_relaxed) != generation) return;
+  edge_seen(s, last && errors_ == errors::end, out);
 }
 
 // An edge in a direction that is marked already needs no lock: nobody waits there, since under the lock who waits has

@@ -53,15 +53,16 @@ class fd_watch {
 
   // The word before an attempt, and what the attempt told: nothing more to get, unless an edge has come since.
   std::uint64_t word(direction d) const noexcept { return sides_[d].word.load(std::memory_order_acquire); }
-  bool may_be_ready(direction d) const noexcept { return (word(d) & (ready_bit | latched_bit)) != 0; }
+  static bool may_be_ready(std::uint64_t word) noexcept { return (word & (ready_bit | latched_bit)) != 0; }
+  bool may_be_ready(direction d) const noexcept { return may_be_ready(word(d)); }
   static bool hung_up(std::uint64_t word) noexcept { return (word & latched_bit) != 0; }
   void not_ready(direction d, std::uint64_t before) noexcept {
     if ((before & latched_bit) == 0)
       sides_[d].word.compare_exchange_strong(before, before & ~ready_bit, std::memory_order_acq_rel);
   }
 
-  // Waits for the next edge unless one is marked. Does not throw on cancellation: reports it.
-  outcome wait(direction d, std::int64_t deadline_ns);
+  // In a call that has begun: waits for the next edge unless one is marked. Does not throw on cancellation: reports it.
+  outcome wait(const begun_call& call, direction d, std::int64_t deadline_ns) noexcept;
   // The same for tasks. begin: true when there is an outcome at once.
   bool begin_wait(direction d, detail::async_wait& w, detail::async_timer& timer, std::int64_t deadline_ns,
                   outcome& at_once);
@@ -95,6 +96,7 @@ class fd_watch {
   };
 
   bool has_outcome(direction d, outcome& o) const noexcept;
+  void ready_on(side& s, bool last, std::uint16_t generation, runnable_batch& out) noexcept;
   static bool counted(side& s) noexcept;
   void edge_seen(side& s, bool ended, runnable_batch& out) noexcept;
   void wake_all(side& s, std::uint32_t offset, runnable_batch& out) noexcept;

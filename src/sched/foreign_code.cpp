@@ -18,6 +18,10 @@ const scheduler* home_of_calling_fiber() noexcept {
   return &w->home;
 }
 
+fd_watch::outcome wait_for_edge(fd_watch& watch, std::int64_t deadline_ns) noexcept {
+  return watch.wait(begin_call(), fd_watch::reading, deadline_ns);
+}
+
 bool sleep_reporting(std::int64_t deadline_ns) noexcept {
   waiting w(cancellation::reported);
   if (w.already_cancelled()) return false;

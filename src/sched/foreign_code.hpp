@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "sched/fd_watch.hpp"
+
 namespace thrum::sched {
 
 class scheduler;
@@ -12,6 +14,9 @@ class scheduler;
 // tasks, which cannot wait so, in the runtime itself, in a simulation, and in forked children. Any thread; does not
 // enter the runtime.
 const scheduler* home_of_calling_fiber() noexcept;
+
+// Waits, on a fiber, for an edge in the reading direction, unless one is marked. A cancellation point that reports.
+fd_watch::outcome wait_for_edge(fd_watch& watch, std::int64_t deadline_ns) noexcept;
 
 // Sleeps until then, on a fiber. False: it was cancelled. A cancellation point that reports.
 bool sleep_reporting(std::int64_t deadline_ns) noexcept;

@@ -27,6 +27,9 @@ int refuse(int error) noexcept {
   return -1;
 }
 
+// What is not open here is the kernel's, which the program has adopted, or nobody's.
+int no_such_file(int fd) noexcept { return fd < 0 || fd >= first_file_fd ? EBADF : EOPNOTSUPP; }
+
 bool may_read(int flags) noexcept { return (flags & O_ACCMODE) != O_WRONLY; }
 bool may_write(int flags) noexcept { return (flags & O_ACCMODE) != O_RDONLY; }
 
@@ -181,7 +184,7 @@ int disks::list(const char* path, std::vector<entry>& out) {
 disks::handle* disks::find(int fd) noexcept {
   const auto at = handles_.find(fd);
   if (at == handles_.end()) {
-    errno = fd < 0 || fd >= first_file_fd ? EBADF : EOPNOTSUPP;  // Or the kernel's, which the program has adopted.
+    errno = no_such_file(fd);
     return nullptr;
   }
   if (at->second.power_cuts == at->second.on->power_cuts) return &at->second;
@@ -234,7 +237,7 @@ int disks::open(const char* path, int flags, unsigned mode) noexcept {
 }
 
 int disks::close(int fd) noexcept {
-  if (handles_.erase(fd) == 0) return refuse(fd < 0 || fd >= first_file_fd ? EBADF : EOPNOTSUPP);
+  if (handles_.erase(fd) == 0) return refuse(no_such_file(fd));
   return 0;
 }
 

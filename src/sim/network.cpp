@@ -36,8 +36,8 @@ int no_such(int fd) noexcept { return fd >= first_fd ? EBADF : EOPNOTSUPP; }
 
 }  // namespace
 
-network::network(const options& o, sched::clock_source& clock)
-    : options_(o), clock_(clock), rng_(make_rng(o.seed, 5)), next_fd_(first_fd), next_port_(first_port) {}
+network::network(const options& o, sched::clock_source& clock, hosts& h)
+    : options_(o), clock_(clock), hosts_(h), rng_(make_rng(o.seed, 5)), next_fd_(first_fd), next_port_(first_port) {}
 
 // ---------------------------------------------------------------------------------------------------------------
 // Endpoints.

@@ -31,14 +31,12 @@ namespace thrum::sim {
 
 class network final : public sched::socket_system {
  public:
-  network(const options& o, sched::clock_source& clock);
+  network(const options& o, sched::clock_source& clock, hosts& h);
 
   // --- The poller's side.
   int watch(int fd, sched::fd_watch& w) noexcept;  // 0 or an errno value.
   std::int64_t next_event_at() const noexcept;     // sched::never: nothing is under way.
   void deliver(std::int64_t now, sched::runnable_batch& out) noexcept;
-
-  hosts& all_hosts() noexcept { return hosts_; }
 
   // --- What the program does to it, as sim_network.hpp has it.
   std::string introduce(std::string_view host);
@@ -116,8 +114,8 @@ class network final : public sched::socket_system {
 
   const options& options_;
   sched::clock_source& clock_;
+  hosts& hosts_;
   base::rng rng_;
-  hosts hosts_;
   int next_fd_;
   std::uint16_t next_port_;
   std::uint64_t posted_ = 0;

@@ -26,8 +26,6 @@ using net::tcp_stream;
 
 constexpr std::string_view here = "10.0.0.1", there = "10.0.0.2";
 
-auto bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
-
 std::error_code connect_from(std::string_view host, const std::string& address, std::chrono::nanoseconds timeout = 0s) {
   std::error_code error;
   sim::on_host(host, [&] { tcp_stream::connect(address, timeout, error); });

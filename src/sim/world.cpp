@@ -121,8 +121,8 @@ world::world(const schedule& s, recorder* r, bool tells)
       chooser_(make_chooser(s)),
       stalls_(make_rng(s.chosen.seed, 3)),
       now_(epoch_ns),
-      network_(plan_.chosen, *this),
-      disks_(plan_.chosen, *this, network_.all_hosts()) {}
+      network_(plan_.chosen, *this, hosts_),
+      disks_(plan_.chosen, *this, hosts_) {}
 
 std::unique_ptr<sched::random_source> world::make_random(unsigned index) {
   return std::make_unique<sched::seeded_source>(make_rng(plan_.chosen.seed, 4 + index));

@@ -86,6 +86,7 @@ class world final : public sched::seams,
   const std::unique_ptr<chooser> chooser_;
   base::rng stalls_;
   detail::atomic<std::int64_t> now_;
+  hosts hosts_;
   network network_;
   disks disks_;
 

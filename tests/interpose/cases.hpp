@@ -88,8 +88,12 @@ struct ends {
   }
   ends(int a, int b) : a(a), b(b) {}
   ends() = default;
-  ends(const ends&) = delete;
-  ends& operator=(const ends&) = delete;
+  ends(ends&& other) noexcept : a(std::exchange(other.a, -1)), b(std::exchange(other.b, -1)) {}
+  ends& operator=(ends&& other) noexcept {
+    std::swap(a, other.a);
+    std::swap(b, other.b);
+    return *this;
+  }
   ~ends() {
     close_a();
     close_b();

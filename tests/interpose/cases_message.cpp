@@ -229,7 +229,9 @@ void errors(record& r) {
   s.close_b();
   r.call("broken", [&] { return ::send(s.a, data, sizeof data, MSG_NOSIGNAL); });
   auto t = ends::sockets();
-  r.call("no mark", [&] { return ::recv(t.a, data, sizeof data, MSG_ERRQUEUE); });
+  const int datagrams = ::socket(AF_INET, SOCK_DGRAM, 0);
+  r.call("no errors", [&] { return ::recv(datagrams, data, sizeof data, MSG_ERRQUEUE); });
+  ::close(datagrams);
   r.call("shut", [&] { return ::shutdown(t.a, SHUT_RD); });
   r.call("shut", [&] { return ::recv(t.a, data, sizeof data, 0); });
 }

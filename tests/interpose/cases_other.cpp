@@ -80,7 +80,6 @@ void hosts_the_old_way(record& r) {
   char text[2048];
   int error = -1;
   r.note("reentrant", ::gethostbyname_r("localhost", &room, text, sizeof text, &found, &error));
-  r.note("error", error);
   note_host(r, found);
   r.note("room", ::gethostbyname_r("localhost", &room, text, 1, &found, &error) != 0);
   r.note("error", error);
@@ -97,7 +96,7 @@ void hosts_the_old_way(record& r) {
 pid_t child(int code, std::chrono::milliseconds after) {
   const pid_t pid = ::fork();
   if (pid != 0) return pid;
-  const timespec time{.tv_sec = 0, .tv_nsec = after.count() * 1'000'000};
+  const timespec time{.tv_sec = after.count() / 1000, .tv_nsec = after.count() % 1000 * 1'000'000};
   ::nanosleep(&time, nullptr);
   ::_exit(code);
 }
@@ -227,12 +226,16 @@ void streams_close_unseen(record& r) {
     auto p = ends::pipe();
     FILE* in = ::fdopen(std::exchange(p.a, -1), "r");
     char line[16] = "";
-    const later writer([&] { (void)!::write(p.b, "line\n", 5); });
+    const later writer([&] {
+      (void)!::write(p.b, "line", 4);
+      p.close_b();
+    });
     r.call("fgets", [&] { return std::fgets(line, sizeof line, in) != nullptr; });
     r.note("line", line);
     const int number = ::fileno(in);
     pollfd one{.fd = number, .events = POLLIN, .revents = 0};
-    r.call("poll", [&] { return ::poll(&one, 1, 3); });
+    r.call("poll", [&] { return ::poll(&one, 1, -1); });
+    r.note("events", one.revents);
     std::fclose(in);
   }
 }

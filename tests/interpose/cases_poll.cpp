@@ -152,8 +152,9 @@ void select_waits(record& r) {
   time = {.tv_sec = 0, .tv_usec = 10'000};
   r.call_for(10ms, "sleep", [&] { return ::select(0, nullptr, nullptr, nullptr, &time); });
   ask();
-  FD_SET(1000, &in);
-  r.call("bad", [&] { return ::select(1001, &in, nullptr, nullptr, nullptr); });
+  const int closed = std::exchange(p.a, -1);
+  ::close(closed);
+  r.call("bad", [&] { return ::select(n, &in, nullptr, nullptr, nullptr); });
   r.call("negative", [&] { return ::select(-1, nullptr, nullptr, nullptr, nullptr); });
   time = {.tv_sec = -1, .tv_usec = 0};
   r.call("wrong time", [&] { return ::select(0, nullptr, nullptr, nullptr, &time); });

@@ -127,14 +127,6 @@ void connect_takes_too_long(record& r) {
   for (const int fd : waiting) ::close(fd);
 }
 
-void connects_in_the_background(record& r) {
-  listener l(0);
-  int waiting[8];
-  for (int& fd : waiting) fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  r.call("first", [&] { return ::connect(waiting[0], l.generic(), sizeof l.address) == 0 || errno == EINPROGRESS; });
-  for (const int fd : waiting) ::close(fd);
-}
-
 void local_connects(record& r) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -171,7 +163,6 @@ cases socket_cases() {
           {"connects", &connects},
           {"connect_fails", &connect_fails},
           {"connect_takes_too_long", &connect_takes_too_long},
-          {"connects_in_the_background", &connects_in_the_background},
           {"local_connects", &local_connects}};
 }
 

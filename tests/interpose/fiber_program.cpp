@@ -11,6 +11,7 @@
 
 int main(int, char** arguments) {
   std::signal(SIGPIPE, SIG_IGN);
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   unsigned workers = 0;
   std::from_chars(arguments[1], arguments[1] + std::strlen(arguments[1]), workers);
   thrum::runtime rt({.workers = workers});

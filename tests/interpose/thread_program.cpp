@@ -6,6 +6,7 @@
 
 int main() {
   std::signal(SIGPIPE, SIG_IGN);
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   for (const auto& c : interpose_cases::all_cases())
     std::printf("%s: %s\n", c.name, interpose_cases::outcome_of(c).c_str());
 }

@@ -21,17 +21,18 @@
 
 namespace thrum::net {
 
-class byte_stream : public socket, public input_calls<byte_stream>, public output_calls<byte_stream> {
+class byte_stream : public socket, public input_calls<byte_stream> {
  public:
   using plain_descriptor = byte_stream;  // See splice.hpp.
   byte_stream() noexcept = default;
 
-  // And read_exactly(); with one buffer they are in stream_calls.hpp.
-  using input_calls<byte_stream>::read_some;
-  using output_calls<byte_stream>::write_some;
-  using output_calls<byte_stream>::write_all;
+  // As stream_calls.hpp has them, and read_exactly() too.
+  std::size_t read_some(std::span<std::byte> buffer);
   std::size_t read_some(std::span<std::byte> buffer, std::error_code& error);
+  std::size_t write_some(std::span<const std::byte> data);
   std::size_t write_some(std::span<const std::byte> data, std::error_code& error);
+  void write_all(std::span<const std::byte> data);
+  std::size_t write_all(std::span<const std::byte> data, std::error_code& error);
 
   // The same with several buffers, in one system call for up to 64 of them.
   std::size_t read_some(mutable_buffers buffers);
@@ -50,11 +51,12 @@ class byte_stream : public socket, public input_calls<byte_stream>, public outpu
 
   // For tasks, with <thrum/task.hpp>: co_await them. The buffer, the stream and the error_code must outlive the call.
   // Throw or report as the plain calls do.
-  using input_calls<byte_stream>::async_read_some;
-  using output_calls<byte_stream>::async_write_some;
-  using output_calls<byte_stream>::async_write_all;
+  task<std::size_t> async_read_some(std::span<std::byte> buffer);
   task<std::size_t> async_read_some(std::span<std::byte> buffer, std::error_code& error);
+  task<std::size_t> async_write_some(std::span<const std::byte> data);
   task<std::size_t> async_write_some(std::span<const std::byte> data, std::error_code& error);
+  task<void> async_write_all(std::span<const std::byte> data);
+  task<std::size_t> async_write_all(std::span<const std::byte> data, std::error_code& error);
   task<std::size_t> async_read_some(mutable_buffers buffers);
   task<std::size_t> async_read_some(mutable_buffers buffers, std::error_code& error);
   task<std::size_t> async_write_some(const_buffers data);
@@ -92,11 +94,14 @@ class byte_stream : public socket, public input_calls<byte_stream>, public outpu
   bool broken_ = false;  // A write stopped in the middle.
 
  private:
-  friend output_calls<byte_stream>;
   friend struct detail::splicing;
   friend struct thrum::file_sending;
   struct receive_call;
-  std::size_t end_read(const receive_call& call, long n) noexcept;
+  struct send_all_call;
+  long receive(std::span<std::byte> buffer);
+  long send(std::span<const std::byte> data);
+  int send_all(send_all_call& call);
+  int end_send_all(const send_all_call& call, long n) noexcept;
   bool may_write(std::error_code& error) const noexcept;
   detail::select_clause describe_readable();
   detail::select_clause describe_writable();

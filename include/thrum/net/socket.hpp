@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -19,6 +18,7 @@ class task;
 }
 
 namespace thrum::sched {
+struct begun_call;
 class fd_watch;
 class scheduler;
 }  // namespace thrum::sched
@@ -99,18 +99,28 @@ class socket {
 
   enum class direction : unsigned char { reading, writing };
 
-  // attempt()'s value when it succeeds (>= 0), -1 and `error` when it fails; nothing when there is nothing to be had
-  // now.
+  // How an operation went: what the system call returned, or an errno value negated. -EAGAIN: there is nothing to be
+  // had now. An attempt is a system call, which returns -1 with errno set when it fails; it may want the direction's
+  // word from before.
   template <class Attempt>
-  std::optional<long> attempt_once(direction d, std::error_code& error, Attempt& attempt);
-  // After a wait that timed out: attempt()'s value, or -1 with `error` as it was, or as attempt() failed.
+  long attempt_once(direction d, Attempt& attempt);
+  // After a wait that timed out, which is what it tells when there is nothing still.
   template <class Attempt>
-  static long attempt_late(std::error_code& error, Attempt& attempt);
-  // Runs attempt() until it succeeds (returns >= 0) or fails with something other than EAGAIN, waiting in
-  // between. Sets `error` on failure, operation_canceled included; returns attempt()'s value, or -1. A deadline given
-  // here is the call's own.
+  static long attempt_late(Attempt& attempt);
+  // Attempts until it succeeds, or fails with something other than EAGAIN, and waits in between; ECANCELED included. A
+  // deadline given here is the call's own.
+  template <class Attempt>
+  long operate(direction d, Attempt& attempt, std::int64_t deadline_ns = detail::never);
+  // The same for tasks: while (!co_await operation) {}
+  template <class Attempt>
+  struct async_operation;
+
+  // The same; -1 and `error` when it fails.
   template <class Attempt>
   long perform(direction d, std::error_code& error, Attempt attempt, std::int64_t deadline_ns = detail::never);
+  template <class Attempt>
+  task<long> async_perform(direction d, std::error_code& error, Attempt attempt,
+                           std::int64_t deadline_ns = detail::never);
 
   // The same, and when it fails with a passing error, pauses and tries again.
   using is_passing = bool (*)(const std::error_code&);
@@ -120,13 +130,11 @@ class socket {
   task<long> async_perform_patiently(direction d, std::error_code& error, Attempt attempt, is_passing passing);
 
   bool begin(std::error_code& error) noexcept;
-  void check_usable(std::error_code& error) const noexcept;
-  bool wait_ready(direction d, std::error_code& error, std::int64_t deadline_ns = detail::never);
-  // The same for tasks; how they end is told by the error.
-  template <class Attempt>
-  task<long> async_perform(direction d, std::error_code& error, Attempt attempt,
-                           std::int64_t deadline_ns = detail::never);
   bool async_begin(std::error_code& error);
+  bool wait_ready(direction d, std::error_code& error);
+  // Waiting in a call that has begun. 0, or an errno value; why_unusable() too.
+  int wait_ready(const sched::begun_call& call, direction d, std::int64_t deadline_ns);
+  int why_unusable() const noexcept;
   struct readiness;
   bool begin_wait_ready(readiness& r);
   detail::select_clause describe(direction d);
@@ -135,13 +143,17 @@ class socket {
   task<bool> async_pause(patience& p, std::error_code& error);
   bool begin_pause(patience& p, std::error_code& error);
   static bool end_pause(const patience& p, std::error_code& error);
-  bool end_wait_ready(readiness& r);
-  sched::fd_watch* watch_for(sched::scheduler& home, std::error_code& error);
+  int end_wait_ready(readiness& r);
+  // Null, with an errno value: there is none.
+  sched::fd_watch* watch_for(sched::scheduler& home, int& failure);
+  sched::fd_watch* make_watch(sched::scheduler& home, int& failure);
   std::int64_t wait_deadline_ns() const noexcept;
   std::uint64_t word(direction d) const noexcept;
   void not_ready(direction d, std::uint64_t before) noexcept;
   bool known_not_ready(direction d) const noexcept;
   [[noreturn]] static void raise(const std::error_code& error, const char* what);
+  [[noreturn]] static void raise(int failure, const char* what);
+  static bool report(int failure, std::error_code& error) noexcept;  // False: `failure` is an errno value, not 0.
   void swap(socket& other) noexcept {
     std::swap(fd_, other.fd_);
     other.watch_.store(watch_.exchange(other.watch_.load()));

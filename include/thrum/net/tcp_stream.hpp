@@ -16,6 +16,7 @@
 #include <system_error>
 
 #include <thrum/net/byte_stream.hpp>
+#include <thrum/net/endpoint.hpp>
 
 namespace thrum::net {
 
@@ -24,7 +25,9 @@ class tcp_stream : public byte_stream {
   using plain_descriptor = tcp_stream;
   tcp_stream() noexcept = default;
 
-  // `address` is numeric: "127.0.0.1:80" or "[::1]:80". Throws errc::invalid_argument when it is not.
+  // `address` is numeric: "127.0.0.1:80" or "[::1]:80". Throws errc::invalid_argument when it is not, or is none.
+  static tcp_stream connect(const endpoint& address, std::chrono::nanoseconds timeout = std::chrono::nanoseconds(0));
+  static tcp_stream connect(const endpoint& address, std::chrono::nanoseconds timeout, std::error_code& error);
   static tcp_stream connect(std::string_view address, std::chrono::nanoseconds timeout = std::chrono::nanoseconds(0));
   static tcp_stream connect(std::string_view address, std::chrono::nanoseconds timeout, std::error_code& error);
 
@@ -33,6 +36,8 @@ class tcp_stream : public byte_stream {
 
   // For tasks, with <thrum/task.hpp>: co_await them. The error_code must outlive the call. Throw or report as connect()
   // does.
+  static task<tcp_stream> async_connect(endpoint address, std::chrono::nanoseconds timeout = {});
+  static task<tcp_stream> async_connect(endpoint address, std::chrono::nanoseconds timeout, std::error_code& error);
   static task<tcp_stream> async_connect(std::string address, std::chrono::nanoseconds timeout = {});
   static task<tcp_stream> async_connect(std::string address, std::chrono::nanoseconds timeout, std::error_code& error);
 
