@@ -108,7 +108,7 @@ BENCHES = [
           ["epoll-openssl"], variants=("w1",),
           loads=(("echo", (*C100, "--tls", "1", "--bytes", "1024"), CERTIFIED),
                  ("handshake", (*C100, "--tls", "1", "--churn", "1"), CERTIFIED))),
-    Bench("clients", "libpq and hiredis: 1,000 sleeps over 100 connections; one query, 200 connections; one echo, 1,000",
+    Bench("clients", "libpq and hiredis: 1,000 sleeps over 100 connections; a query on each of 200; an echo on 1,000",
           ["client-loop", "client-threads"], variants=("w1",), servers=("postgres", "redis"),
           argument_sets=tuple(("--kind", k) for k in ("sleep", "postgres", "redis"))),
     Bench("transfers", "5,000 of libcurl's blocking transfers under way at once: one of them; threads", [],

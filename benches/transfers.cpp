@@ -45,6 +45,25 @@ double os_threads() {
   return double(std::distance(begin(all), end(all)));
 }
 
+// A transfer has its socket, the two ends by which libcurl wakes itself, and what thrum waits with for each of them.
+constexpr long descriptors_each = 6;
+
+void raise_descriptor_limit() {
+  rlimit limit{65'536, 65'536};
+  if (setrlimit(RLIMIT_NOFILE, &limit) == 0) return;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void check_descriptors(long n) {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur < rlim_t(n * descriptors_each))
+    bench::fail("The limit of descriptors (ulimit -n) is too low: " + std::to_string(n * descriptors_each) +
+                " are needed.");
+}
+
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
   if (!value) bench::fail(std::string(name) + " is not set: tools/private_servers says what it is.");
@@ -53,6 +72,7 @@ std::string variable(const char* name) {
 
 void run(const options& o) {
   const long n = o.scaled(5000);
+  check_descriptors(n);
   std::ofstream(variable("NGINX_FILES") + "/page") << page;
   const auto url = "http://127.0.0.1:" + variable("NGINX_PORT") + "/page";
   thrum::latch all_have_begun(n + 1);
@@ -70,10 +90,7 @@ void run(const options& o) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
+  raise_descriptor_limit();
   curl_global_init(CURL_GLOBAL_DEFAULT);
   return bench::in_runtime(argc, argv, run);
 }

@@ -71,11 +71,12 @@ void sleep() {
   sum.begin();
   for (auto& c : clients) ask(c);
   l.run(left, [&](std::uint64_t which) {
-    serve(clients[which], [](const postgres_client&, PGresult* r) { bench::check_slept(r); },
-          [&](postgres_client& c) {
-            --left;
-            ask(c);
-          });
+    serve(
+        clients[which], [](const postgres_client&, PGresult* r) { bench::check_slept(r); },
+        [&](postgres_client& c) {
+          --left;
+          ask(c);
+        });
   });
   sum.end("sleep", bench::sleeps, bench::os_threads());
 }
