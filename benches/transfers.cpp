@@ -45,8 +45,8 @@ double os_threads() {
   return double(std::distance(begin(all), end(all)));
 }
 
-// A transfer has its socket, the two ends by which libcurl wakes itself, and what thrum waits with for each of them.
-constexpr long descriptors_each = 6;
+// A transfer has its socket, the two ends by which libcurl wakes itself, and what thrum waits with.
+constexpr long descriptors_each = 4;
 
 void raise_descriptor_limit() {
   rlimit limit{65'536, 65'536};
