@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 OWN = ["thrum", "thrum-task"]  # fibers; stackless tasks, which are one program with all their benches
 PEERS = ["go", "boost-fiber", "tokio", "thread", "erlang", "epoll-c", "uring", "asio", "epoll-openssl", "onetbb",
-         "client-loop", "client-threads"]
+         "pipe", "client-loop", "client-threads"]
 LOOPS = ["epoll-c", "uring"]  # written by hand
 CHEAPER_LOOP = "cheaper-loop"  # as the peer of a goal: whichever of them has the smaller median
 FIBER_LIKE = ["go", "boost-fiber", "tokio", "thread", "erlang"]  # what starts many activities that wait
@@ -70,6 +70,7 @@ BENCHES = [
     Bench("for_each", "a million empty items, 64 at a time: one item, times the number of workers", []),
     Bench("parallel", "y = a * x + y, and the sum of y, over 100 million doubles: one element", ["onetbb"],
           variants=("wall",)),
+    Bench("maybe_yield", "a loop that computes offers to give way beside a sleeper: one offer", [], variants=("w1",)),
     Bench("simulation", "a decision of a simulated program; hour: 360,000 sleeps in an hour of virtual time", [],
           variants=("w1",)),
     Bench("parked_memory", "sleepers, all alive at once", FIBER_LIKE, own=BOTH,
@@ -104,6 +105,11 @@ BENCHES = [
           ["go", "epoll-c"], variants=("wall",),
           loads=(("closed", (*C100, "--compute-percent", "5"), ()),
                  ("open", ("--connections", "1000", "--compute-percent", "5", "--rate", HALF_LOAD), ()))),
+    Bench("hogged_echo", "TCP echo of 64 bytes beside one hog for each core, which spins or sits in system calls of "
+          "50 ms; server and load on all cores", ["epoll-c"], variants=("wall",),
+          loads=tuple((f"{kind}-{loop}", (*C100, *rate), ("--kind", kind, "--hogs", "1"))
+                      for kind in ("spin", "syscall")
+                      for loop, rate in (("closed", ()), ("open", ("--rate", HALF_LOAD))))),
     Bench("tls", "TLS 1.3 with P-256 by 100 connections: echo of 1 KiB; handshake, echo of 64 bytes, close",
           ["epoll-openssl"], variants=("w1",),
           loads=(("echo", (*C100, "--tls", "1", "--bytes", "1024"), CERTIFIED),
@@ -113,6 +119,8 @@ BENCHES = [
           argument_sets=tuple(("--kind", k) for k in ("sleep", "postgres", "redis"))),
     Bench("transfers", "5,000 of libcurl's blocking transfers under way at once: one of them; threads", [],
           variants=("wall",), servers=("nginx",)),
+    Bench("process_call", "64 bytes to another process and back: a call in a process_pool; a bare pipe each way",
+          ["pipe"]),
     Bench("file_reads", "16 at a time read 4 KiB at random from a file in the page cache: one read", ["uring"],
           variants=("w1",)),
 ]
@@ -164,6 +172,7 @@ def limited(bench, variants, metric, limit, who="thrum"):
 UNCONTENDED = [f"w1-{what}" for what in ("mutex", "shared_mutex", "shared_mutex-read", "semaphore", "channel")]
 CONTENDED = [f"wall-{what}-{n}" for what in ("mutex", "rwlock", "semaphore") for n in (8, 64, 1000)]
 HOGGED = [f"{v}-{kind}-{n}x" for v in ("w1", "wall") for kind, n in HOG_CASES]
+HOGGED_ECHO = ["wall-spin-open", "wall-syscall-open"]
 
 GOALS = [
     *at_most("yield", ["w1"], "ns_op", go=0.25, boost_fiber=0.3),
@@ -179,6 +188,7 @@ GOALS = [
     *at_most("uncontended", UNCONTENDED, "ns_op", thread=1.3),
     *at_most("contended", CONTENDED, "ns_op", thread=1.0, go=0.7),
     *limited("cancel", ["w1", "wall"], "times_throw", 2),
+    *limited("maybe_yield", ["w1"], "ns_op", 5),
     *limited("for_each", ["w1", "wall"], "ns_op", 20),
     *at_most("parallel", ["wall-for", "wall-reduce"], "ns_op", onetbb=1.1),
     *limited("simulation", ["w1"], "ns_op", 1000),
@@ -204,6 +214,8 @@ GOALS = [
     *at_most("c10k", ["w1"], "rss_bytes", thread=0.6),
     *at_least("mixed", ["wall-closed"], "ops_s", epoll_c=0.95),
     *at_most("mixed", ["wall-open"], "p999_us", epoll_c=0.65),
+    *at_least("hogged_echo", HOGGED_ECHO, "ops_s", epoll_c=0.9),
+    *at_most("hogged_echo", HOGGED_ECHO, "p99_us", epoll_c=1.5),
     *at_most("tls", ["w1-echo", "w1-handshake"], "cpu_us_op", epoll_openssl=1 / 0.95),
     *at_most("file_reads", ["w1"], "ns_op", uring=1 / 0.9),
     *at_most("clients", ["w1-sleep"], "ms", client_loop=1.03),
@@ -211,6 +223,7 @@ GOALS = [
     *at_most("clients", ["w1-postgres", "w1-redis"], "cpu_us_op", client_threads=0.5),
     *limited("clients", ["w1-sleep", "w1-postgres", "w1-redis"], "threads", 1 + 8),
     *limited("transfers", ["wall"], "threads_beside_workers", 8),
+    *at_most("process_call", ["w1", "wall"], "ns_op", pipe=1.3),
     *limited("c10k", ["w1-borrow"], "rss_bytes_each", 5.0 * KIB),
 
     *at_most("spawn_join", ["w1"], "ns_op", who="thrum-task", go=0.25),

@@ -224,13 +224,13 @@ class Runner:
         words = [*arguments, load[0] if load else ""]
         return who not in OWN and any((bench.name, w, word) in LEFT_OUT for word in words for w in (who, "*"))
 
-    def filled_in(self, words, samples):
+    def filled_in(self, words, samples, load):
         """The arguments of a load, with what is known only now."""
         if any(word in (CERTIFICATE, KEY) for word in words) and not self.certificate:
             self.certificate = self.programs.certificate()
         meant = dict(zip((CERTIFICATE, KEY), self.certificate))
         if HALF_LOAD in words:
-            full = samples["wall-closed", "ops_s"]
+            full = samples[joined("wall", load.replace("open", "closed")), "ops_s"]
             meant[HALF_LOAD] = str(statistics.median(full.get("epoll-c") or full["thrum"]) / 2)
         return [meant.get(word, word) for word in words]
 
@@ -253,9 +253,10 @@ class Runner:
         elif load is None:
             results = self.programs.run(command)
         else:
-            client = [*self.filled_in(load[1], samples), *self.window()]
+            client = [*self.filled_in(load[1], samples, load[0]), *self.window()]
+            command += self.filled_in(load[2], samples, load[0])
             server_place, load_place = self.machine.places(variant)
-            results = self.programs.serve(command + self.filled_in(load[2], samples), server_place, client, load_place)
+            results = self.programs.serve(command, server_place, client, load_place)
         suffix = load[0] if load else ""
         return {(joined(variant, suffix, r["variant_suffix"]), r["metric"]): (r["value"], r["unit"]) for r in results}
 

@@ -57,11 +57,11 @@ function(thrum_test_executable target label)
   thrum_test_flags(${target})
   target_precompile_headers(${target} REUSE_FROM thrum_test_pch)
   set(seconds ${thrum_timeout_unit})
-  set(processors 1)
+  set(alone OFF)
   if(label STREQUAL "stress")
     # A stress test wants the cores for itself: beside others its interleavings would be poorer.
     set(seconds ${thrum_timeout_stress})
-    set(processors 2)
+    set(alone ON)
   endif()
   math(EXPR seconds "${seconds} * ${thrum_timeout_factor}")
   gtest_discover_tests(
@@ -69,7 +69,7 @@ function(thrum_test_executable target label)
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
     TEST_PREFIX "${THRUM_TEST_PREFIX}"
-    PROPERTIES LABELS ${label} TIMEOUT ${seconds} PROCESSORS ${processors}
+    PROPERTIES LABELS ${label} TIMEOUT ${seconds} RUN_SERIAL ${alone}
                ENVIRONMENT "${thrum_test_environment}")
 endfunction()
 

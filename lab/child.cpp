@@ -163,7 +163,7 @@ void child::expect_success() {
     throw_if_interrupted();
   if (info.si_code == CLD_EXITED && info.si_status == 0) return;
   if (info.si_code == CLD_EXITED && info.si_status == 127) throw failure("cannot start this program again as a child");
-  throw failure(fmt::format("the process that ran {} {}", model_, how_it_died(info)));
+  throw died(fmt::format("the process that ran {} {}", model_, how_it_died(info)));
 }
 
 std::optional<json> child::next(seconds patience) {

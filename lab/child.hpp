@@ -34,8 +34,8 @@ class child {
   child(const child&) = delete;
   child& operator=(const child&) = delete;
 
-  // The next message; nullopt when the child has closed its output. Throws `failure` for an {"error"}, for a
-  // child that died, and when nothing arrives within `patience`; `interrupted` on a signal.
+  // The next message; nullopt when the child has closed its output. Throws `failure` for an {"error"}, `died` for
+  // a child that did, `failure` when nothing arrives within `patience`; `interrupted` on a signal.
   std::optional<json> next(seconds patience);
   // A message that has already arrived, if there is one.
   std::optional<json> next_if_any();

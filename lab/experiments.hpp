@@ -1,4 +1,4 @@
-// The four experiments: what can be asked of each, and the functions that run them.
+// The five experiments: what can be asked of each, and the functions that run them.
 //
 // Each starts one child process per model and turns the child's answers into rows. They throw `failure` and
 // `interrupted`; when they return or throw, no process that they started is left.
@@ -47,10 +47,18 @@ struct hog_options {
   std::vector<std::string> models = all_models;
 };
 
+struct crash_options {
+  static const std::vector<std::string> all_models;
+  int jobs = 1000;
+  double job_ms = 2;
+  std::vector<std::string> models = all_models;
+};
+
 experiment run_million(const million_options& o, progress& shown);
 experiment run_c10k(const c10k_options& o, progress& shown);
 experiment run_costs(const costs_options& o, progress& shown);
 experiment run_hog(const hog_options& o, progress& shown);
+experiment run_crash(const crash_options& o, progress& shown);
 
 // Runs one model in a child and returns its {"result": …}, or {"too_short": true} (see crowd); its progress
 // messages go to `shown`.

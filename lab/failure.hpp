@@ -11,6 +11,12 @@ class failure : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// The process that ran a model has crashed, or ended in failure.
+class died : public failure {
+ public:
+  using failure::failure;
+};
+
 // SIGINT, SIGTERM or SIGHUP arrived; destructors clean up on the way out.
 class interrupted : public std::runtime_error {
  public:

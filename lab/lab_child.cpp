@@ -35,6 +35,10 @@ const std::map<std::string, model_function*> models = {
     {"hog/event-loop", hog_event_loop},
     {"hog/fiber", hog_fiber},
     {"hog/task", hog_task},
+    {"crash/thread", crash_thread},
+    {"crash/fiber", crash_fiber},
+    {"crash/process", crash_process},
+    {"crash/process-pool", crash_process_pool},
 };
 
 }  // namespace

@@ -167,6 +167,15 @@ void add_hog(CLI::App* lab) {
   when_chosen(c, [=](progress& shown) { return std::vector{printed(run_hog(*o, shown))}; });
 }
 
+void add_crash(CLI::App* lab) {
+  auto o = std::make_shared<crash_options>();
+  CLI::App* c = lab->add_subcommand("crash", "many jobs that compute, of which one crashes in the middle");
+  c->add_option("-n,--jobs", o->jobs, "how many jobs [1000]")->check(whole_number(1, 1'000'000));
+  c->add_option("--job-ms", o->job_ms, "how long each computes, in ms [2]")->check(CLI::Range(0.0, 10'000.0));
+  add_models_option(c, o);
+  when_chosen(c, [=](progress& shown) { return std::vector{printed(run_crash(*o, shown))}; });
+}
+
 }  // namespace
 
 void add_lab_command(CLI::App& program) {
@@ -175,7 +184,7 @@ void add_lab_command(CLI::App& program) {
   lab->description(
       "The laboratory measures thrum's fibers and stackless tasks beside every older way to do many things at once:\n"
       "processes, OS threads, a pool of threads, an event loop with callbacks.\n"
-      "New here? Run `thrum lab tour`: all four experiments, explained, in under two minutes.");
+      "New here? Run `thrum lab tour`: all five experiments, explained, in under two minutes.");
   lab->footer(
       "Each experiment prints a table; --json FILE and --html FILE keep the results.\n"
       "The models are small files that can be read: lab/models/ in the sources.");
@@ -184,7 +193,8 @@ void add_lab_command(CLI::App& program) {
   add_c10k(lab);
   add_costs(lab);
   add_hog(lab);
-  CLI::App* tour = lab->add_subcommand("tour", "a short version of all four, explained, in under two minutes");
+  add_crash(lab);
+  CLI::App* tour = lab->add_subcommand("tour", "a short version of all five, explained, in under two minutes");
   when_chosen(tour, [](progress& shown) { return run_tour(shown); });
 }
 

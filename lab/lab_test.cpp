@@ -169,7 +169,7 @@ TEST_F(lab, tells_its_version_and_how_to_use_it) {
   EXPECT_NE(help.out.find("lab"), std::string::npos);
   outcome lab_help = run({"lab", "--help"});
   EXPECT_EQ(lab_help.status, 0);
-  for (const char* word : {"million", "c10k", "costs", "hog", "tour", "thrum lab tour"})
+  for (const char* word : {"million", "c10k", "costs", "hog", "crash", "tour", "thrum lab tour"})
     EXPECT_NE(lab_help.out.find(word), std::string::npos) << word;
 }
 
@@ -357,6 +357,21 @@ TEST_F(lab, costs_measures_everything) {
   for (const json& row : rows)
     for (const char* key : {"create_join_ns", "switch_ns", "round_trip_ns", "rest_bytes"})
       EXPECT_GT(row[key], 0) << row;
+}
+
+TEST_F(lab, crash_shows_who_loses_one_job_and_who_loses_all) {
+  std::string file = temporary_file("crash.json");
+  outcome o = run({"lab", "crash", "--jobs", "200", "--job-ms", "0.5", "--json", file});
+  ASSERT_EQ(o.status, 0) << o.err;
+  for (const json& row : json::parse(content_of(file))["experiments"][0]["rows"]) {
+    const bool isolated = row["model"] == "process" || row["model"] == "process-pool";
+    EXPECT_EQ(row["failed"], isolated ? 1 : 0) << row;
+    if (isolated)
+      EXPECT_EQ(row["done"], 199) << row;
+    else
+      EXPECT_LT(row["done"], 200) << row;
+    EXPECT_NE(row["told"].get<std::string>().find("signal 11"), std::string::npos) << row;
+  }
 }
 
 TEST_F(lab, hog_shows_who_is_protected) {

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <thrum/process_pool.hpp>
 
 #include "lab/failure.hpp"
 #include "lab/lab_command.hpp"
@@ -58,6 +59,7 @@ int run(CLI::App& program, int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  thrum::process_pool::serve_if_worker();  // For the model crash/process-pool.
   if (argc == 4 && std::strcmp(argv[1], "lab-child") == 0) return thrum::lab::run_lab_child(argv[2], argv[3]);
   CLI::App program("thrum: blocking code, event-driven, on every core", "thrum");
   program.set_version_flag("--version", std::string("thrum ") + THRUM_VERSION);

@@ -52,6 +52,11 @@ std::vector<experiment> run_tour(progress& shown) {
   hog_options hog;
   hog.seconds = 1;
   seen.push_back(shown_after_run(run_hog(hog, shown)));
+
+  introduce("5. A crash. What is left of many jobs when one of them writes where nothing is?");
+  crash_options crash;
+  crash.jobs = 200;
+  seen.push_back(shown_after_run(run_crash(crash, shown)));
   return seen;
 }
 

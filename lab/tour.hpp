@@ -1,4 +1,4 @@
-// `thrum lab tour`: all four experiments, short enough to watch.
+// `thrum lab tour`: all five experiments, short enough to watch.
 #pragma once
 
 #include "lab/experiments.hpp"

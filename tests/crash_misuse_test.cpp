@@ -93,6 +93,11 @@ TEST(misuse, destroying_a_locked_mutex) {
   EXPECT_ABORTS(destroy_locked, sentence("a mutex is destroyed while it is locked"));
 }
 
+// This program does not: its workers would run the tests.
+TEST(misuse, a_process_pool_in_a_program_that_does_not_serve_its_workers) {
+  EXPECT_THROW(process_pool(), std::logic_error);
+}
+
 const scenario wait_without_mutex("wait_without_mutex", [] {
   commit([] {
     mutex m;

@@ -22,10 +22,12 @@
 #include <source_location>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <thrum/cancelled.hpp>
 #include <thrum/fiber.hpp>
 #include <thrum/io_engine.hpp>
+#include <thrum/stall.hpp>
 
 namespace thrum {
 
@@ -40,6 +42,7 @@ struct runtime_options {
   unsigned threads_max = 4096;                                // OS threads, those stuck in long calls included.
   std::size_t fibers_max = std::size_t{16} << 20;             // Alive at once; rounded up to slabs of 128.
   io_engine_kind io_engine = io_engine_kind::automatic;  // What waits for descriptors; THRUM_IO_ENGINE overrides it.
+  stall_log stalls = {};                                 // Who keeps a worker for long; THRUM_STALL_LOG overrides it.
 };
 
 namespace detail {
@@ -64,7 +67,7 @@ class starting_in {
 class runtime {
  public:
   // Throws std::system_error when threads or descriptors cannot be had, or the engine that was asked for;
-  // std::invalid_argument when THRUM_IO_ENGINE names none.
+  // std::invalid_argument when THRUM_IO_ENGINE names none, or THRUM_STALL_LOG is not understood.
   explicit runtime(const runtime_options& options = {});
   // Cancels the fibers that are left and waits for them, `grace` at most; then names them and aborts.
   ~runtime();
@@ -95,13 +98,22 @@ class runtime {
   // What has happened so far; for tests and dashboards.
   struct statistics {
     std::size_t fibers = 0;            // Alive now.
-    std::size_t threads = 0;           // OS threads of the runtime.
+    std::size_t threads = 0;           // OS threads of the runtime,
+    std::size_t threads_max = 0;       // of which the workers may be so many;
+    std::size_t threads_stuck = 0;     // of these are held by fibers or tasks that have lost their processor.
     std::size_t timers = 0;            // Armed now.
     std::uint64_t handoffs = 0;        // Processors taken from stuck threads.
+    std::uint64_t stalls = 0;          // Beyond the limit of runtime_options::stalls, so far,
+    std::uint64_t stalls_dropped = 0;  // and how many of their records take_stalls() will not return any more.
     std::size_t warm_stacks = 0;       // Free stacks that still hold memory, beyond the workers' own caches.
     std::size_t unguarded_stacks = 0;  // Stacks without a guard page.
   };
   statistics stats() const noexcept;
+
+  // The stalls that have ended since the last call, the oldest first, and then those that last; empty unless
+  // runtime_options::stalls or THRUM_STALL_LOG sets a limit. The last 256 that have ended are kept. Any thread; does
+  // not suspend. Throws std::bad_alloc.
+  std::vector<stall_record> take_stalls();
 
  private:
   friend class inspector;

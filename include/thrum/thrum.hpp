@@ -11,6 +11,7 @@
 #include <thrum/concurrent.hpp>
 #include <thrum/condition_variable.hpp>
 #include <thrum/context_value.hpp>
+#include <thrum/cpu.hpp>
 #include <thrum/directory_walk.hpp>
 #include <thrum/event.hpp>
 #include <thrum/fiber.hpp>
@@ -47,6 +48,7 @@
 #include <thrum/pin.hpp>
 #include <thrum/pipe.hpp>
 #include <thrum/process.hpp>
+#include <thrum/process_pool.hpp>
 #include <thrum/promise.hpp>
 #include <thrum/pseudo_terminal.hpp>
 #include <thrum/rate_limiter.hpp>
@@ -58,13 +60,17 @@
 #include <thrum/select_list.hpp>
 #include <thrum/semaphore.hpp>
 #include <thrum/send_file.hpp>
+#include <thrum/shared_memory.hpp>
 #include <thrum/shared_mutex.hpp>
 #include <thrum/signal_set.hpp>
+#include <thrum/stall.hpp>
 #include <thrum/started.hpp>
 #include <thrum/task.hpp>
 #include <thrum/task_blocking.hpp>
 #include <thrum/task_concurrent.hpp>
+#include <thrum/task_cpu.hpp>
 #include <thrum/task_handle.hpp>
+#include <thrum/task_process_pool.hpp>
 #include <thrum/task_retry.hpp>
 #include <thrum/task_scope.hpp>
 #include <thrum/task_sleep.hpp>
@@ -73,4 +79,6 @@
 #include <thrum/wait_group.hpp>
 #include <thrum/wait_on_address.hpp>
 #include <thrum/when.hpp>
+#include <thrum/wire.hpp>
+#include <thrum/worker_error.hpp>
 #include <thrum/worker_pool.hpp>

@@ -20,6 +20,14 @@ void set_panic_hook(panic_hook hook) noexcept;
 
 }  // namespace thrum::base
 
+namespace thrum::base {
+#if defined(THRUM_ASSERTIONS)
+inline constexpr bool assertions = true;
+#else
+inline constexpr bool assertions = false;
+#endif
+}  // namespace thrum::base
+
 #if defined(THRUM_ASSERTIONS)
 #define THRUM_ASSERT(expression) \
   ((expression) ? void(0) : ::thrum::base::assertion_failed(#expression, __FILE__, __LINE__))

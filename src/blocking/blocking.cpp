@@ -11,7 +11,10 @@
 #include <thrum/cancelled.hpp>
 #include <thrum/task_blocking.hpp>
 
+#include "base/assert.hpp"
+#include "base/fork.hpp"
 #include "blocking/pool.hpp"
+#include "os/cpus.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/task_wait.hpp"
 
@@ -46,16 +49,16 @@ offload_end outcome_of(offloaded& call) noexcept {
 
 }  // namespace
 
-offload_end offload(offloaded& call) noexcept {
+offload_end offload(offload_pool& pool, offloaded& call) noexcept {
   const auto begun = sched::begin_call();
   if (begun.cancelled) return offload_end::cancelled;
   if (begun.who->kind() == sched::waiter_kind::thread || is_simulated()) {
     run_in_place(call);
     return offload_end::done;
   }
-  the_offload_pool().submit(call);
+  if (!pool.submit(call)) return offload_end::no_room;
   if (!wait_for(call, sched::cancellation::reported)) {
-    if (the_offload_pool().withdraw(call)) return offload_end::cancelled;
+    if (pool.withdraw(call)) return offload_end::cancelled;
     wait_for(call, sched::cancellation::none);
   }
   return outcome_of(call);
@@ -66,20 +69,28 @@ void check_offload(offload_end how) {
   if (how == offload_end::no_thread)
     throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),
                             "thrum: no thread for an offloaded call");
+  if (how == offload_end::no_room)
+    throw std::system_error(std::make_error_code(std::errc::no_buffer_space),
+                            "thrum: too many calls wait for a thread of the pool");
 }
 
 // ---------------------------------------------------------------------------------------------------------------
 // Tasks.
 
-bool begin_offload(offloaded& call, async_wait& w, bool& refused) {
+bool begin_offload(offload_pool& pool, offloaded& call, async_wait& w, offload_end& refused) {
   const auto& t = sched::begin_task_call(sched::cancellation::reported);
-  refused = t.cancel_pending.load(std::memory_order_acquire);
-  if (refused) return sched::go_on();
+  if (t.cancel_pending.load(std::memory_order_acquire)) {
+    refused = offload_end::cancelled;
+    return sched::go_on();
+  }
   if (is_simulated()) {
     run_in_place(call);
     return sched::go_on();
   }
-  the_offload_pool().submit(call);
+  if (!pool.submit(call)) {
+    refused = offload_end::no_room;
+    return sched::go_on();
+  }
   return sched::begin_wait(
       w, nullptr, call.finished, [&] { return call.done; }, sched::never, {&awaited_call},
       sched::cancellation::reported);
@@ -90,15 +101,28 @@ bool begin_waiting_for_offloaded(offloaded& call, async_wait& w) {
       w, nullptr, call.finished, [&] { return call.done; }, sched::never, {&awaited_call}, sched::cancellation::none);
 }
 
-offload_end end_offload(offloaded& call, async_wait& w) noexcept {
+offload_end end_offload(offload_pool& pool, offloaded& call, async_wait& w) noexcept {
   if (w.at == async_wait::state::waiting && sched::end_parking(nullptr) != sched::claim_code::first_clause) {
     sched::withdraw(*w.queue, sched::node_in(w.node));
-    return the_offload_pool().withdraw(call) ? offload_end::cancelled : offload_end::still_runs;
+    return pool.withdraw(call) ? offload_end::cancelled : offload_end::still_runs;
   }
   return outcome_of(call);
 }
 
 }  // namespace detail
+
+blocking_pool::blocking_pool(const blocking_pool_options& o)
+    : pool_(std::make_unique<detail::offload_pool>(o.name, o.threads_max ? o.threads_max : os::available_cpus(),
+                                                   o.queue_max)) {}
+
+blocking_pool::~blocking_pool() {
+  base::refuse_after_fork();
+  if (pool_->in_use()) base::panic("a blocking_pool ends while calls are under way");
+  pool_->end_threads();
+}
+
+blocking_statistics blocking_pool::stats() const noexcept { return pool_->statistics(); }
+void blocking_pool::set_threads_max(std::size_t threads) noexcept { pool_->set_threads_max(threads); }
 
 blocking_statistics blocking_stats() noexcept { return detail::the_offload_pool().statistics(); }
 void set_blocking_threads_max(std::size_t threads) noexcept { detail::the_offload_pool().set_threads_max(threads); }

@@ -37,11 +37,27 @@ void tell_that_it_is_done(offloaded& call) noexcept {
 
 offload_pool& the_offload_pool() noexcept { return pool_of_the_process; }
 
-void offload_pool::submit(offloaded& call) noexcept {
+offload_pool::offload_pool(std::string_view name, std::size_t threads_max, std::size_t queue_max) noexcept
+    : queue_max_(queue_max), is_process_s_(false), threads_max_(std::max<std::size_t>(threads_max, 1)) {
+  const auto length = std::min(name.size(), name_max);
+  std::copy_n(name.data(), length, name_);
+  name_[length] = '\0';
+}
+
+bool offload_pool::in_use() noexcept {
+  std::lock_guard held(idle_.lock);
+  return queued_ > 0 || running_ > 0;
+}
+
+bool offload_pool::submit(offloaded& call) noexcept {
   sched::claimed_waiter woken;
   bool start = false;
   {
     std::lock_guard held(idle_.lock);
+    if (must_refuse()) {
+      ++refused_;
+      return false;
+    }
     ending_ = false;
     call.queued = true;
     call.previous = std::exchange(last_, &call);
@@ -53,6 +69,13 @@ void offload_pool::submit(offloaded& call) noexcept {
   }
   sched::finish_wake(woken);
   if (start) start_thread();
+  return true;
+}
+
+// Under the lock. Calls for which a thread is free, or may be started, do not wait: they are on their way.
+bool offload_pool::must_refuse() const noexcept {
+  const auto free = std::max(threads_, threads_max_) - running_;
+  return queued_ >= free && queued_ - free >= queue_max_;
 }
 
 // Under the lock.
@@ -83,7 +106,7 @@ offloaded* offload_pool::take_first() noexcept {
 
 // One more is counted already.
 void offload_pool::start_thread() noexcept {
-  sched::after_last_scheduler([]() noexcept { the_offload_pool().end_threads(); });
+  if (is_process_s_) sched::after_last_scheduler([]() noexcept { the_offload_pool().end_threads(); });
   pthread_t thread;
   if (os::start_thread(thread, &thread_main, this) != 0) thread_has_not_started();
 }
@@ -104,7 +127,7 @@ void offload_pool::thread_has_not_started() noexcept {
 
 void* offload_pool::thread_main(void* pool) noexcept {
   auto& self = *static_cast<offload_pool*>(pool);
-  os::name_thread("thrum-blocking");
+  os::name_thread(self.name_);
   sched::thread_waiter::declare_inert(true);
   predecessor before;
   while (offloaded* call = self.next(before)) self.run(*call);
@@ -201,7 +224,8 @@ blocking_statistics offload_pool::statistics() noexcept {
           .running = running_,
           .queued = queued_,
           .completed = completed_,
-          .withdrawn = withdrawn_};
+          .withdrawn = withdrawn_,
+          .refused = refused_};
 }
 
 }  // namespace thrum::detail

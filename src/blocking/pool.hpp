@@ -7,10 +7,11 @@
 //
 // Invariant: while a call is queued, a thread is on its way to the queue or all threads are busy.
 //
-// One pool for the process, since the kernel's threads and disks are the process's, and constant-initialised without a
-// destructor, since callers may live as long as they like. A caller waits for the end of its call; so when the last
-// scheduler has gone none is left, and the threads end. Each thread that ends joins the one that ended before it, and
-// the last scheduler's end joins the last of them: no thread is left behind.
+// There is one pool for the process, since the kernel's threads and disks are the process's, and constant-initialised
+// without a destructor, since callers may live as long as they like. A caller waits for the end of its call; so when
+// the last scheduler has gone none is left, and the threads end. Each thread that ends joins the one that ended before
+// it, and the last scheduler's end joins the last of them: no thread is left behind. Pools that the program makes
+// differ in that their threads end when the pool does, which nobody uses any more then.
 //
 // The threads count as inert in the proof of deadlocks (docs/decisions/0012): idle ones wake nobody, and while one is
 // busy its caller waits for something external.
@@ -18,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include <pthread.h>
 
@@ -29,13 +31,15 @@ namespace thrum::detail {
 
 class offload_pool {
  public:
-  constexpr offload_pool() noexcept = default;
+  constexpr offload_pool() noexcept = default;  // The process's.
+  offload_pool(std::string_view name, std::size_t threads_max, std::size_t queue_max) noexcept;
 
-  void submit(offloaded& call) noexcept;
+  bool submit(offloaded& call) noexcept;    // False: the queue has no room.
   bool withdraw(offloaded& call) noexcept;  // True: it was queued, and never runs.
   void set_threads_max(std::size_t threads) noexcept;
   blocking_statistics statistics() noexcept;
   void end_threads() noexcept;  // When nobody is left who could submit.
+  bool in_use() noexcept;       // A call is queued or runs.
 
  private:
   struct predecessor {
@@ -47,11 +51,18 @@ class offload_pool {
   offloaded* next(predecessor& before) noexcept;
   offloaded* take_first() noexcept;
   void unlink(offloaded& call) noexcept;
+  bool must_refuse() const noexcept;
   void retire(predecessor& before) noexcept;
   void run(offloaded& call) noexcept;
   void start_thread() noexcept;
   void thread_has_not_started() noexcept;
   bool is_surplus() const noexcept { return threads_ > threads_max_; }
+
+  // Constant after construction.
+  static constexpr std::size_t name_max = 15;
+  char name_[name_max + 1] = "thrum-blocking";
+  const std::size_t queue_max_ = std::size_t(-1);
+  const bool is_process_s_ = true;
 
   wait_queue idle_;  // Its lock guards everything here.
   offloaded* first_ = nullptr;
@@ -62,11 +73,10 @@ class offload_pool {
   std::size_t running_ = 0;
   std::uint64_t completed_ = 0;
   std::uint64_t withdrawn_ = 0;
+  std::uint64_t refused_ = 0;
   bool ending_ = false;            // Until the next call comes, threads end when they become idle.
   predecessor ended_;              // The thread that ended last, to be joined.
   atomic<std::uint32_t> ends_{0};  // Futex: how many threads have ended.
 };
-
-offload_pool& the_offload_pool() noexcept;
 
 }  // namespace thrum::detail

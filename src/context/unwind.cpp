@@ -2,6 +2,7 @@
 #include "context/unwind.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +16,9 @@
 #include "os/report.hpp"
 
 extern "C" void thrum_context_visit(const thrum::context::context* c, void (*visit)(void*), void* argument);
+#if defined(__x86_64__)
+extern "C" void thrum_context_visit_interrupted(const std::uint64_t* registers, void (*visit)(void*), void* argument);
+#endif
 
 namespace thrum::context {
 namespace {
@@ -35,7 +39,7 @@ _Unwind_Reason_Code collect(_Unwind_Context* frame, void* argument) {
   return _URC_NO_REASON;
 }
 
-// Frames between _Unwind_Backtrace's caller and the suspended frame: collect_suspended and thrum_context_visit.
+// Frames between _Unwind_Backtrace's caller and the suspended frame: collect_suspended and what has called it.
 constexpr int visiting_frames = 2;
 
 [[gnu::noinline]] void collect_suspended(void* argument) {
@@ -87,6 +91,16 @@ void capture(trace& out, const context& suspended) noexcept {
   collector c{out, visiting_frames};
   thrum_context_visit(&suspended, &collect_suspended, &c);
 }
+
+#if defined(__x86_64__)
+void capture(trace& out, const interrupted_registers& registers) noexcept {
+  out.count = 0;
+  collector c{out, visiting_frames};
+  thrum_context_visit_interrupted(registers.in_order, &collect_suspended, &c);
+  // Readers take it for a return address and look one byte before it.
+  if (out.count > 0) out.frames[0] = static_cast<std::byte*>(out.frames[0]) + 1;
+}
+#endif
 
 bool name_of(void* address, std::span<char> out) noexcept {
   return with_name(address, symbol_names::demangled, [&](const char* name, const Dl_info&) {

@@ -5,6 +5,7 @@
 // are needed, and it works for code built by other compilers.
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "context/context.hpp"
@@ -23,6 +24,15 @@ void capture(trace& out, int skip = 0) noexcept;
 
 // The stack of a context that is suspended and stays so during the call.
 void capture(trace& out, const context& suspended) noexcept;
+
+// The registers of interrupted code, in the order of thrum_context_visit_interrupted (x86-64).
+struct interrupted_registers {
+  std::uint64_t in_order[17] = {};
+};
+#if defined(__x86_64__)
+// The stack of code that was interrupted with these, and stays so during the call.
+void capture(trace& out, const interrupted_registers& registers) noexcept;
+#endif
 
 // Demangling allocates: not in a signal handler, which may have interrupted malloc.
 enum class symbol_names { demangled, as_they_are };

@@ -49,7 +49,7 @@ result_of<Call> report(std::error_code& error, Call call) {
   }
   auto make = [&] { return call(error); };
   detail::offloaded_call<decltype(make)> c(make);
-  const auto how = detail::offload(c);
+  const auto how = detail::offload(detail::the_offload_pool(), c);
   note_end(how, error);
   if (how == detail::offload_end::done) return c.take();
   return result_of<Call>();
@@ -93,8 +93,9 @@ task<result_of<Call>> async_report(std::error_code& error, Call call) {
   }
   auto make = [&] { return call(error); };
   detail::offloaded_call<decltype(make)> c(make);
-  auto how = co_await detail::offload_start(c);
-  if (how == detail::offload_end::still_runs) how = co_await detail::offload_rest(c);
+  auto& pool = detail::the_offload_pool();
+  auto how = co_await detail::offload_start(pool, c);
+  if (how == detail::offload_end::still_runs) how = co_await detail::offload_rest(pool, c);
   note_end(how, error);
   if constexpr (std::is_void_v<result_of<Call>>) {
     if (how == detail::offload_end::done) c.take();

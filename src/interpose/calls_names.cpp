@@ -60,6 +60,9 @@ int information_by(Lookup lookup) noexcept {
 
 extern "C" {
 
+extern const char thrum_interposed_names;  // See everything.cpp.
+const char thrum_interposed_names = 0;
+
 int getaddrinfo(const char* host, const char* service, const addrinfo* hints, addrinfo** found) {
   if (!calling_fiber()) [[likely]]
     return real::getaddrinfo(host, service, hints, found);

@@ -84,6 +84,9 @@ int synced(Sync sync) noexcept {
 
 extern "C" {
 
+extern const char thrum_interposed_processes;  // See everything.cpp.
+const char thrum_interposed_processes = 0;
+
 pid_t waitpid(pid_t pid, int* status, int options) {
   const auto* home = calling_fiber();
   if (!home || pid <= 0 || options != 0) [[likely]]

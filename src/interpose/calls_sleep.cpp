@@ -49,6 +49,9 @@ int sleep_until(clockid_t clock, const timespec& time) noexcept {
 
 extern "C" {
 
+extern const char thrum_interposed_sleeps;  // See everything.cpp.
+const char thrum_interposed_sleeps = 0;
+
 int nanosleep(const timespec* time, timespec* left) {
   if (!calling_fiber() || !is_time(time)) [[likely]]
     return real::nanosleep(time, left);

@@ -103,6 +103,9 @@ int fiber_connect(const sched::scheduler& home, int fd, const sockaddr* peer, so
 
 extern "C" {
 
+extern const char thrum_interposed_sockets;  // See everything.cpp.
+const char thrum_interposed_sockets = 0;
+
 int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) {
   const auto* home = calling_fiber();
   if (!home) [[likely]]

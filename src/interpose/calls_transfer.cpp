@@ -7,6 +7,9 @@ using namespace thrum::interpose;
 
 extern "C" {
 
+extern const char thrum_interposed_transfers;  // See everything.cpp.
+const char thrum_interposed_transfers = 0;
+
 [[noreturn]] void __chk_fail() noexcept;
 
 ssize_t read(int fd, void* data, size_t n) {

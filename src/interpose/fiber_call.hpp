@@ -32,7 +32,7 @@ template <class Call>
 bool offload_and_stay(Call call) noexcept {
   const this_fiber::pin stay;
   detail::offloaded_call<Call> offloaded(call);
-  const auto end = detail::offload(offloaded);
+  const auto end = detail::offload(detail::the_offload_pool(), offloaded);
   if (end == detail::offload_end::no_thread) call();
   return end != detail::offload_end::cancelled;
 }

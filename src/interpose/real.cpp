@@ -2,10 +2,13 @@
 #include "interpose/real.hpp"
 
 #include <cerrno>
+#include <cstdio>
 
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/syscall.h>
+
+#include "base/sanitizers.hpp"
 
 namespace thrum::interpose {
 namespace {
@@ -132,11 +135,28 @@ int dup2(int from, int to) {
 }  // namespace bare
 }  // namespace
 
+#if defined(THRUM_ASAN) || defined(THRUM_TSAN)
+// Linked into one program with a sanitizer, ours are the only definitions of these names, and its own go by others.
+// Linked apart, the sanitizer's come first, and call ours.
+static void* sanitizers_own(const char* name) noexcept {
+  Dl_info first{}, here{};
+  const auto* ours = reinterpret_cast<const void*>(&find_next);
+  if (!::dladdr(::dlsym(RTLD_DEFAULT, name), &first) || !::dladdr(ours, &here) || first.dli_fbase != here.dli_fbase)
+    return nullptr;
+  char text[64];
+  std::snprintf(text, sizeof text, "__interceptor_%s", name);
+  return ::dlsym(RTLD_DEFAULT, text);
+}
+#else
+static void* sanitizers_own(const char*) noexcept { return nullptr; }
+#endif
+
 void* find_next(const char* name) noexcept {
   if (looking) return nullptr;
   looking = true;
   const int saved = errno;
-  void* found = ::dlsym(RTLD_NEXT, name);
+  void* found = sanitizers_own(name);
+  if (!found) found = ::dlsym(RTLD_NEXT, name);
   errno = saved;
   looking = false;
   return found;

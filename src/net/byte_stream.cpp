@@ -23,19 +23,19 @@ int failure_in(long n) noexcept { return n < 0 ? static_cast<int>(-n) : 0; }
 
 }  // namespace
 
-long byte_stream::receive(std::span<std::byte> buffer) {
+long byte_stream::read_or_failure(std::span<std::byte> buffer) {
   receive_call call{*this, buffer};
   return operate(direction::reading, call);
 }
 
 std::size_t byte_stream::read_some(std::span<std::byte> buffer, std::error_code& error) {
-  const long n = receive(buffer);
+  const long n = read_or_failure(buffer);
   report(failure_in(n), error);
   return counted(n);
 }
 
 std::size_t byte_stream::read_some(std::span<std::byte> buffer) {
-  const long n = receive(buffer);
+  const long n = read_or_failure(buffer);
   if (n < 0) [[unlikely]]
     raise(failure_in(n), "thrum: read");
   return counted(n);
@@ -43,20 +43,20 @@ std::size_t byte_stream::read_some(std::span<std::byte> buffer) {
 
 bool byte_stream::may_write(std::error_code& error) const noexcept { return report(broken_ ? EPIPE : 0, error); }
 
-long byte_stream::send(std::span<const std::byte> data) {
+long byte_stream::write_or_failure(std::span<const std::byte> data) {
   if (broken_) return -EPIPE;
   send_call call{fd_, data};
   return operate(direction::writing, call);
 }
 
 std::size_t byte_stream::write_some(std::span<const std::byte> data, std::error_code& error) {
-  const long n = send(data);
+  const long n = write_or_failure(data);
   report(failure_in(n), error);
   return counted(n);
 }
 
 std::size_t byte_stream::write_some(std::span<const std::byte> data) {
-  const long n = send(data);
+  const long n = write_or_failure(data);
   if (n < 0) [[unlikely]]
     raise(failure_in(n), "thrum: write");
   return counted(n);

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <system_error>
 
 #include <thrum/detail/spinlock.hpp>
@@ -51,6 +52,9 @@ class child : public net::socket {
   spinlock lock_;        // Guards:
   bool reaped_ = false;  // Its number may be another's.
 };
+
+// The child that has just been started. Null, with an error: it was killed, or somebody else has reaped it.
+std::unique_ptr<child> watch_started(int pid, bool leads_group, std::error_code& error);
 
 // Has it reaped by a thread in the background, when it ends. Takes over the pidfd.
 void reap_later(int pidfd) noexcept;

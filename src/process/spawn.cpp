@@ -113,6 +113,18 @@ void kill_unwatched(pid_t pid) noexcept {
 
 }  // namespace
 
+std::unique_ptr<detail::child> detail::watch_started(int pid, bool leads_group, std::error_code& error) {
+  const int pidfd = open_pidfd(pid);
+  if (pidfd >= 0) return std::make_unique<child>(pidfd, pid, leads_group);
+  error = last_system_error();
+  // Somebody has reaped it already: its number may be another's.
+  if (error == std::errc::no_such_process)
+    error = std::make_error_code(std::errc::no_child_process);
+  else
+    kill_unwatched(pid);
+  return nullptr;
+}
+
 void spawning::prepare(process& p) {
   const auto wants_pipe = [](redirect r) { return r.what_ == what::pipe; };
   const auto make = [this] { return error ? pipe_ends{} : make_pipe(error); };
@@ -215,17 +227,8 @@ process process::spawn(const std::vector<std::string>& argv, const process_optio
   const int pid = s.error ? 0 : s.start(argv);
   error = s.error;
   if (error) return {};
-  const int pidfd = open_pidfd(pid);
-  if (pidfd < 0) {
-    error = detail::last_system_error();
-    // Somebody has reaped it already: its number may be another's.
-    if (error == std::errc::no_such_process)
-      error = std::make_error_code(std::errc::no_child_process);
-    else
-      kill_unwatched(pid);
-    return {};
-  }
-  p.child_ = std::make_unique<detail::child>(pidfd, pid, options.new_group || !options.terminal.empty());
+  p.child_ = detail::watch_started(pid, options.new_group || !options.terminal.empty(), error);
+  if (error) return {};
   return p;
 }
 

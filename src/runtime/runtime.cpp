@@ -17,6 +17,7 @@
 #include "os/report.hpp"
 #include "os/thread.hpp"
 #include "runtime/guest.hpp"
+#include "runtime/stall_setting.hpp"
 #include "sched/diagnose.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/thread_waiter.hpp"
@@ -49,11 +50,12 @@ class real_seams final : public sched::seams {
   monotonic_clock clock_;
 };
 
-sched::scheduler_options internal(const runtime_options& o) {
+sched::scheduler_options internal(const runtime_options& o, stall_log stalls) {
   return {.processors = o.workers ? o.workers : os::available_cpus(),
           .stack_size = o.stack_size,
           .fibers_max = o.fibers_max,
-          .threads_max = o.threads_max};
+          .threads_max = o.threads_max,
+          .stalls = std::move(stalls)};
 }
 
 }  // namespace
@@ -67,7 +69,8 @@ struct runtime::parts {
       guest.emplace(w->home, o);
     } else {
       engine = io::choose_engine(o.io_engine, std::getenv("THRUM_IO_ENGINE"));
-      own.emplace(internal(o), std::make_unique<real_seams>(engine));
+      auto stalls = choose_stall_log(o.stalls, std::getenv("THRUM_STALL_LOG"));
+      own.emplace(internal(o, std::move(stalls)), std::make_unique<real_seams>(engine));
     }
   }
 
@@ -119,10 +122,19 @@ runtime::statistics runtime::stats() const noexcept {
   for (unsigned i = 0; i < s.processor_count(); ++i) timers += s.processor_at(i).timers.count();
   return {.fibers = s.live_count(),
           .threads = s.workers_total() + 1,
+          .threads_max = s.threads_max(),
+          .threads_stuck = s.find_stuck({}),
           .timers = timers,
           .handoffs = s.the_monitor().handoffs(),
+          .stalls = s.the_monitor().stalls().count(),
+          .stalls_dropped = s.the_monitor().stalls().dropped(),
           .warm_stacks = s.default_stacks().warm_count(),
           .unguarded_stacks = s.default_stacks().unguarded_count()};
+}
+
+std::vector<stall_record> runtime::take_stalls() {
+  if (parts_->guest) return {};
+  return parts_->own->the_monitor().stalls().take();
 }
 
 inspector::inspector(runtime& rt) : inspector(*rt.core()) {}

@@ -1,6 +1,8 @@
 // What is printed about fibers, and the proof that nothing can run any more.
 #include "sched/diagnose.hpp"
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <exception>
@@ -24,6 +26,7 @@ namespace thrum::sched {
 namespace {
 
 constexpr std::size_t shown_max = 1000;
+constexpr std::size_t stuck_shown_max = 8;
 constexpr int deadlock_status = 2;
 
 #if defined(THRUM_TSAN)
@@ -141,11 +144,28 @@ void report_uncaught(const activity& a) noexcept {
 void dump_all(scheduler& s) noexcept {
   if (const auto engine = s.describe_poller(); !engine.empty())
     os::report("descriptors are waited for by %.*s\n", static_cast<int>(engine.size()), engine.data());
+  os::report("%zu threads of at most %u, %zu of them spare\n", s.workers_total(), s.threads_max(), s.spares());
+  report_stuck_threads(s);
+  s.the_monitor().stalls().report_open();
   std::size_t shown = 0;
   s.for_each_alive([&](activity& a) {
     if (++shown <= shown_max) dump(a);
   });
   if (shown > shown_max) os::report("... and %zu more\n", shown - shown_max);
+}
+
+void report_stuck_threads(scheduler& s) noexcept {
+  std::array<stuck_thread, stuck_shown_max> longest;
+  const auto found = s.find_stuck(longest);
+  const auto now = s.now();
+  for (std::size_t i = 0; i < std::min(found, longest.size()); ++i) {
+    const auto& t = longest[i];
+    os::report("    for %lld ms thread %d has been held by ", static_cast<long long>((now - t.since_ns) / 1'000'000),
+               t.who->tid.load(std::memory_order_relaxed));
+    describe(*t.runs, labels::left_out);
+    os::report("\n");
+  }
+  if (found > longest.size()) os::report("    ... and %zu more\n", found - longest.size());
 }
 
 void report_findings(scheduler& s) noexcept {

@@ -4,9 +4,11 @@
 // with the first scheduler and removed with the last. Handlers chain to what was installed before.
 #pragma once
 
+#include <atomic>
 #include <csignal>
 #include <cstddef>
 
+#include "base/assert.hpp"
 #include "sched/fiber_control.hpp"
 
 namespace thrum::sched {
@@ -35,8 +37,20 @@ void describe(const activity& a, labels shown) noexcept;
 // std::terminate was called in the fiber: says why, and prints the calling stack.
 void report_uncaught(const activity& a) noexcept;
 
+// In builds with assertions: called whenever an activity is left, by whoever checks what it must not hold then
+// (lock_check). Null: nobody does.
+using suspension_check = void (*)(const activity& a, bool ends) noexcept;
+inline std::atomic<suspension_check> at_suspension{nullptr};
+inline void check_suspension(const activity& a, bool ends) noexcept {
+  if constexpr (base::assertions)
+    if (auto* check = at_suspension.load(std::memory_order_relaxed)) check(a, ends);
+}
+
 // Lists every fiber and task: where it was spawned, what it waits for, who holds it, its stack. Called by the monitor.
 void dump_all(scheduler& s) noexcept;
+
+// Those who hold threads without a processor: the longest, one a line. At once: what it says may be over.
+void report_stuck_threads(scheduler& s) noexcept;
 
 // Says what can be proved of who waits for whom (wait_graph.hpp).
 void report_findings(scheduler& s) noexcept;

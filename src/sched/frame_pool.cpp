@@ -169,7 +169,8 @@ frame_cache::~frame_cache() {
 
 [[gnu::noinline]] void frame_cache::refill(std::size_t index) {
   list& l = lists_[index];
-  for (std::size_t i = 0; i < count_max(index) / 4; ++i) {
+  const auto some = cached_granules_max / (index + 1) / 4;
+  for (std::size_t i = 0; i < some; ++i) {
     auto* f = static_cast<free_frame*>(depot_of(index).take(size_of(index)));
     f->next = l.first;
     l.first = f;

@@ -39,7 +39,7 @@ class frame_cache {
     auto* f = static_cast<free_frame*>(frame);
     f->next = l.first;
     l.first = f;
-    if (++l.count > count_max(index)) [[unlikely]]
+    if (++l.count * (index + 1) > cached_granules_max) [[unlikely]]
       drain(index, l.count / 2);
   }
 
@@ -51,10 +51,7 @@ class frame_cache {
     free_frame* first = nullptr;
     std::size_t count = 0;
   };
-  static constexpr std::size_t cached_bytes_max = std::size_t{64} << 10;  // Of each size.
-  static constexpr std::size_t count_max(std::size_t index) noexcept {
-    return cached_bytes_max / granule / (index + 1);
-  }
+  static constexpr std::size_t cached_granules_max = (std::size_t{64} << 10) / granule;  // Of each size.
 
   void refill(std::size_t index);
   void drain(std::size_t index, std::size_t count) noexcept;

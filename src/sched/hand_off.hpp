@@ -70,10 +70,15 @@ class hand_off {
     retake_.store(word(processor, retake::none), std::memory_order_relaxed);
   }
 
-  // --- By the monitor. True: the caller now owns the processor. `fence` is a full one in both threads.
+  // --- By the monitor. Only asks: whoever looks gives way, and nothing is taken. `fence` as below.
+  template <class Fence>
+  void ask(std::uint32_t processor, Fence fence) noexcept {
+    if (change(processor, retake::none, retake::asked)) fence();
+  }
+  // True: the caller now owns the processor. `fence` is a full one in both threads.
   template <class Fence>
   bool try_retake(std::uint32_t processor, Fence fence) noexcept {
-    if (change(processor, retake::none, retake::asked)) fence();  // An older request needs no second barrier.
+    ask(processor, fence);  // An older request needs no second barrier.
     return !in_runtime() && change(processor, retake::asked, retake::lost);
   }
   bool in_runtime() const noexcept { return in_rt_.load(std::memory_order_acquire) != 0; }

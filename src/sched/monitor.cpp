@@ -16,6 +16,8 @@
 namespace thrum::sched {
 namespace {
 
+// The shortest that the kernel gives: beside threads that compute it gets a core as soon as it wakes up.
+constexpr std::int64_t monitor_slice_ns = 100'000;
 constexpr unsigned idle_looks_max = 10;  // Then the monitor sleeps until there is activity.
 constexpr std::int64_t recheck_ns = 200'000'000;
 constexpr std::int64_t recheck_ns_max = 10'000'000'000;
@@ -50,6 +52,7 @@ void monitor::request_dump() noexcept {
 void* monitor::thread_main(void* self) {
   os::name_thread("thrum-monitor");
   os::want_exact_timers();
+  os::set_time_slice(os::thread_id(), monitor_slice_ns);
   static_cast<monitor*>(self)->run();
   return nullptr;
 }
@@ -59,6 +62,7 @@ void monitor::run() noexcept {
   unsigned idle_looks = 0;
   while (!stop_.load(std::memory_order_acquire)) {
     if (dump_.exchange(false)) dump_all(home_);
+    if (stalls_.any_open()) stalls_.look(home_, os::now_ns());
     if (look()) {
       idle_looks = 0;
       pause(pace_.look_ns);
@@ -92,13 +96,15 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
     if (now - p.served_at.load(std::memory_order_relaxed) > processor::neglected_after_ns) p.request_look();
     return;
   }
+  const auto stuck_for = now - p.seen_since;
+  if (stalls_.on() && stuck_for >= 2 * pace_.look_ns) stalls_.open(p, *w, now);
   if (!work_waits(p)) return;
   expose_lifo(p);
   const auto tid = w->tid.load(std::memory_order_relaxed);
   if (tid == 0 || w->in_runtime()) return;
-  const auto stuck_for = now - p.seen_since;
   if (p.seen_cpu_ns < 0) {
     p.seen_cpu_ns = os::thread_cpu_ns(tid);
+    w->ask_to_give_way(p);  // It may be one that looks: this_fiber::maybe_yield().
     if (stuck_for < 2 * pace_.look_ns) return;
   }
   const auto limit = limit_for(p, *w, now);
@@ -139,13 +145,28 @@ void monitor::relieve(processor& p, worker& w) noexcept {
   cap_reported_ = false;
   worker* spare = home_.take_spare();
   if (!spare) return;
+  w.stuck_since_ns.store(p.seen_since, std::memory_order_relaxed);
   if (w.try_retake(p)) {
     os::set_time_slice(w.tid.load(std::memory_order_relaxed), 0);
     home_.hand_over(p, *spare);
+    warn_of_cap();
     home_.ensure_spare();
   } else {
+    w.stuck_since_ns.store(0, std::memory_order_relaxed);
     home_.add_spare(*spare);
   }
+}
+
+// While there are still threads for those who want to see to it.
+void monitor::warn_of_cap() noexcept {
+  const auto in_use = home_.workers_total() - home_.spares();
+  const std::size_t most = home_.threads_max();
+  if (in_use * 5 < most * 3) crowd_reported_ = false;
+  if (in_use * 5 < most * 4 || std::exchange(crowd_reported_, true)) return;
+  os::report(
+      "thrum: warning: %zu of at most %zu threads are in use; at the cap no further processor can be handed over\n",
+      in_use, most);
+  report_stuck_threads(home_);
 }
 
 void monitor::report_cap() noexcept {
@@ -154,6 +175,7 @@ void monitor::report_cap() noexcept {
       "thrum: warning: all %zu threads are in use by fibers that do not yield; no further processor can be "
       "handed over\n",
       home_.workers_total());
+  report_stuck_threads(home_);
 }
 
 // Everything has been asleep for a while: give memory back, and see whether it can ever wake up.
@@ -187,7 +209,7 @@ void monitor::sleep(std::uint32_t seen) noexcept {
 void monitor::sleep_until_activity() noexcept {
   const auto seen = signal_.load(std::memory_order_seq_cst);
   asleep_.store(true, std::memory_order_seq_cst);
-  const bool busy = !home_.all_idle() || stop_.load() || dump_.load();
+  const bool busy = !home_.all_idle() || stalls_.any_open() || stop_.load() || dump_.load();
   if (!busy) sleep(seen);
   asleep_.store(false, std::memory_order_seq_cst);
 }

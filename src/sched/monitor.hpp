@@ -7,7 +7,8 @@
 // descheduled keeps it. Computing fibers come in herds, and each that has lost its processor goes on sharing the cores
 // with the next: within a tenth of a second of one such loss, and for fibers that have done so before, 2 ms are enough.
 //
-// The monitor also gives memory back, proves deadlocks and writes dumps (diagnose.hpp).
+// It keeps the book of stalls (stall_watch.hpp), and warns when fibers hold most of the threads that there may be. It
+// also gives memory back, proves deadlocks and writes dumps (diagnose.hpp).
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,8 @@
 #include <pthread.h>
 
 #include <thrum/detail/atomic.hpp>
+
+#include "sched/stall_watch.hpp"
 
 namespace thrum::sched {
 
@@ -34,7 +37,8 @@ struct monitor_pace {
 
 class monitor {
  public:
-  monitor(scheduler& home, const monitor_pace& pace) noexcept : home_(home), pace_(pace) {}
+  monitor(scheduler& home, const monitor_pace& pace, const stall_log& stalls)
+      : home_(home), pace_(pace), stalls_(stalls) {}
 
   void start();  // Throws std::system_error when the thread cannot be created.
   void stop() noexcept;
@@ -48,6 +52,7 @@ class monitor {
   void wake() noexcept;
   void request_dump() noexcept;  // Async-signal-safe.
   std::uint64_t handoffs() const noexcept { return handoffs_.load(std::memory_order_relaxed); }
+  stall_watch& stalls() noexcept { return stalls_; }
   void count_handoff() noexcept { handoffs_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
@@ -59,6 +64,7 @@ class monitor {
   void expose_lifo(processor& p) noexcept;
   std::int64_t limit_for(processor& p, worker& w, std::int64_t now) noexcept;
   void relieve(processor& p, worker& w) noexcept;
+  void warn_of_cap() noexcept;
   void report_cap() noexcept;
   void look_when_idle() noexcept;
   void pause(std::int64_t ns) noexcept;
@@ -67,6 +73,7 @@ class monitor {
 
   scheduler& home_;
   const monitor_pace pace_;
+  stall_watch stalls_;
   pthread_t thread_{};
   bool started_ = false;
   detail::atomic<std::uint32_t> signal_{0};  // Futex: bumped by wake().
@@ -79,6 +86,7 @@ class monitor {
   std::int64_t computing_seen_ = INT64_MIN / 2;  // When a computing fiber last lost its processor.
   bool watch_for_deadlock_ = false;              // Asleep, it looks again from time to time.
   bool cap_reported_ = false;
+  bool crowd_reported_ = false;
 };
 
 }  // namespace thrum::sched

@@ -11,6 +11,7 @@
 
 #include "base/assert.hpp"
 #include "base/fork.hpp"
+#include "os/clock.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
 #include "sched/cancel.hpp"
@@ -46,7 +47,7 @@ scheduler::scheduler(const scheduler_options& options, std::unique_ptr<seams> s)
       host_(seams_->host()),
       default_class_(class_of(options.stack_size)),
       fibers_(&class_for(default_class_), options.fibers_max),
-      monitor_(*this, options.pace) {
+      monitor_(*this, options.pace, options.stalls) {
   const auto n = std::clamp(options.processors, 1u, idle_set::processors_max);
   for (unsigned i = 0; i < n; ++i) processors_.push_back(std::make_unique<processor>(*this, i, n > 1, *seams_));
   install_diagnostics(*this);
@@ -71,6 +72,7 @@ void scheduler::shut_down() noexcept {
     w->dismiss();
   }
   for (auto& w : workers_) ::pthread_join(w->thread, nullptr);
+  monitor_.stalls().look(*this, os::now_ns());  // What has ended since the monitor did.
   while (visitors_.load(std::memory_order_acquire) != 0) os::yield_thread();
   uninstall_diagnostics(*this);
 }
@@ -260,6 +262,21 @@ void scheduler::hand_over(processor& p, worker& to) noexcept {
   p.owner.store(&to, std::memory_order_release);
   monitor_.count_handoff();
   to.assign(p);
+}
+
+std::size_t scheduler::find_stuck(std::span<stuck_thread> longest) noexcept {
+  std::size_t found = 0;
+  std::lock_guard held(threads_lock_);
+  for (auto& w : workers_) {
+    const auto since = w->stuck_since_ns.load(std::memory_order_relaxed);
+    const activity* a = w->running_there();
+    if (w->spare || since == 0 || !a) continue;
+    stuck_thread next{w.get(), a, since};
+    for (std::size_t i = 0; i < longest.size(); ++i)
+      if (i >= found || next.since_ns < longest[i].since_ns) std::swap(next, longest[i]);
+    ++found;
+  }
+  return found;
 }
 
 // The thread has a processor, gets the finder's, or is busy without one: then the fiber waits for it, in its inbox, and

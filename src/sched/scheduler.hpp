@@ -25,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -51,6 +52,14 @@ struct scheduler_options {
   bool membarrier = true;  // False: do without, as where the kernel has none.
   bool monitored = true;   // False: nobody hands over processors, proves deadlocks or serves SIGQUIT.
   monitor_pace pace = {};
+  stall_log stalls = {};
+};
+
+// A thread whose fiber or task has lost its processor and does not suspend.
+struct stuck_thread {
+  const worker* who = nullptr;
+  const activity* runs = nullptr;
+  std::int64_t since_ns = 0;
 };
 
 struct spawn_request {
@@ -152,6 +161,8 @@ class scheduler {
   }
   context::stack_class& default_stacks() noexcept { return class_for(default_class_); }
   void trim_stacks(std::size_t keep_warm);
+  // How many threads are stuck; fills in those that have been for longest.
+  std::size_t find_stuck(std::span<stuck_thread> longest) noexcept;
   std::size_t workers_total() const noexcept { return workers_total_.load(std::memory_order_acquire); }
   std::size_t spares() const noexcept { return spare_count_.load(std::memory_order_acquire); }
   monitor& the_monitor() noexcept { return monitor_; }

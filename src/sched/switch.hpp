@@ -22,6 +22,7 @@ THRUM_SWITCHES inline worker& worker::switch_away(worker& w, after_switch what, 
 
 THRUM_SWITCHES inline worker& worker::switch_plainly(worker& w, after_switch what, fiber_control* next) noexcept {
   fiber_control& self = *w.current();
+  check_suspension(self, what == after_switch::retire);
   self.error_number = *w.errno_;
   if (!self.stack.guarded()) [[unlikely]]
     check_canary(self);

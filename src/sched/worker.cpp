@@ -17,6 +17,7 @@
 #include "sched/park.hpp"
 #include "sched/processor.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/stall_watch.hpp"
 #include "sched/switch.hpp"
 
 namespace thrum::sched {
@@ -91,12 +92,13 @@ void worker::run(activity& a) noexcept {
 // Tasks.
 
 [[gnu::noinline]] void worker::run(task_control& t) noexcept {
-  task_.store(&t, std::memory_order_relaxed);
+  task_.store(&t, std::memory_order_release);  // Pairs with running_there().
   yield_wanted_ = false;
   after_ = after_switch::nothing;
   t.phase.store(activity_phase::started, std::memory_order_relaxed);
   leave();
   run_coroutines(t.resume_point);
+  check_suspension(t, after_ == after_switch::retire);
   if (after_ == after_switch::retire) {
     if (t.locals) [[unlikely]]
       t.locals->end(t.locals);
@@ -251,10 +253,12 @@ void worker::check_slice() noexcept {
 }
 
 void worker::pass_on_processor() noexcept {
-  if (worker* other = home.take_spare())
+  if (worker* other = home.take_spare()) {
+    stuck_since_ns.store(p->slice_start, std::memory_order_relaxed);
     give_processor_to(*other);
-  else
+  } else {
     home.the_monitor().wake();
+  }
 }
 
 void worker::give_processor_to(worker& other) noexcept {
@@ -266,6 +270,12 @@ void worker::give_processor_to(worker& other) noexcept {
     home.hand_over(given, other);
   else
     home.add_spare(other);
+}
+
+void worker::ask_to_give_way(const processor& from) noexcept {
+  hand_off_.ask(number_of(&from), [this] {
+    if (!mutation::no_fence) home.fence_of_few();
+  });
 }
 
 bool worker::try_retake(const processor& from) noexcept {
@@ -286,6 +296,8 @@ void worker::dismiss() noexcept {
 }
 
 void worker::wait_for_processor() noexcept {
+  stall_watch::end(*this);
+  stuck_since_ns.store(0, std::memory_order_relaxed);
   hand_off_.reset(0);
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   if (!home.add_spare(*this)) return;
@@ -309,6 +321,8 @@ void worker::main_loop() noexcept {
   os::want_exact_timers();
   os::set_time_slice(os::thread_id(), worker_slice_ns);
   prepare_signal_stack();
+  stack_top_ = __builtin_frame_address(0);
+  if (home.the_monitor().stalls().sampler()) stack_sampler::let_signal_in();
   if (!p) {
     home.spare_has_started();
     wait_for_processor();

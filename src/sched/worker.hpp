@@ -24,6 +24,7 @@ namespace thrum::sched {
 
 class scheduler;
 class processor;
+struct stall_note;
 
 // What to do with the fiber that has just been left, once its context is saved; or with a task, once its coroutine is
 // suspended.
@@ -89,13 +90,15 @@ class alignas(64) worker {
     return true;
   }
 
-  // --- The monitor's side of the protocol. True: the caller now owns the processor, which was this worker's.
+  // --- The monitor's side of the protocol. The fiber is to give way at its next call that may suspend.
+  void ask_to_give_way(const processor& from) noexcept;
+  // True: the caller now owns the processor, which was this worker's.
   bool try_retake(const processor& from) noexcept;
   bool in_runtime() const noexcept { return hand_off_.in_runtime(); }
 
   // What it runs has lost a processor before. Should it end meanwhile, its block stays readable.
   bool hogged_before() const noexcept {
-    const activity* a = running();
+    const activity* a = running_there();
     return a && a->hogged.load(std::memory_order_relaxed);
   }
 
@@ -118,6 +121,17 @@ class alignas(64) worker {
     if (activity* f = current()) return f;
     return task();
   }
+  // The same, for other threads that read what its block says: that has been made before. Pairs with set_current() and
+  // run(task_control&).
+  const activity* running_there() const noexcept {
+    if (const activity* f = current_.load(std::memory_order_acquire)) return f;
+    return task_.load(std::memory_order_acquire);
+  }
+
+  // --- For those who look at stuck threads.
+  detail::atomic<stall_note*> stalled{nullptr};    // See stall_watch.hpp.
+  detail::atomic<std::int64_t> stuck_since_ns{0};  // Without a processor: when its fiber began; otherwise 0.
+  const void* stack_top() const noexcept { return stack_top_; }
 
   // --- This thread's, inside the runtime.
   processor* p;  // Null: without a processor.
@@ -133,7 +147,7 @@ class alignas(64) worker {
 
   static std::uint32_t number_of(const processor* p) noexcept;  // For the hand-off.
 
-  void set_current(fiber_control* f) noexcept { current_.store(f, std::memory_order_relaxed); }
+  void set_current(fiber_control* f) noexcept { current_.store(f, std::memory_order_release); }  // running_there()
   // The next fiber, if it is to be switched to at once. A task runs on the worker's own stack, and a pinned fiber may
   // have to run elsewhere: the loop takes them.
   static fiber_control* pick_fiber(worker& w) noexcept;
@@ -164,8 +178,9 @@ class alignas(64) worker {
 
   hand_off hand_off_;
   int budget_ = 0;
-  const bool light_fence_;     // membarrier works.
-  bool yield_wanted_ = false;  // Always without a processor.
+  const void* stack_top_ = nullptr;  // Of the thread's own stack, where tasks run. Constant once it runs.
+  const bool light_fence_;           // membarrier works.
+  bool yield_wanted_ = false;        // Always without a processor.
   after_switch after_ = after_switch::nothing;
   int entries_left_ = 0;  // Without membarrier, in the place of the budget.
   detail::atomic<fiber_control*> current_{nullptr};

@@ -1,5 +1,6 @@
 // Tasks as activities: starting, transferring, joining, sleeping.
 #include <thrum/task.hpp>
+#include <thrum/task_cpu.hpp>
 #include <thrum/task_handle.hpp>
 #include <thrum/task_sleep.hpp>
 
@@ -85,6 +86,11 @@ bool sleep_awaiter::await_ready() {
 
 void sleep_awaiter::await_resume() {
   if (timer_.waiting && sched::end_parking(&timer_) == sched::claim_code::cancelled) throw cancelled{};
+}
+
+bool maybe_yield_awaiter::await_ready() const {
+  sched::begin_task_call(sched::cancellation::point);
+  return sched::go_on();
 }
 
 bool yield_awaiter::await_ready() const {

@@ -15,7 +15,7 @@ ROWS = [
     ("tls", "dns"),
     ("file",),
     ("actor", "http", "grpc", "cluster"),
-    ("interpose", "sim", "obs"),
+    ("interpose", "sim", "obs", "lock_check"),
 ]
 
 # Rows whose modules may include one another: base asserts, and os says how the sentence reaches the terminal.
@@ -32,9 +32,9 @@ EXCEPTIONS = {
 # Public headers, or directories of them, belong to the layer that implements them; thrum.hpp, the facade, may
 # include them all.
 PUBLIC = {
-    "clock": "base", "cancelled": "sched", "inspector": "sched", "io_engine": "io",
+    "clock": "base", "cancelled": "sched", "inspector": "sched", "stall": "sched", "io_engine": "io",
     "runtime": "runtime", "fiber": "runtime", "fiber_local": "runtime", "context_value": "runtime",
-    "label": "runtime", "pin": "runtime",
+    "label": "runtime", "cpu": "runtime", "task_cpu": "task", "pin": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
     "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync", "lock": "sync",
     "wait_on_address": "sync",
@@ -50,6 +50,8 @@ PUBLIC = {
     "blocking": "blocking", "task_blocking": "blocking", "file": "file", "file_watcher": "file",
     "send_file": "file", "directory_walk": "file",
     "pipe": "process", "pseudo_terminal": "process", "process": "process", "signal_set": "process",
+    "process_pool": "process", "task_process_pool": "process", "worker_error": "process", "wire": "process",
+    "shared_memory": "process", "detail/remote_call": "process",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "sim_disk": "sim",
     "linearizable": "sim",
 }
@@ -59,7 +61,7 @@ DETAIL = "base"  # include/thrum/detail: small helpers that public headers share
 SYSTEM = re.compile(r"(sys|linux|arpa|netinet|net|asm|bits)/"
                     r"|(unistd|pthread|fcntl|poll|sched|signal|errno|dlfcn|semaphore|ucontext|netdb"
                     r"|ifaddrs|termios|execinfo|spawn)\.h$|csignal$|cerrno$")
-EDGES = ("interpose", "sim", "obs", "lab")
+EDGES = ("interpose", "sim", "obs", "lock_check", "lab")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 

@@ -17,7 +17,7 @@ NAMES = ("wait", "acquire", "try_acquire", "receive", "send", "join", "get", "lo
          "read_file", "write_file", "stat_file", "list_directory", "make_directory", "remove_file", "rename_file",
          "read_line", "read_until", "peek", "skip", "write", "flush", "copy", "relay",
          "terminate", "run_process", "send_to", "receive_from", "serve", "shutdown",
-         "send_file", "splice", "next")
+         "send_file", "splice", "next", "call", "maybe_yield")
 DECLARATION = re.compile(r"^\s*(?:\[\[nodiscard\]\]\s*)?"
                          r"(?:(?!(?:return|friend|co_await|co_return)\b)[\w:<>&*,\[\]]+\s+)+"
                          r"(?P<twin>async_)?(?P<name>" + "|".join(NAMES) + r")(?P<form>_for|_until)?\(", re.M)
@@ -57,6 +57,7 @@ FILES = ("open", "read_some", "read_all", "read_at", "write_all", "write_at", "s
 
 # Cancelled by tests of their own.
 ELSEWHERE = {
+    "cpu.maybe_yield": "src/runtime/cpu_test.cpp", "task_cpu.maybe_yield": "src/runtime/cpu_test.cpp",
     "blocking.blocking": "src/blocking/blocking_test.cpp",
     "task_blocking.blocking": "src/blocking/blocking_test.cpp",
     "buffered_reader.read_line": "src/net/buffered_reader_test.cpp",
@@ -90,6 +91,8 @@ ELSEWHERE = {
     "pipe.wait_writable": "src/process/pipe_test.cpp",
     "process.wait": "src/process/process_test.cpp", "process.terminate": "src/process/process_test.cpp",
     "process.run_process": "src/process/process_test.cpp", "signal_set.receive": "src/process/signal_set_test.cpp",
+    "process_pool.call": "src/process/process_pool_test.cpp",
+    "process_pool.join": "src/process/process_pool_test.cpp",
     "rate_limiter.acquire": "src/scope/rate_limiter_test.cpp",
     "rate_limiter.try_acquire": "src/scope/rate_limiter_test.cpp",
     **{f"file.{name}": "src/file/file_test.cpp" for name in FILES},
@@ -129,12 +132,16 @@ EXEMPT = {
     "mutex.try_lock": "locking", "shared_mutex.lock": "locking", "shared_mutex.try_lock": "locking",
     "shared_mutex.lock_shared": "locking", "shared_mutex.wait": "locking",
     "scope.join": "waits for cancelled children, too",
+    "wire.write": "into memory", "shared_memory.write": "into memory",
+    "future.call": "its own, of then()", "task_blocking.call": "its own, of async_blocking()",
+    "blocking.call": "a variable",
 }
 
 
 # Where the twins of a header's calls are, if not beside them.
 TWINS_IN = {"concurrent": "task_concurrent", "retry": "task_retry", "once": "task_sync", "guarded": "task_sync",
-            "scope": "task_scope", "fiber": "task_sleep", "blocking": "task_blocking"}
+            "scope": "task_scope", "fiber": "task_sleep", "blocking": "task_blocking",
+            "cpu": "task_cpu"}
 
 # Calls without a twin, or with one of another name, each with its reason.
 NO_TWIN = {
@@ -150,6 +157,9 @@ NO_TWIN = {
     "lock.lock": "of std's kind: async_lock of the mutex, and adopt it", "lock.try_lock": "never waits",
     "mutex.try_lock": "never waits", "shared_mutex.try_lock": "never waits", "shared_mutex.wait": "its own, under lock",
     "semaphore.try_acquire": "never waits", "rate_limiter.try_acquire": "never waits",
+    "wire.write": "into memory", "shared_memory.write": "into memory",
+    "future.call": "its own, of then()", "task_blocking.call": "its own, of async_blocking()",
+    "blocking.call": "a variable",
     "worker_pool.async": "async_future: a twin of that name would be async_async",
 }
 

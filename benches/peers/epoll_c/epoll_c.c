@@ -4,13 +4,15 @@
 // buffer for each connection, no allocation after accept. `echo` answers at once; `c10k` answers each
 // request after a delay that is the same for all, so a queue in order of arrival is all the timer it needs.
 // `mixed` has such a loop for each of --workers threads, and deals the connections out to them in turn; some
-// requests compute before they are answered.
+// requests compute before they are answered. `hogged_echo` has as many loops, and beside them --hogs threads for each
+// that spin, or block in system calls, without end.
 //
 // A read that returns less than it asked for has emptied the socket, so the read that would only say
 // EAGAIN is left out. That is safe as long as the event carried no hang-up: whatever arrives later brings
 // a new edge. With RDHUP, HUP or ERR it reads on until the end or the error.
 //
-//   epoll_c echo|c10k|mixed --workers N [--port N] [--delay-ms N] [--buffer BYTES] [--quick]
+//   epoll_c echo|c10k|mixed|hogged_echo --workers N [--port N] [--delay-ms N] [--buffer BYTES] [--kind spin|syscall]
+//           [--hogs N] [--quick]
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -45,7 +47,9 @@ struct connection {
   char buffer[];
 };
 
-static int epolls[loops_max], loops = 1;  // one for each thread; only `mixed` has more than one
+static int epolls[loops_max], loops = 1;  // one for each thread; only `mixed` and `hogged_echo` have more than one
+static int hogs;                          // hogged_echo: for each loop
+static bool hogs_block;                   // instead of spinning
 static size_t buffer_bytes = 1024;
 static uint64_t delay_ns;                                          // c10k
 static bool computes;                                              // mixed
@@ -197,6 +201,16 @@ static void* second_loop(void* epoll_fd) {
   return NULL;
 }
 
+static void* hog(void* nothing) {
+  while (hogs_block) {
+    struct timespec fifty_ms = {0, 50000000};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &fifty_ms, NULL);
+  }
+  for (volatile uint64_t spins = 0;; spins++) {
+  }
+  return nothing;
+}
+
 // The signal that ends all comes to the calling thread, which also accepts.
 static void run_loops(int listener) {
   sigset_t terminate;
@@ -204,10 +218,11 @@ static void run_loops(int listener) {
   sigaddset(&terminate, SIGTERM);
   for (int i = 0; i < loops; i++) epolls[i] = epoll_create1(EPOLL_CLOEXEC);
   pthread_sigmask(SIG_BLOCK, &terminate, NULL);
-  for (int i = 1; i < loops; i++) {
-    pthread_t thread;
+  pthread_t thread;
+  for (int i = 1; i < loops; i++)
     if (pthread_create(&thread, NULL, second_loop, &epolls[i]) != 0) fail("A thread cannot be started.");
-  }
+  for (int i = 0; i < loops * hogs; i++)
+    if (pthread_create(&thread, NULL, hog, NULL) != 0) fail("A thread cannot be started.");
   pthread_sigmask(SIG_UNBLOCK, &terminate, NULL);
   watch(epolls[0], listener, EPOLLIN | EPOLLET, NULL);
   loop(epolls[0], listener);
@@ -235,6 +250,10 @@ int main(int argc, char** argv) {
       delay_ms = (int)strtol(argv[++i], NULL, 10);
     else if (!strcmp(argv[i], "--buffer") && has_value)
       buffer_bytes = (size_t)strtol(argv[++i], NULL, 10);
+    else if (!strcmp(argv[i], "--kind") && has_value)
+      hogs_block = strcmp(argv[++i], "spin") != 0;
+    else if (!strcmp(argv[i], "--hogs") && has_value)
+      hogs = (int)strtol(argv[++i], NULL, 10);
     else if (!strcmp(argv[i], "--workers") && has_value)
       loops = (int)strtol(argv[++i], NULL, 10);
     else
@@ -244,9 +263,12 @@ int main(int argc, char** argv) {
     delay_ns = (uint64_t)delay_ms * 1000000u;
   else if (!strcmp(bench, "mixed"))
     computes = true;
-  else if (strcmp(bench, "echo"))
-    return fprintf(stderr, "epoll_c offers echo, c10k and mixed only.\n"), 3;
-  if (loops < 1 || loops > loops_max || (loops > 1 && !computes)) fail("Only mixed has several workers.");
+  else if (strcmp(bench, "echo") && strcmp(bench, "hogged_echo"))
+    return fprintf(stderr, "epoll_c offers echo, c10k, mixed and hogged_echo only.\n"), 3;
+  const bool hogged = !strcmp(bench, "hogged_echo");
+  if (!hogged) hogs = 0;
+  if (loops < 1 || loops > loops_max || (loops > 1 && !computes && !hogged))
+    fail("Only mixed and hogged_echo have several workers.");
   struct rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;

@@ -98,8 +98,8 @@ class byte_stream : public socket, public input_calls<byte_stream> {
   friend struct thrum::file_sending;
   struct receive_call;
   struct send_all_call;
-  long receive(std::span<std::byte> buffer);
-  long send(std::span<const std::byte> data);
+  long read_or_failure(std::span<std::byte> buffer);
+  long write_or_failure(std::span<const std::byte> data);
   int send_all(send_all_call& call);
   int end_send_all(const send_all_call& call, long n) noexcept;
   bool may_write(std::error_code& error) const noexcept;
