@@ -17,10 +17,10 @@
 // static variables. It ends when the pool does, and at once, whatever it is doing, when this process ends in any way.
 //
 // What is called: functions and lambdas without captures, of the program or of a library that it is linked with. What
-// travels: see wire.hpp, and shared_memory.hpp for what is large. Callers are fibers, tasks and threads, of any
-// runtime; calls are served in the order in which they came. Workers are started when calls need them, and again when
-// they have ended; starting one takes some milliseconds. When one fails before it serves, its call fails, and the next
-// start waits for a pause that doubles from 10 ms to backoff_max.
+// travels: see wire.hpp, and shared_memory.hpp for what is large. Callers are threads, and the fibers and tasks
+// of one runtime, or of another once that has ended; calls are served in the order in which they came. Workers are
+// started when calls need them, and again when they have ended; starting one takes some milliseconds. When one fails
+// before it serves, its call fails, and the next start waits for a pause that doubles from 10 ms to backoff_max.
 //
 // A call throws worker_error for what happened in the worker, std::system_error for what the system refuses here (such
 // as errc::too_many_files_open), wire_error or what else writing the arguments throws, and cancelled. The overloads

@@ -3,6 +3,7 @@
 // A worker is started by posix_spawn(3) of /proc/self/exe, for the reasons in docs/decisions/0026.
 #include "process/pool_worker.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -127,11 +129,34 @@ struct pool_pipe::reading {
   }
 };
 
+// On a plain thread, which asks the kernel: that a runtime's poller has told of nothing new would keep it from looking,
+// and for ever when that runtime has ended.
+template <class Call>
+long pool_pipe::on_thread(Call call, short events, std::int64_t deadline_ns, std::error_code& error) const {
+  error.clear();
+  for (;;) {
+    const long n = call();
+    if (n >= 0) return n;
+    const bool waits = errno == EAGAIN;
+    if (!waits && errno != EINTR) break;
+    const auto left = deadline_ns == never ? never : std::max<std::int64_t>(deadline_ns - sched::now_ns(), 0);
+    if (waits && left == 0) errno = ETIMEDOUT;
+    if (waits && left == 0) break;
+    pollfd p{.fd = fd_, .events = events, .revents = 0};
+    if (waits) (void)::poll(&p, 1, static_cast<int>(std::min<std::int64_t>(left / 1'000'000 + 1, 1'000'000)));
+  }
+  error = last_system_error();
+  return -1;
+}
+
 long pool_pipe::read(std::span<std::byte> into, std::int64_t deadline_ns, std::error_code& error) {
+  before_ = 0;
+  if (!sched::this_worker()) return on_thread(read_call{fd_, into}, POLLIN, deadline_ns, error);
   return perform(direction::reading, error, reading{*this, into}, deadline_ns);
 }
 
 long pool_pipe::write(std::span<const std::byte> from, std::int64_t deadline_ns, std::error_code& error) {
+  if (!sched::this_worker()) return on_thread(write_call{fd_, from}, POLLOUT, deadline_ns, error);
   return perform(direction::writing, error, transfer<write_call>{*this, direction::writing, {fd_, from}}, deadline_ns);
 }
 

@@ -38,6 +38,8 @@ class pool_pipe : public pipe_end {
 
  private:
   struct reading;
+  template <class Call>
+  long on_thread(Call call, short events, std::int64_t deadline_ns, std::error_code& error) const;
   std::uint64_t before_ = 0;  // The word before the last attempt to read.
 };
 

@@ -117,6 +117,28 @@ TEST_P(process_pool_test, tasks_and_threads_call_likewise) {
   });
 }
 
+// What one of them has learned of a worker's pipe must not mislead the next.
+TEST(process_pool, callers_of_all_kinds_take_turns_with_a_worker) {
+  process_pool pool({.workers = 1});
+  const std::string large(300'000, 'x');
+  const auto echo = [](std::string s) { return s; };
+  const auto call = [&] { EXPECT_EQ(pool.call(echo, large), large); };
+  const auto call_on_a_thread = [&] { std::thread(call).join(); };
+  for (int i = 0; i < 3; ++i) {
+    call();
+    run({.workers = 2}, call);
+    call();
+    run({.workers = 1}, [&] {
+      call();
+      call_on_a_thread();
+      const auto body = [&]() -> task<> { EXPECT_EQ(co_await pool.async_call(echo, large), large); };
+      spawn(body()).join();
+      call_on_a_thread();
+    });
+  }
+  EXPECT_EQ(pool.stats().started, 1u);
+}
+
 TEST(process_pool, needs_no_runtime) {
   process_pool pool({.workers = 1});
   EXPECT_EQ(pool.call(twice, 3), 6);

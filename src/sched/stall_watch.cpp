@@ -31,8 +31,8 @@ struct stall_note {
   bool asleep = false;  // As it was seen last.
   bool lost = false;    // The processor.
   bool told = false;
-  bool asked = false;               // For its stack,
-  std::int64_t patience_until = 0;  // which is waited for so long.
+  bool asked = false;                          // For its stack,
+  std::chrono::nanoseconds patience_until{0};  // which is waited for until it has computed so much.
 
   std::atomic<std::int64_t> ended_ns{0};  // Once the worker has ended it; published by this,
   std::int64_t ended_cpu_ns = 0;          // this.
@@ -41,7 +41,8 @@ struct stall_note {
 
 namespace {
 
-constexpr std::int64_t patience_for_stack_ns = 20'000'000;
+// In CPU time, since a thread that is given no core takes no signal; it takes one as soon as it goes on.
+constexpr std::chrono::nanoseconds patience_for_stack = std::chrono::milliseconds(20);
 
 void identify(stall_record& r, const activity& a, const worker& w) noexcept {
   r.is_task = !a.is_fiber();
@@ -97,7 +98,7 @@ void stall_watch::look(scheduler& home, std::int64_t now) noexcept {
   for (stall_note** at = &open_; *at;) {
     stall_note& n = **at;
     if (look_at(home, n, now) == progress::lasts) {
-      judge(n, now);
+      judge(n);
       at = &n.next;
     } else {
       {
@@ -154,8 +155,8 @@ void stall_watch::measure(stall_note& n, std::int64_t now) noexcept {
   if (call != os::no_system_call) n.record.system_call = call;
 }
 
-void stall_watch::judge(stall_note& n, std::int64_t now) noexcept {
-  if (n.told || !reaches_limit(n) || !has_stack(n, now)) return;
+void stall_watch::judge(stall_note& n) noexcept {
+  if (n.told || !reaches_limit(n) || !has_stack(n)) return;
   n.told = true;
   tell(n.record);
 }
@@ -170,9 +171,9 @@ bool stall_watch::reaches_limit(stall_note& n) noexcept {
 }
 
 // Or will get none.
-bool stall_watch::has_stack(stall_note& n, std::int64_t now) noexcept {
+bool stall_watch::has_stack(stall_note& n) noexcept {
   if (!sampler_) return true;
-  if (n.patience_until == 0) n.patience_until = now + patience_for_stack_ns;
+  if (n.patience_until.count() == 0) n.patience_until = n.record.computed + patience_for_stack;
   context::trace t;
   const auto got = n.asked ? sampler_->look(t) : stack_sampler::answer::none_yet;
   if (got == stack_sampler::answer::taken) {
@@ -183,7 +184,7 @@ bool stall_watch::has_stack(stall_note& n, std::int64_t now) noexcept {
     return true;
   }
   if (got == stack_sampler::answer::refused) n.asked = false;
-  if (n.asleep || now >= n.patience_until) {  // No signal to one that is asleep.
+  if (n.asleep || n.record.computed >= n.patience_until) {  // No signal to one that is asleep.
     if (std::exchange(n.asked, false)) sampler_->withdraw();
     return true;
   }

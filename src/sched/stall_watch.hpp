@@ -73,8 +73,8 @@ class stall_watch {
   enum class progress { lasts, over };
   progress look_at(scheduler& home, stall_note& n, std::int64_t now) noexcept;
   void measure(stall_note& n, std::int64_t now) noexcept;
-  void judge(stall_note& n, std::int64_t now) noexcept;
-  bool has_stack(stall_note& n, std::int64_t now) noexcept;
+  void judge(stall_note& n) noexcept;
+  bool has_stack(stall_note& n) noexcept;
   bool reaches_limit(stall_note& n) noexcept;
   void finish(stall_note& n, std::int64_t ended) noexcept;
   void keep(const stall_record& r) noexcept;
