@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 OWN = ["thrum", "thrum-task"]  # fibers; stackless tasks, which are one program with all their benches
 PEERS = ["go", "boost-fiber", "tokio", "thread", "erlang", "epoll-c", "uring", "asio", "epoll-openssl", "onetbb",
-         "pipe"]
+         "pipe", "client-loop", "client-threads"]
 LOOPS = ["epoll-c", "uring"]  # written by hand
 CHEAPER_LOOP = "cheaper-loop"  # as the peer of a goal: whichever of them has the smaller median
 FIBER_LIKE = ["go", "boost-fiber", "tokio", "thread", "erlang"]  # what starts many activities that wait
@@ -28,6 +28,8 @@ class Bench:
     # A server program driven by load_client: (variant suffix, client arguments, server arguments).
     loads: tuple = ()
     program: str = None  # whose name is not the bench's
+    # What it is a client of: servers that tools/private_servers starts, on the cores that `w1` leaves over.
+    servers: tuple = ()
     # The most rounds that a peer (or "*") takes part in, because they are long or hopeless.
     rounds_max: dict = field(default_factory=dict)
 
@@ -112,6 +114,11 @@ BENCHES = [
           ["epoll-openssl"], variants=("w1",),
           loads=(("echo", (*C100, "--tls", "1", "--bytes", "1024"), CERTIFIED),
                  ("handshake", (*C100, "--tls", "1", "--churn", "1"), CERTIFIED))),
+    Bench("clients", "libpq and hiredis: 1,000 sleeps over 100 connections; a query on each of 200; an echo on 1,000",
+          ["client-loop", "client-threads"], variants=("w1",), servers=("postgres", "redis"),
+          argument_sets=tuple(("--kind", k) for k in ("sleep", "postgres", "redis"))),
+    Bench("transfers", "5,000 of libcurl's blocking transfers under way at once: one of them; threads", [],
+          variants=("wall",), servers=("nginx",)),
     Bench("process_call", "64 bytes to another process and back: a call in a process_pool; a bare pipe each way",
           ["pipe"]),
     Bench("file_reads", "16 at a time read 4 KiB at random from a file in the page cache: one read", ["uring"],
@@ -124,6 +131,7 @@ LEFT_OUT = {
     ("parked_memory", "thread", "1000000"),
     ("parked_memory", "thread", "100000"),
     ("hog_fairness", "erlang", "syscall"),  # a process there cannot block in a system call
+    ("clients", "client-threads", "sleep"),  # a thousand threads would wait for a hundred connections
     ("c10k", "*", "borrow"),  # only thrum's server makes that difference
 }
 
@@ -210,6 +218,11 @@ GOALS = [
     *at_most("hogged_echo", HOGGED_ECHO, "p99_us", epoll_c=1.5),
     *at_most("tls", ["w1-echo", "w1-handshake"], "cpu_us_op", epoll_openssl=1 / 0.95),
     *at_most("file_reads", ["w1"], "ns_op", uring=1 / 0.9),
+    *at_most("clients", ["w1-sleep"], "ms", client_loop=1.03),
+    *at_least("clients", ["w1-postgres", "w1-redis"], "ops_s", client_loop=0.95),
+    *at_most("clients", ["w1-postgres", "w1-redis"], "cpu_us_op", client_threads=0.5),
+    *limited("clients", ["w1-sleep", "w1-postgres", "w1-redis"], "threads", 1 + 8),
+    *limited("transfers", ["wall"], "threads_beside_workers", 8),
     *at_most("process_call", ["w1", "wall"], "ns_op", pipe=1.3),
     *limited("c10k", ["w1-borrow"], "rss_bytes_each", 5.0 * KIB),
 

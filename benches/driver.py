@@ -7,6 +7,7 @@ neighbouring runs. Speed never makes it fail; a program that crashes or computes
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -22,6 +23,8 @@ from report import print_bench, rows
 TIMEOUT_S = 180
 START_S = 15
 NOT_OFFERED = 3
+NOT_INSTALLED = 3  # A server, says private_servers.
+PRIVATE_SERVERS = pathlib.Path(__file__).resolve().parent.parent / "tools" / "private_servers"
 
 
 class ProgramFailed(Exception):
@@ -92,6 +95,32 @@ class Machine:
         """The cores of a server and of its load; None: all of them."""
         return (self.server_core, self.load_core) if variant == "w1" else (None, None)
 
+    def client_and_server_cores(self, variant):
+        """The core of a client and those of its servers; None: all of them."""
+        return (self.server_core, self.cores[1:] or self.cores) if variant == "w1" else (None, self.cores)
+
+
+@contextlib.contextmanager
+def private_servers(names, cores):
+    """What a client has to know of them, by names for its environment; None where one is not installed."""
+    if not names:
+        yield {}
+        return
+    with subprocess.Popen([PRIVATE_SERVERS, *names], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: os.sched_setaffinity(0, cores)) as servers:
+        told = {}
+        for line in servers.stdout:
+            if line == "ready\n":
+                break
+            name, _, value = line.strip().partition("=")
+            told[name] = value
+        else:
+            if servers.wait() != NOT_INSTALLED:
+                raise ProgramFailed("private_servers ended")
+            told = None
+        yield told
+        # The end of its input ends them.
+
 
 def on_core(core):
     return None if core is None else lambda: os.sched_setaffinity(0, {core})
@@ -122,8 +151,9 @@ class Programs:
     def missing(self, who, bench):
         return not os.access(self.command(who, bench)[0], os.X_OK)
 
-    def run(self, command, core=None):
+    def run(self, command, core=None, variables=None):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, **(variables or {})},
                               start_new_session=True, preexec_fn=on_core(core)) as process:
             try:
                 out, err = process.communicate(timeout=TIMEOUT_S)
@@ -178,6 +208,7 @@ class Runner:
         self.programs = Programs(options.build_dir)
         self.failures = []
         self.certificate = []
+        self.servers = {}
 
     def cases(self, bench):
         """What is run for a bench: (variant, arguments, load)."""
@@ -216,7 +247,10 @@ class Runner:
         command = self.programs.command(who, bench) + ["--workers", self.machine.workers(variant), *arguments]
         if self.options.quick:
             command.append("--quick")
-        if load is None:
+        if bench.servers:
+            core, _ = self.machine.client_and_server_cores(variant)
+            results = self.programs.run(command, core, self.servers)
+        elif load is None:
             results = self.programs.run(command)
         else:
             client = [*self.filled_in(load[1], samples, load[0]), *self.window()]
@@ -238,20 +272,28 @@ class Runner:
             print(sentence, file=sys.stderr)
             return False
 
+    def take_turns(self, bench, takers, case, samples):
+        turns = {w: 1 if self.options.smoke else rounds(bench, w, self.options.quick) for w in takers}
+        for turn in range(max(turns.values(), default=0)):
+            order = takers if turn % 2 == 0 else takers[::-1]
+            for who in [w for w in order if turn < turns[w]]:
+                progress(f"{bench.name} {joined(case[0], *case[1])} round {turn + 1}/{turns[who]}: {who}")
+                if not self.try_once(bench, who, case, samples):
+                    turns[who] = 0
+
     def run_bench(self, bench):
         """All rounds of a bench; returns {(variant, metric): {who: [value, …], "unit": unit}}."""
         everyone = [*bench.own] + [p for p in self.options.peers if p in bench.peers]
         present = [w for w in everyone if not self.programs.missing(w, bench)]
         samples = {}
-        for case in self.cases(bench):
-            takers = [w for w in present if not self.left_out(bench, w, case[1], case[2])]
-            turns = {w: 1 if self.options.smoke else rounds(bench, w, self.options.quick) for w in takers}
-            for turn in range(max(turns.values(), default=0)):
-                order = takers if turn % 2 == 0 else takers[::-1]
-                for who in [w for w in order if turn < turns[w]]:
-                    progress(f"{bench.name} {joined(case[0], *case[1])} round {turn + 1}/{turns[who]}: {who}")
-                    if not self.try_once(bench, who, case, samples):
-                        turns[who] = 0
+        _, cores = self.machine.client_and_server_cores(bench.variants[0])
+        with private_servers(bench.servers, cores) as self.servers:
+            if self.servers is None:
+                print(f"The bench {bench.name} is left out: its servers are not installed.", file=sys.stderr)
+                return samples
+            for case in self.cases(bench):
+                takers = [w for w in present if not self.left_out(bench, w, case[1], case[2])]
+                self.take_turns(bench, takers, case, samples)
         for (name, who), sets in INSTEAD.items():
             if name == bench.name and who in present:
                 for variant in bench.variants:

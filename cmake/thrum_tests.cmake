@@ -44,6 +44,12 @@ function(thrum_test_flags)
 endfunction()
 thrum_test_flags(thrum_test_pch)
 
+# For tests that include private_servers.hpp.
+function(thrum_uses_private_servers target)
+  target_compile_definitions(${target}
+                             PRIVATE THRUM_PRIVATE_SERVERS="${PROJECT_SOURCE_DIR}/tools/private_servers")
+endfunction()
+
 # thrum_test_executable(target label source...): one executable, each of its TESTs an entry of ctest.
 function(thrum_test_executable target label)
   add_executable(${target} ${ARGN})

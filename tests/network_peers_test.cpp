@@ -17,6 +17,7 @@
 #include <thrum/process.hpp>
 
 #include "network_support.hpp"
+#include "private_servers.hpp"
 
 namespace thrum {
 namespace {
@@ -178,30 +179,6 @@ TEST_P(peers_test, socat_serves_us_over_a_unix_socket) {
   });
 }
 
-// One process; files from the folder, and what begins with /ours/ from the server behind it.
-std::string nginx_configuration(const private_folder& folder, const std::string& behind) {
-  const auto root = folder.path.string();
-  return "daemon off; master_process off; pid " + root + "/pid; error_log " + root +
-         "/errors error;\n"
-         "events { worker_connections 64; }\n"
-         "http { access_log off; client_max_body_size 8m; client_body_temp_path " +
-         root +
-         "/body;\n"
-         "  proxy_temp_path " +
-         root + "/proxy; fastcgi_temp_path " + root +
-         "/fastcgi;\n"
-         "  uwsgi_temp_path " +
-         root + "/uwsgi; scgi_temp_path " + root +
-         "/scgi;\n"
-         "  server { listen unix:" +
-         root + "/http; root " + root +
-         "/files;\n"
-         "    location /ours/ { proxy_pass http://" +
-         behind +
-         "; proxy_http_version 1.1;\n"
-         "      proxy_set_header Connection \"\"; } } }\n";
-}
-
 message ask(net::unix_stream& c, net::buffered_reader<net::unix_stream>& in, const std::string& request,
             const std::string& body = {}) {
   c.write_all(
@@ -214,20 +191,17 @@ message ask(net::unix_stream& c, net::buffered_reader<net::unix_stream>& in, con
 
 TEST_P(peers_test, nginx_serves_our_client_and_passes_it_on_to_our_server) {
   run_with("nginx", [](const std::string& nginx) {
-    const private_folder folder;
     const std::string large(3'000'000, 'n');
-    fs::create_directory(folder.path / "files");
-    std::ofstream(folder.path / "files/large") << large;
     beside_our_server(serve_http, [&](const std::string& address) {
-      std::ofstream(folder.path / "conf") << nginx_configuration(folder, address);
-      auto serving = process::spawn({nginx, "-p", folder.path, "-e", folder / "errors", "-c", folder / "conf"});
-      auto c = connect_once_it_listens(folder / "http");
+      const private_servers servers({"nginx"}, "NGINX_BEHIND=" + address);
+      ASSERT_EQ(servers.absent(), "") << nginx;
+      std::ofstream(servers["NGINX_FILES"] + "/large") << large;
+      auto c = net::unix_stream::connect(servers["NGINX_SOCKET"]);
       net::buffered_reader in(c);
       EXPECT_EQ(ask(c, in, "GET /large").body, large);
       EXPECT_EQ(ask(c, in, "GET /none").start, "HTTP/1.1 404 Not Found");
       EXPECT_EQ(ask(c, in, "POST /ours/1", large).body, "POST /ours/1\n" + large);
       EXPECT_EQ(ask(c, in, "GET /ours/2").body, "GET /ours/2\n");
-      serving.terminate(hang_guard);
     });
   });
 }

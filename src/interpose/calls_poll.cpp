@@ -73,7 +73,11 @@ outcome only_sleep(std::int64_t deadline_ns) noexcept {
 // ---------------------------------------------------------------------------------------------------------------
 // poll.
 
-bool only(const pollfd& one, int events) noexcept { return one.events != 0 && (one.events & ~events) == 0; }
+// Nothing but these is asked for. Errors and the end are told in any case; libpq asks for them too.
+bool only(const pollfd& one, int events) noexcept {
+  const int asked = one.events & ~(POLLERR | POLLHUP | POLLNVAL);
+  return asked != 0 && (asked & ~events) == 0;
+}
 
 int poll_one(const sched::scheduler& home, pollfd* fds, nfds_t n, pollfd& one, purpose p,
              std::int64_t deadline_ns) noexcept {
@@ -124,18 +128,18 @@ int wait_for_any(const sched::scheduler& home, const pollfd* all, nfds_t n, std:
 
 int fiber_poll(const sched::scheduler& home, pollfd* fds, nfds_t n, std::int64_t deadline_ns) noexcept {
   const kept_errno on_success;
-  const int at_once = real::poll(fds, n, 0);
-  if (at_once != 0) return on_success(at_once);
   const auto valid = [](const pollfd& p) { return p.fd >= 0; };
   const auto count = std::count_if(fds, fds + n, valid);
-  if (count == 0)
-    return on_success(look_again([] { return 0; }, [&] { return only_sleep(deadline_ns); }, [] { return 0; }));
   if (count == 1) {
     pollfd& one = *std::find_if(fds, fds + n, valid);
     if (only(one, POLLIN | POLLRDNORM | POLLRDHUP))
       return on_success(poll_one(home, fds, n, one, purpose::reading, deadline_ns));
     if (only(one, POLLOUT | POLLWRNORM)) return on_success(poll_one(home, fds, n, one, purpose::writing, deadline_ns));
   }
+  const int at_once = real::poll(fds, n, 0);
+  if (at_once != 0) return on_success(at_once);
+  if (count == 0)
+    return on_success(look_again([] { return 0; }, [&] { return only_sleep(deadline_ns); }, [] { return 0; }));
   return on_success(wait_for_any(
       home, fds, n, deadline_ns, [&] { return real::poll(fds, n, 0); },
       [&] { return until_not_interrupted([&] { return real::poll(fds, n, ms_until(deadline_ns)); }); }));
