@@ -228,20 +228,12 @@ bool scheduler::work_is_visible(const worker& w) const noexcept {
 }
 
 // Sleeps in the poller until there may be work. True when another worker woke us: we are searching on its behalf.
-//
-// The poller is ours before we are announced as asleep. Otherwise one who is serving it in our place (serve_neglected)
-// might take the event by which the next one wakes us, and throw it away; we would sleep, counted as searching, and
-// nobody would be woken any more.
 bool scheduler::sleep(worker& w, std::int64_t time) noexcept {
   processor& p = *w.p;
   runnable_batch batch;
-  bool woken;
-  {
-    std::lock_guard held(p.polling);
-    woken = idle_.sleep(
-        p.index, [&] { return work_is_visible(w); },
-        [&] { p.poll->wait(p.timers.next_deadline(), time, batch); });
-  }
+  const bool woken = idle_.sleep(
+      p.index, p.polling, [&] { return work_is_visible(w); },
+      [&] { p.poll->wait(p.timers.next_deadline(), time, batch); });
   monitor_.note_activity();
   ready(batch);
   return woken;

@@ -12,6 +12,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <mutex>
 
 #include <thrum/detail/atomic.hpp>
 
@@ -52,8 +53,13 @@ class idle_set {
   }
 
   // The sleeper. Calls sleep() unless there is work. True when a waker has taken it out: it is searching on its behalf.
-  template <class Visible, class Sleep>
-  bool sleep(unsigned processor, Visible work_is_visible, Sleep sleep) noexcept {
+  //
+  // Its poller is locked before it is announced. Otherwise a waker might take it out and wake the poller, and one who
+  // serves pollers in the place of their owners, finding this one neglected and free, throw that event away; it would
+  // sleep, counted as searching, and nobody would be woken any more.
+  template <class Lock, class Visible, class Sleep>
+  bool sleep(unsigned processor, Lock& poller, Visible work_is_visible, Sleep sleep) noexcept {
+    std::lock_guard held(poller);
     announce(processor);
     detail::atomic_thread_fence(std::memory_order_seq_cst);  // Step 2; pairs with wake_one().
     if (!work_is_visible()) sleep();

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thrum/detail/spinlock.hpp>
+
 #include "memory_model/checks.hpp"
 #include "memory_model/plain.hpp"
 #include "sched/hand_off.hpp"
@@ -24,6 +26,8 @@ struct site_of_work {
   queue brought[2]{queue(true), queue(true)};
   queue own[2]{queue(true), queue(true)};
   std::array<detail::atomic<std::uint32_t>, 2> poller{};  // Of the takers: 1 once woken.
+  std::array<detail::spinlock, 2> polling{};
+  bool locks_late = false;  // A mistake: the poller is locked when its owner has been announced already.
 
   void bring(unsigned queue_number, std::uintptr_t what) {
     brought[queue_number].push(reinterpret_cast<sched::activity*>(what));
@@ -40,14 +44,25 @@ struct site_of_work {
   void sleep_in_poller(unsigned self) {
     while (poller[self].exchange(0, std::memory_order_relaxed) == 0) wait(&poller[self], 0, false);
   }
+  // What says that its owner is to wake up is about no descriptor, and dropped.
+  void serve_neglected(unsigned other) {
+    if (idle.contains(other) || !polling[other].try_lock()) return;
+    poller[other].exchange(0, std::memory_order_relaxed);
+    polling[other].unlock();
+  }
   void look_for_one(unsigned self) {
     bool searching = false;
     for (;;) {
       if (!searching) idle.begin_search();
       if (take(self)) break;
       idle.end_search();
-      searching = idle.sleep(
-          self, [this] { return work_is_visible(); }, [=, this] { sleep_in_poller(self); });
+      const auto visible = [this] { return work_is_visible(); };
+      detail::spinlock none;
+      searching = idle.sleep(self, locks_late ? none : polling[self], visible, [=, this] {
+        if (locks_late) polling[self].lock();
+        sleep_in_poller(self);
+        if (locks_late) polling[self].unlock();
+      });
     }
     if (idle.end_search()) wake_one();
   }
@@ -75,6 +90,22 @@ void two_bring_for_two(program& p) {
   p.thread("friend", [=] { s->bring(1, 16); });
 }
 
+set_up one_brings_while_another_serves(bool locks_late) {
+  return [=](program& p) {
+    auto s = std::make_shared<site_of_work>();
+    s->locks_late = locks_late;
+    p.thread("taker", [=] { s->look_for_one(0); });
+    p.thread("bringer", [=] { s->bring(0, 8); });
+    p.thread("server", [=] { s->serve_neglected(0); });
+  };
+}
+
+TEST(memory_idle_set, nobody_throws_away_what_wakes_another) {
+  expect_holds(one_brings_while_another_serves(false), {.preemptions = 2});
+  const auto o = explore({.preemptions = 2}, one_brings_while_another_serves(true));
+  EXPECT_FALSE(o.passed);
+  EXPECT_NE(o.report.find("a wake-up is lost"), std::string::npos) << o.report;
+}
 TEST(memory_idle_set, no_sleeper_is_forgotten) { expect_holds(one_brings, {.preemptions = 3}); }
 TEST(memory_idle_set, a_searcher_wakes_the_next) { expect_holds(one_brings_for_two, {.stale_reads = 2}); }
 TEST(memory_idle_set, nor_when_two_bring_work_at_once) {
