@@ -25,7 +25,7 @@ int failure_in(long n) noexcept { return n < 0 ? static_cast<int>(-n) : 0; }
 
 long byte_stream::read_or_failure(std::span<std::byte> buffer) {
   receive_call call{*this, buffer};
-  return operate(direction::reading, call);
+  return operate(sched::begin_call(), direction::reading, call);
 }
 
 std::size_t byte_stream::read_some(std::span<std::byte> buffer, std::error_code& error) {
@@ -46,7 +46,7 @@ bool byte_stream::may_write(std::error_code& error) const noexcept { return repo
 long byte_stream::write_or_failure(std::span<const std::byte> data) {
   if (broken_) return -EPIPE;
   send_call call{fd_, data};
-  return operate(direction::writing, call);
+  return operate(sched::begin_call(), direction::writing, call);
 }
 
 std::size_t byte_stream::write_some(std::span<const std::byte> data, std::error_code& error) {
@@ -64,7 +64,7 @@ std::size_t byte_stream::write_some(std::span<const std::byte> data) {
 
 int byte_stream::send_all(send_all_call& call) {
   if (call.data.empty()) return 0;
-  return end_send_all(call, broken_ ? -EPIPE : operate(direction::writing, call));
+  return end_send_all(call, broken_ ? -EPIPE : operate(sched::begin_call(), direction::writing, call));
 }
 
 // Of a message that the peer has in part nothing sensible can follow.

@@ -69,6 +69,8 @@ bool socket::report(int failure, std::error_code& error) noexcept {
   return failure == 0;
 }
 
+sched::begun_call socket::begin_call() noexcept { return sched::begin_call(); }
+
 bool socket::begin(std::error_code& error) noexcept {
   return report(sched::begin_call().cancelled ? ECANCELED : why_unusable(), error);
 }

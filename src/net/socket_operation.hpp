@@ -65,8 +65,8 @@ long socket::attempt_late(Attempt& attempt) {
 }
 
 template <class Attempt>
-[[gnu::always_inline]] inline long socket::operate(direction d, Attempt& attempt, std::int64_t deadline_ns) {
-  const auto call = sched::begin_call();
+[[gnu::always_inline]] inline long socket::operate(const sched::begun_call& call, direction d, Attempt& attempt,
+                                                   std::int64_t deadline_ns) {
   if (call.cancelled) [[unlikely]]
     return -ECANCELED;
   if (const int failure = why_unusable()) [[unlikely]]
@@ -85,7 +85,7 @@ template <class Attempt>
 
 template <class Attempt>
 long socket::perform(direction d, std::error_code& error, Attempt attempt, std::int64_t deadline_ns) {
-  const long n = operate(d, attempt, deadline_ns);
+  const long n = operate(begin_call(), d, attempt, deadline_ns);
   return report(n < 0 ? static_cast<int>(-n) : 0, error) ? n : -1;
 }
 

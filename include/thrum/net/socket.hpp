@@ -110,7 +110,7 @@ class socket {
   // Attempts until it succeeds, or fails with something other than EAGAIN, and waits in between; ECANCELED included. A
   // deadline given here is the call's own.
   template <class Attempt>
-  long operate(direction d, Attempt& attempt, std::int64_t deadline_ns = detail::never);
+  long operate(const sched::begun_call& call, direction d, Attempt& attempt, std::int64_t deadline_ns = detail::never);
   // The same for tasks: while (!co_await operation) {}
   template <class Attempt>
   struct async_operation;
@@ -129,6 +129,7 @@ class socket {
   template <class Attempt>
   task<long> async_perform_patiently(direction d, std::error_code& error, Attempt attempt, is_passing passing);
 
+  static sched::begun_call begin_call() noexcept;  // Not inline: libraries beside this one cannot see the worker.
   bool begin(std::error_code& error) noexcept;
   bool async_begin(std::error_code& error);
   bool wait_ready(direction d, std::error_code& error);
