@@ -84,10 +84,10 @@ function(check_interposition directory)
   endif()
   foreach(way IN LISTS ways)
     separate_arguments(command UNIX_COMMAND "${way}")
-    set(environment)
+    set(environment LD_LIBRARY_PATH=${PACKAGE}/lib)  # libthrum_interpose.so needs libthrum.so.
     if(way MATCHES "^PRELOAD")
       list(POP_FRONT command keyword libraries)
-      set(environment LD_PRELOAD=${libraries})
+      list(APPEND environment LD_PRELOAD=${libraries})
     endif()
     list(POP_FRONT command name)
     execute_process(COMMAND ${CMAKE_COMMAND} -E env ${environment} ${directory}/${name} ${command}
