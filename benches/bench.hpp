@@ -189,4 +189,12 @@ double idle_cpu_ms_per_s(F&& pause) {
   return 1e3 * (cpu_seconds() - cpu) / ((now_ns() - start) * 1e-9);
 }
 
+// 10,000 connections are more files than the usual soft limit.
+inline void raise_file_limit() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace bench

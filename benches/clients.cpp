@@ -61,6 +61,6 @@ void run(const options& o) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  bench::raise_descriptor_limit();
+  bench::raise_file_limit();
   return bench::in_runtime(argc, argv, run);
 }

@@ -3,7 +3,6 @@
 #pragma once
 #include <hiredis/hiredis.h>
 #include <libpq-fe.h>
-#include <sys/resource.h>
 
 #include <atomic>
 #include <filesystem>
@@ -72,13 +71,6 @@ inline void ask_echo(redisContext* c, long i) {
   void* r = redisCommand(c, "ECHO %ld", i);
   check_echo(r, i);
   freeReplyObject(r);
-}
-
-inline void raise_descriptor_limit() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 inline double os_threads() {

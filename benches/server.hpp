@@ -38,14 +38,6 @@ inline void report_on_sigterm() {
   }).detach();
 }
 
-// 10,000 connections are more files than the usual soft limit.
-inline void raise_file_limit() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 // Before the first thread of the server.
 inline void prepare_server() {
   raise_file_limit();

@@ -16,13 +16,6 @@ namespace thrum::net {
 
 template class input_calls<byte_stream>;
 
-namespace {
-
-std::size_t counted(long n) noexcept { return n < 0 ? 0 : static_cast<std::size_t>(n); }
-int failure_in(long n) noexcept { return n < 0 ? static_cast<int>(-n) : 0; }
-
-}  // namespace
-
 long byte_stream::read_or_failure(std::span<std::byte> buffer) {
   receive_call call{*this, buffer};
   return operate(sched::begin_call(), direction::reading, call);
@@ -31,14 +24,14 @@ long byte_stream::read_or_failure(std::span<std::byte> buffer) {
 std::size_t byte_stream::read_some(std::span<std::byte> buffer, std::error_code& error) {
   const long n = read_or_failure(buffer);
   report(failure_in(n), error);
-  return counted(n);
+  return bytes_in(n);
 }
 
 std::size_t byte_stream::read_some(std::span<std::byte> buffer) {
   const long n = read_or_failure(buffer);
   if (n < 0) [[unlikely]]
     raise(failure_in(n), "thrum: read");
-  return counted(n);
+  return bytes_in(n);
 }
 
 bool byte_stream::may_write(std::error_code& error) const noexcept { return report(broken_ ? EPIPE : 0, error); }
@@ -52,14 +45,14 @@ long byte_stream::write_or_failure(std::span<const std::byte> data) {
 std::size_t byte_stream::write_some(std::span<const std::byte> data, std::error_code& error) {
   const long n = write_or_failure(data);
   report(failure_in(n), error);
-  return counted(n);
+  return bytes_in(n);
 }
 
 std::size_t byte_stream::write_some(std::span<const std::byte> data) {
   const long n = write_or_failure(data);
   if (n < 0) [[unlikely]]
     raise(failure_in(n), "thrum: write");
-  return counted(n);
+  return bytes_in(n);
 }
 
 int byte_stream::send_all(send_all_call& call) {

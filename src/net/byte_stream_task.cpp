@@ -12,34 +12,22 @@
 
 namespace thrum::net {
 
-namespace {
-
-std::size_t told(long n, std::error_code& error) noexcept {
-  if (n >= 0) {
-    error.clear();
-    return static_cast<std::size_t>(n);
-  }
-  error.assign(static_cast<int>(-n), std::generic_category());
-  return 0;
-}
-
-}  // namespace
-
 // The loops of reading and writing are written out: connections that wait in them are many, and each frame counts.
 
 task<std::size_t> byte_stream::async_read_some(std::span<std::byte> buffer, std::error_code& error) {
   async_operation receiving{*this, direction::reading, receive_call{*this, buffer}};
   while (!co_await receiving) {
   }
-  co_return told(receiving.result, error);
+  report(failure_in(receiving.result), error);
+  co_return bytes_in(receiving.result);
 }
 
 task<std::size_t> byte_stream::async_read_some(std::span<std::byte> buffer) {
   async_operation receiving{*this, direction::reading, receive_call{*this, buffer}};
   while (!co_await receiving) {
   }
-  if (receiving.result < 0) raise(static_cast<int>(-receiving.result), "thrum: read");
-  co_return static_cast<std::size_t>(receiving.result);
+  if (receiving.result < 0) raise(failure_in(receiving.result), "thrum: read");
+  co_return bytes_in(receiving.result);
 }
 
 task<std::size_t> byte_stream::async_write_some(std::span<const std::byte> data, std::error_code& error) {
@@ -47,7 +35,8 @@ task<std::size_t> byte_stream::async_write_some(std::span<const std::byte> data,
   async_operation sending{*this, direction::writing, send_call{fd_, data}};
   while (!co_await sending) {
   }
-  co_return told(sending.result, error);
+  report(failure_in(sending.result), error);
+  co_return bytes_in(sending.result);
 }
 
 task<std::size_t> byte_stream::async_write_some(std::span<const std::byte> data) {

@@ -139,6 +139,7 @@ int socket::end_wait_ready(readiness& r) {
   return failure_of(r.outcome);
 }
 
+// Throws where there is no poller, or none that takes the descriptor.
 detail::select_clause socket::describe(direction d) {
   auto* w = sched::this_worker();
   if (!w) throw std::logic_error("thrum: a select waits for descriptors in fibers and tasks only");

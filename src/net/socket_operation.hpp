@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <system_error>
 #include <type_traits>
@@ -17,6 +18,18 @@
 #include "sched/wait.hpp"
 
 namespace thrum::net {
+
+// What an operation tells: the errno value, or 0; and how many bytes it has moved.
+inline int failure_in(long n) noexcept { return n < 0 ? static_cast<int>(-n) : 0; }
+inline std::size_t bytes_in(long n) noexcept { return n < 0 ? 0 : static_cast<std::size_t>(n); }
+
+template <class Attempt>
+long make_attempt(Attempt& attempt, std::uint64_t word_before) {
+  if constexpr (std::is_invocable_v<Attempt&, std::uint64_t>)
+    return attempt(word_before);
+  else
+    return attempt();
+}
 
 // A word read before there was a watch is zero, which this never confuses with one that an edge has changed.
 inline void socket::not_ready(direction d, std::uint64_t before) noexcept {
@@ -37,11 +50,7 @@ template <class Attempt>
     auto* watch = asks_kernel ? nullptr : watch_.load(std::memory_order_acquire);
     const std::uint64_t before = watch ? watch->word(side) : 0;
     if (watch && !sched::fd_watch::may_be_ready(before)) return -EAGAIN;
-    long n;
-    if constexpr (std::is_invocable_v<Attempt&, std::uint64_t>)
-      n = attempt(before);
-    else
-      n = attempt();
+    const long n = make_attempt(attempt, before);
     if (n >= 0) [[likely]]
       return n;
     const int failure = os::error_number();
@@ -50,14 +59,12 @@ template <class Attempt>
   }
 }
 
+// The time of a read, or of an accept, is over. What came before that still counts, though the poller of a busy worker
+// has not told of it yet: a last attempt sees it.
 template <class Attempt>
 long socket::attempt_late(Attempt& attempt) {
   for (;;) {
-    long n;
-    if constexpr (std::is_invocable_v<Attempt&, std::uint64_t>)
-      n = attempt(0);
-    else
-      n = attempt();
+    const long n = make_attempt(attempt, 0);
     if (n >= 0) return n;
     const int failure = os::error_number();
     if (failure != EINTR) return failure == EAGAIN ? -ETIMEDOUT : -failure;
@@ -86,7 +93,7 @@ template <class Attempt>
 template <class Attempt>
 long socket::perform(direction d, std::error_code& error, Attempt attempt, std::int64_t deadline_ns) {
   const long n = operate(begin_call(), d, attempt, deadline_ns);
-  return report(n < 0 ? static_cast<int>(-n) : 0, error) ? n : -1;
+  return report(failure_in(n), error) ? n : -1;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -144,7 +151,7 @@ task<long> socket::async_perform(direction d, std::error_code& error, Attempt at
   while (!co_await operation) {
   }
   const long n = operation.result;
-  co_return report(n < 0 ? static_cast<int>(-n) : 0, error) ? n : -1;
+  co_return report(failure_in(n), error) ? n : -1;
 }
 
 }  // namespace thrum::net

@@ -313,6 +313,27 @@ TEST(tcp, everything_works_on_plain_threads) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
+// The watch that a runtime has made must not mislead a thread once that runtime has ended, nor the next runtime; and
+// two that live take turns.
+TEST(tcp, a_connection_outlives_the_runtimes_that_waited_for_it) {
+  auto [client, server] = connect_pair();
+  const auto wait_and_exchange = [&, &client = client, &server = server] {
+    std::thread later([&] {
+      std::this_thread::sleep_for(a_moment);
+      client.write_all(bytes("ping"));
+    });
+    EXPECT_EQ(read_whole(server, 4), "ping");
+    later.join();
+  };
+  for (int i = 0; i < 3; ++i) {
+    run({.workers = 1}, [&] { wait_and_exchange(); });
+    wait_and_exchange();
+    runtime one({.workers = 1}), other({.workers = 1});
+    for (auto* r : {&one, &other, &one, &other}) r->run([&] { wait_and_exchange(); });
+    wait_and_exchange();
+  }
+}
+
 TEST(tcp, a_thread_and_a_fiber_talk_to_each_other) {
   with_workers(2, [] {
     auto l = tcp_listener::bind("127.0.0.1:0");

@@ -154,7 +154,7 @@ void redis(long each) {
 
 int main(int argc, char** argv) {
   const auto o = bench::parse(argc, argv);
-  bench::raise_descriptor_limit();
+  bench::raise_file_limit();
   if (o.kind == "sleep")
     sleep();
   else if (o.kind == "postgres")

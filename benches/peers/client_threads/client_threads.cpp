@@ -32,7 +32,7 @@ void ask_on(const char* suffix, long n, long each, Connect connect, Ask ask, Clo
 
 int main(int argc, char** argv) {
   const auto o = bench::parse(argc, argv);
-  bench::raise_descriptor_limit();
+  bench::raise_file_limit();
   if (o.kind == "postgres")
     ask_on("postgres", bench::postgres_connections, o.scaled(100), bench::connect_postgres, bench::ask_sum, PQfinish);
   else if (o.kind == "redis")
