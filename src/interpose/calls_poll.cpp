@@ -22,10 +22,8 @@ std::int64_t deadline_of(const timespec* t) noexcept {
   return t ? deadline_after(t->tv_sec, t->tv_nsec) : sched::never;
 }
 
-bool is_zero(const timespec* t) noexcept { return t && t->tv_sec == 0 && t->tv_nsec == 0; }
-bool is_time(const timespec* t) noexcept {
-  return !t || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1'000'000'000);
-}
+// Null: as long as it takes.
+bool may_wait(const timespec* t) noexcept { return !t || (is_time(*t) && (t->tv_sec > 0 || t->tv_nsec > 0)); }
 
 // For the kernel, which waits in milliseconds: what is left, rounded up.
 int ms_until(std::int64_t deadline_ns) noexcept {
@@ -234,7 +232,7 @@ int poll(pollfd* fds, nfds_t n, int ms) {
 
 int ppoll(pollfd* fds, nfds_t n, const timespec* time, const sigset_t* mask) {
   const auto* home = calling_fiber();
-  if (!home || is_zero(time) || !is_time(time)) [[likely]]
+  if (!home || !may_wait(time)) [[likely]]
     return real::ppoll(fds, n, time, mask);
   return fiber_poll(*home, fds, n, deadline_of(time));
 }
@@ -256,7 +254,7 @@ int select(int n, fd_set* r, fd_set* w, fd_set* e, timeval* time) {
 
 int pselect(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* time, const sigset_t* mask) {
   const auto* home = calling_fiber();
-  if (!home || is_zero(time) || !is_time(time) || n < 0 || n > FD_SETSIZE) [[likely]]
+  if (!home || !may_wait(time) || n < 0 || n > FD_SETSIZE) [[likely]]
     return real::pselect(n, r, w, e, time, mask);
   selected s(n, r, w, e);
   return fiber_select(*home, s, deadline_of(time));
@@ -277,7 +275,7 @@ int epoll_pwait(int fd, epoll_event* events, int n, int ms, const sigset_t* mask
 
 int epoll_pwait2(int fd, epoll_event* events, int n, const timespec* time, const sigset_t* mask) {
   const auto* home = calling_fiber();
-  if (!home || is_zero(time) || !is_time(time)) [[likely]]
+  if (!home || !may_wait(time)) [[likely]]
     return real::epoll_pwait2(fd, events, n, time, mask);
   return fiber_epoll_wait(*home, fd, deadline_of(time), [&](int t) { return real::epoll_wait(fd, events, n, t); });
 }

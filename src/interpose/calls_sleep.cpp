@@ -13,8 +13,6 @@ namespace {
 
 constexpr std::int64_t ns_per_s = 1'000'000'000;
 
-bool is_time(const timespec* t) noexcept { return t && t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < ns_per_s; }
-
 timespec to_timespec(std::int64_t ns) noexcept {
   if (ns < 0) ns = 0;
   return {.tv_sec = ns / ns_per_s, .tv_nsec = ns % ns_per_s};
@@ -53,7 +51,7 @@ extern const char thrum_interposed_sleeps;  // See everything.cpp.
 const char thrum_interposed_sleeps = 0;
 
 int nanosleep(const timespec* time, timespec* left) {
-  if (!calling_fiber() || !is_time(time)) [[likely]]
+  if (!calling_fiber() || !time || !is_time(*time)) [[likely]]
     return real::nanosleep(time, left);
   const kept_errno on_success;
   if (sleep_for(*time, left)) return on_success(0);
@@ -62,7 +60,7 @@ int nanosleep(const timespec* time, timespec* left) {
 }
 
 int clock_nanosleep(clockid_t clock, int flags, const timespec* time, timespec* left) {
-  if (!calling_fiber() || !is_time(time) || !goes_with_time(clock)) [[likely]]
+  if (!calling_fiber() || !time || !is_time(*time) || !goes_with_time(clock)) [[likely]]
     return real::clock_nanosleep(clock, flags, time, left);
   const int before = errno;
   int error = 0;

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <ctime>
 
 #include <sys/socket.h>
 
@@ -16,6 +17,9 @@
 namespace thrum::interpose {
 
 inline const sched::scheduler* calling_fiber() noexcept { return sched::home_of_calling_fiber(); }
+
+// The kernel knows what to say of others.
+inline bool is_time(const timespec& t) noexcept { return t.tv_sec >= 0 && t.tv_nsec >= 0 && t.tv_nsec < 1'000'000'000; }
 
 // In the scheduler's clock; sched::never for a time that is too far away.
 std::int64_t deadline_after(std::int64_t seconds, std::int64_t ns) noexcept;

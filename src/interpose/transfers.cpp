@@ -193,8 +193,7 @@ ssize_t fiber_sendmsg(const sched::scheduler& home, int fd, const msghdr* m, int
 
 int fiber_recvmmsg(const sched::scheduler& home, int fd, mmsghdr* all, unsigned n, int flags, timespec* time) noexcept {
   const kept_errno on_success;
-  if (time && (time->tv_sec < 0 || time->tv_nsec < 0 || time->tv_nsec >= 1'000'000'000))
-    return real::recvmmsg(fd, all, n, flags, time);
+  if (time && !is_time(*time)) return real::recvmmsg(fd, all, n, flags, time);
   const auto deadline = time ? deadline_after(time->tv_sec, time->tv_nsec) : sched::never;
   fiber_call call(home, fd, purpose::reading, SO_RCVTIMEO);
   unsigned done = 0;
