@@ -114,7 +114,7 @@ void exchange::watch(int s, unsigned events) noexcept {
     failure_ = os::error_number();
 }
 
-long exchange::look::operator()() const noexcept {
+long exchange::look::operator()(int set) const noexcept {
   const int n = ::epoll_wait(set, ready.data(), static_cast<int>(ready.size()), 0);
   if (n != 0) return n;
   os::set_error_number(EAGAIN);
@@ -149,14 +149,14 @@ bool exchange::serve(long count, std::int64_t deadline_ns, std::error_code& erro
 
 void exchange::run(const question& q, std::int64_t deadline_ns, std::error_code& error) {
   for (bool goes_on = !error && serve(0, deadline_ns, error); goes_on && !q.answered;) {
-    const long n = perform(direction::reading, error, look{native_handle(), ready_}, wake_at_ns(deadline_ns));
+    const long n = perform(direction::reading, error, look{ready_}, wake_at_ns(deadline_ns));
     goes_on = serve(n, deadline_ns, error);
   }
 }
 
 task<> exchange::async_run(const question& q, std::int64_t deadline_ns, std::error_code& error) {
   for (bool goes_on = !error && serve(0, deadline_ns, error); goes_on && !q.answered;) {
-    const look attempt{native_handle(), ready_};
+    const look attempt{ready_};
     const long n = co_await async_perform(direction::reading, error, attempt, wake_at_ns(deadline_ns));
     goes_on = serve(n, deadline_ns, error);
   }

@@ -57,9 +57,8 @@ class exchange : public socket {
   friend struct exchange_sockets;
   static constexpr std::size_t events_max = 8;
   struct look {
-    const int set;
     std::array<epoll_event, events_max>& ready;
-    long operator()() const noexcept;
+    long operator()(int set) const noexcept;
   };
 
   static void socket_changed(void* self, ares_socket_t s, int reads, int writes) noexcept;

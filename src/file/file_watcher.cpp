@@ -41,9 +41,8 @@ struct watch_call {
 };
 
 struct read_events_call {
-  int fd;
   std::span<std::byte> buffer;
-  long operator()() const noexcept { return ::read(fd, buffer.data(), buffer.size()); }
+  long operator()(int fd) const noexcept { return ::read(fd, buffer.data(), buffer.size()); }
 };
 
 }  // namespace files
@@ -67,23 +66,23 @@ file_watcher file_watcher::open() {
 }
 
 int file_watcher::watch(std::string path, bool each_write, std::error_code& error) {
-  const int n = files::report(error, files::watch_call{fd_, std::move(path), each_write});
+  const int n = files::report(error, files::watch_call{native_handle(), std::move(path), each_write});
   return error ? -1 : n;
 }
 int file_watcher::watch(std::string path, bool each_write) {
-  return files::demand("thrum: watch", files::watch_call{fd_, std::move(path), each_write});
+  return files::demand("thrum: watch", files::watch_call{native_handle(), std::move(path), each_write});
 }
 task<int> file_watcher::async_watch(std::string path, bool each_write, std::error_code& error) {
-  auto call = files::async_report(error, files::watch_call{fd_, std::move(path), each_write});
+  auto call = files::async_report(error, files::watch_call{native_handle(), std::move(path), each_write});
   const int n = co_await std::move(call);
   co_return error ? -1 : n;
 }
 task<int> file_watcher::async_watch(std::string path, bool each_write) {
-  return files::async_demand("thrum: watch", files::watch_call{fd_, std::move(path), each_write});
+  return files::async_demand("thrum: watch", files::watch_call{native_handle(), std::move(path), each_write});
 }
 
 void file_watcher::unwatch(int number) {
-  if (::inotify_rm_watch(fd_, number) != 0)
+  if (::inotify_rm_watch(native_handle(), number) != 0)
     throw std::system_error(os::error_number(), std::generic_category(), "thrum: unwatch");
 }
 
@@ -91,7 +90,7 @@ std::vector<file_event> file_watcher::receive(std::error_code& error) {
   std::vector<std::byte> buffer(buffer_size);
   std::vector<file_event> events;
   while (events.empty()) {
-    const long n = perform(direction::reading, error, files::read_events_call{fd_, buffer});
+    const long n = perform(direction::reading, error, files::read_events_call{buffer});
     if (n < 0) break;
     events = files::parse_events(std::span(buffer).first(static_cast<std::size_t>(n)));
   }
@@ -109,7 +108,7 @@ task<std::vector<file_event>> file_watcher::async_receive(std::error_code& error
   std::vector<std::byte> buffer(buffer_size);
   std::vector<file_event> events;
   while (events.empty()) {
-    const long n = co_await async_perform(direction::reading, error, files::read_events_call{fd_, buffer});
+    const long n = co_await async_perform(direction::reading, error, files::read_events_call{buffer});
     if (n < 0) break;
     events = files::parse_events(std::span(buffer).first(static_cast<std::size_t>(n)));
   }

@@ -39,10 +39,10 @@ struct file_sending {
 
   // One sendfile(2).
   struct piece_call {
-    int to, from;
+    int from;
     std::uint64_t at;
     std::size_t size;
-    long operator()() const noexcept {
+    long operator()(int to) const noexcept {
       auto offset = static_cast<off_t>(at);
       return net::call_quietly([&] { return ::sendfile(to, from, &offset, size); });
     }
@@ -62,7 +62,7 @@ struct file_sending {
     return !refused && rest.at <= INT64_MAX - size && cached(rest.at) == there &&
            cached(rest.at + (size - 1)) != elsewhere;
   }
-  piece_call next_piece() const noexcept { return {to.fd_, from.native_handle(), rest.at, rest.piece(piece_max)}; }
+  piece_call next_piece() const noexcept { return {from.native_handle(), rest.at, rest.piece(piece_max)}; }
   // True: nothing was sent, nor will be by this way.
   bool is_refusal(const std::error_code& error) const noexcept {
     return error == std::errc::invalid_argument || error == std::errc::function_not_supported ||

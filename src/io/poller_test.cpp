@@ -370,7 +370,7 @@ class fd_waiting : public ::testing::TestWithParam<unsigned> {
   }
   static constexpr std::int64_t forever = INT64_MAX;
   static fd_watch::outcome until_readable(fd_watch& w, std::int64_t deadline_ns) {
-    return w.wait(sched::begin_call(), fd_watch::reading, deadline_ns);
+    return w.wait(sched::begin_call(), fd_watch::reading, deadline_ns, w.generation());
   }
 };
 INSTANTIATE_TEST_SUITE_P(workers, fd_waiting, ::testing::Values(1u, 2u, 4u));

@@ -38,7 +38,7 @@ bool byte_stream::may_write(std::error_code& error) const noexcept { return repo
 
 long byte_stream::write_or_failure(std::span<const std::byte> data) {
   if (broken_) return -EPIPE;
-  send_call call{fd_, data};
+  send_call call{data};
   return operate(sched::begin_call(), direction::writing, call);
 }
 
@@ -67,13 +67,13 @@ int byte_stream::end_send_all(const send_all_call& call, long n) noexcept {
 }
 
 std::size_t byte_stream::write_all(std::span<const std::byte> data, std::error_code& error) {
-  send_all_call call{fd_, data};
+  send_all_call call{data};
   report(send_all(call), error);
   return call.done;
 }
 
 void byte_stream::write_all(std::span<const std::byte> data) {
-  send_all_call call{fd_, data};
+  send_all_call call{data};
   if (const int failure = send_all(call)) [[unlikely]]
     raise(failure, "thrum: write_all");
 }
@@ -82,8 +82,10 @@ void byte_stream::write_all(std::span<const std::byte> data) {
 bool byte_stream::may_have_bytes(std::error_code& error) {
   while (!known_not_ready(direction::reading)) {
     const auto before = word(direction::reading);
+    const use inside(*this);
     std::byte ignored;
-    if (system::peek(fd_, {&ignored, 1}) >= 0) return true;
+    if (inside.fd() < 0) return !report(EBADF, error);
+    if (system::peek(inside.fd(), {&ignored, 1}) >= 0) return true;
     const int failure = os::error_number();
     if (failure == EINTR) continue;
     if (failure != EAGAIN) error = last_error();
@@ -120,7 +122,7 @@ void byte_stream::wait_writable() {
 
 void byte_stream::shutdown_write(std::error_code& error) noexcept {
   error.clear();
-  if (system::shut_down_writing(fd_) != 0) error = last_error();
+  if (system::shut_down_writing(native_handle()) != 0) error = last_error();
 }
 
 void byte_stream::shutdown_write() {

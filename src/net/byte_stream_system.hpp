@@ -13,9 +13,8 @@
 namespace thrum::net {
 
 struct send_call {
-  int fd;
   std::span<const std::byte> data;
-  long operator()() const noexcept { return system::send(fd, data); }
+  long operator()(int fd) const noexcept { return system::send(fd, data); }
 };
 
 // A short read has emptied the socket, unless an edge has come since: the next read may wait at once. Never so at the
@@ -23,8 +22,8 @@ struct send_call {
 struct byte_stream::receive_call {
   byte_stream& from;
   std::span<std::byte> buffer;
-  long operator()(std::uint64_t before) const noexcept {
-    const long n = system::receive(from.fd_, buffer);
+  long operator()(int fd, std::uint64_t before) const noexcept {
+    const long n = system::receive(fd, buffer);
     if (n > 0 && static_cast<std::size_t>(n) < buffer.size() && from.short_read_empties_)
       from.not_ready(direction::reading, before);
     return n;
@@ -33,10 +32,9 @@ struct byte_stream::receive_call {
 
 // What has been sent before an attempt fails stays sent: the next one goes on behind it.
 struct byte_stream::send_all_call {
-  int fd;
   std::span<const std::byte> data;
   std::size_t done = 0;
-  long operator()() noexcept {
+  long operator()(int fd) noexcept {
     while (done < data.size()) {
       const long n = system::send(fd, data.subspan(done));
       if (n < 0) return n;

@@ -32,7 +32,7 @@ task<std::size_t> byte_stream::async_read_some(std::span<std::byte> buffer) {
 
 task<std::size_t> byte_stream::async_write_some(std::span<const std::byte> data, std::error_code& error) {
   if (!may_write(error)) co_return 0;
-  async_operation sending{*this, direction::writing, send_call{fd_, data}};
+  async_operation sending{*this, direction::writing, send_call{data}};
   while (!co_await sending) {
   }
   report(failure_in(sending.result), error);
@@ -49,7 +49,7 @@ task<std::size_t> byte_stream::async_write_some(std::span<const std::byte> data)
 task<std::size_t> byte_stream::async_write_all(std::span<const std::byte> data, std::error_code& error) {
   error.clear();
   if (data.empty() || !may_write(error)) co_return 0;
-  async_operation sending{*this, direction::writing, send_all_call{fd_, data}};
+  async_operation sending{*this, direction::writing, send_all_call{data}};
   while (!co_await sending) {
   }
   report(end_send_all(sending.attempt, sending.result), error);
@@ -59,7 +59,7 @@ task<std::size_t> byte_stream::async_write_all(std::span<const std::byte> data, 
 task<void> byte_stream::async_write_all(std::span<const std::byte> data) {
   if (data.empty()) co_return;
   if (broken_) raise(EPIPE, "thrum: write_all");
-  async_operation sending{*this, direction::writing, send_all_call{fd_, data}};
+  async_operation sending{*this, direction::writing, send_all_call{data}};
   while (!co_await sending) {
   }
   const int failure = end_send_all(sending.attempt, sending.result);

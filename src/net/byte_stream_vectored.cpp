@@ -12,7 +12,7 @@
 namespace thrum::net {
 
 std::size_t byte_stream::read_some(mutable_buffers buffers, std::error_code& error) {
-  const long n = perform(direction::reading, error, receive_several_call{fd_, buffers.list()});
+  const long n = perform(direction::reading, error, receive_several_call{buffers.list()});
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
@@ -23,7 +23,7 @@ std::size_t byte_stream::read_some(mutable_buffers buffers) {
 std::size_t byte_stream::write_some(const_buffers data, std::error_code& error) {
   if (!may_write(error)) return 0;
   const position start(data);
-  const long n = perform(direction::writing, error, send_several_call{fd_, start});
+  const long n = perform(direction::writing, error, send_several_call{start});
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
@@ -36,7 +36,7 @@ std::size_t byte_stream::write_all(const_buffers data, std::error_code& error) {
   position at(data);
   error.clear();
   while (!at.at_end() && may_write(error)) {
-    const long n = perform(direction::writing, error, send_several_call{fd_, at});
+    const long n = perform(direction::writing, error, send_several_call{at});
     if (n < 0) break;
     at.advance(static_cast<std::size_t>(n));
     done += static_cast<std::size_t>(n);
@@ -52,7 +52,7 @@ void byte_stream::write_all(const_buffers data) {
 // ---------------------------------------------------------------------------------------------------------------
 
 task<std::size_t> byte_stream::async_read_some(mutable_buffers buffers, std::error_code& error) {
-  const long n = co_await async_perform(direction::reading, error, receive_several_call{fd_, buffers.list()});
+  const long n = co_await async_perform(direction::reading, error, receive_several_call{buffers.list()});
   co_return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
@@ -66,7 +66,7 @@ task<std::size_t> byte_stream::async_read_some(mutable_buffers buffers) {
 task<std::size_t> byte_stream::async_write_some(const_buffers data, std::error_code& error) {
   if (!may_write(error)) co_return 0;
   const position start(data);
-  const long n = co_await async_perform(direction::writing, error, send_several_call{fd_, start});
+  const long n = co_await async_perform(direction::writing, error, send_several_call{start});
   co_return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
@@ -82,7 +82,7 @@ task<std::size_t> byte_stream::async_write_all(const_buffers data, std::error_co
   position at(data);
   error.clear();
   while (!at.at_end() && may_write(error)) {
-    const long n = co_await async_perform(direction::writing, error, send_several_call{fd_, at});
+    const long n = co_await async_perform(direction::writing, error, send_several_call{at});
     if (n < 0) break;
     at.advance(static_cast<std::size_t>(n));
     done += static_cast<std::size_t>(n);

@@ -9,7 +9,7 @@
 namespace thrum::net {
 
 void datagram_socket::send(std::span<const std::byte> data, std::error_code& error) {
-  perform(direction::writing, error, send_datagram_call{fd_, data});
+  perform(direction::writing, error, send_datagram_call{data});
 }
 
 void datagram_socket::send(std::span<const std::byte> data) {
@@ -19,7 +19,7 @@ void datagram_socket::send(std::span<const std::byte> data) {
 }
 
 received datagram_socket::receive(std::span<std::byte> buffer, std::error_code& error) {
-  const receive_datagram_call call{fd_, buffer};
+  const receive_datagram_call call{buffer};
   return call.result(perform(direction::reading, error, call));
 }
 
@@ -31,7 +31,7 @@ received datagram_socket::receive(std::span<std::byte> buffer) {
 }
 
 task<void> datagram_socket::async_send(std::span<const std::byte> data, std::error_code& error) {
-  (void)co_await async_perform(direction::writing, error, send_datagram_call{fd_, data});
+  (void)co_await async_perform(direction::writing, error, send_datagram_call{data});
 }
 
 task<void> datagram_socket::async_send(std::span<const std::byte> data) {
@@ -41,7 +41,7 @@ task<void> datagram_socket::async_send(std::span<const std::byte> data) {
 }
 
 task<received> datagram_socket::async_receive(std::span<std::byte> buffer, std::error_code& error) {
-  const receive_datagram_call call{fd_, buffer};
+  const receive_datagram_call call{buffer};
   const long n = co_await async_perform(direction::reading, error, call);
   co_return call.result(n);
 }

@@ -19,11 +19,10 @@
 namespace thrum::net {
 
 struct send_datagram_call {
-  int fd;
   std::span<const std::byte> data;
   const address* to = nullptr;  // Null: the peer.
 
-  long operator()() const noexcept {
+  long operator()(int fd) const noexcept {
     iovec part{const_cast<std::byte*>(data.data()), data.size()};  // Which sending does not change.
     msghdr m{};
     if (to) {
@@ -38,8 +37,8 @@ struct send_datagram_call {
 
 // Where readiness to write tells nothing of the receiver's queue: EBUSY, which the kernel has no use for here.
 struct send_unix_datagram_call : send_datagram_call {
-  long operator()() const noexcept {
-    const long n = send_datagram_call::operator()();
+  long operator()(int fd) const noexcept {
+    const long n = send_datagram_call::operator()(fd);
     if (n < 0 && os::error_number() == EAGAIN) os::set_error_number(EBUSY);
     return n;
   }
@@ -47,12 +46,11 @@ struct send_unix_datagram_call : send_datagram_call {
 inline bool queue_is_full(const std::error_code& error) { return error == std::errc::device_or_resource_busy; }
 
 struct receive_datagram_call {
-  int fd;
   std::span<std::byte> buffer;
   address* from = nullptr;  // Null: nobody asks.
 
   // How long the datagram was, whatever the buffer's size.
-  long operator()() const noexcept {
+  long operator()(int fd) const noexcept {
     iovec part{buffer.data(), buffer.size()};
     msghdr m{};
     if (from) {

@@ -48,10 +48,9 @@ struct message_with_descriptor {
 };
 
 struct send_descriptor_call {
-  int to;
   int passed;
   std::span<const std::byte> data;
-  long operator()() const noexcept {
+  long operator()(int to) const noexcept {
     message_with_descriptor m(const_cast<std::byte*>(data.data()), data.size());  // Which sending does not change.
     m.put(passed);
     return system::send_message(to, m.header);
@@ -59,12 +58,11 @@ struct send_descriptor_call {
 };
 
 struct receive_descriptor_call {
-  int from;
   std::span<std::byte> buffer;
   descriptor& into;
   bool is_incomplete = false;
 
-  long operator()() noexcept {
+  long operator()(int from) noexcept {
     message_with_descriptor m(buffer.data(), buffer.size());
     const long n = system::receive_message(from, m.header, 0);
     if (n < 0) return n;

@@ -21,12 +21,11 @@ bool nothing_passes(const std::error_code&) { return false; }
 }  // namespace
 
 long listening_socket::accept_next(std::error_code& error) {
-  return perform_patiently(direction::reading, error, accept_call{fd_}, waits_ ? lacks_descriptors : nothing_passes);
+  return perform_patiently(direction::reading, error, accept_call{}, waits_ ? lacks_descriptors : nothing_passes);
 }
 
 task<long> listening_socket::async_accept_next(std::error_code& error) {
-  return async_perform_patiently(direction::reading, error, accept_call{fd_},
-                                 waits_ ? lacks_descriptors : nothing_passes);
+  return async_perform_patiently(direction::reading, error, accept_call{}, waits_ ? lacks_descriptors : nothing_passes);
 }
 
 }  // namespace thrum::net

@@ -11,8 +11,7 @@ namespace thrum::net {
 inline bool died_in_queue(int error) noexcept { return error == ECONNABORTED || error == EPROTO; }
 
 struct accept_call {
-  int fd;
-  long operator()() const noexcept {
+  long operator()(int fd) const noexcept {
     for (;;) {
       const int accepted = system::accept(fd);
       // A connection that died in the queue is not the listener's failure.

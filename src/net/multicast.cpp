@@ -43,14 +43,14 @@ void change_membership(int fd, int change, const endpoint& group, std::string_vi
 }  // namespace
 
 void udp_socket::join_group(const endpoint& group, std::string_view interface, std::error_code& error) {
-  change_membership(fd_, MCAST_JOIN_GROUP, group, interface, error);
+  change_membership(native_handle(), MCAST_JOIN_GROUP, group, interface, error);
 }
 void udp_socket::join_group(const endpoint& group, std::string_view interface) {
   or_throw("thrum: join_group", [&](auto& error) { join_group(group, interface, error); });
 }
 
 void udp_socket::leave_group(const endpoint& group, std::string_view interface, std::error_code& error) {
-  change_membership(fd_, MCAST_LEAVE_GROUP, group, interface, error);
+  change_membership(native_handle(), MCAST_LEAVE_GROUP, group, interface, error);
 }
 void udp_socket::leave_group(const endpoint& group, std::string_view interface) {
   or_throw("thrum: leave_group", [&](auto& error) { leave_group(group, interface, error); });
@@ -59,14 +59,14 @@ void udp_socket::leave_group(const endpoint& group, std::string_view interface) 
 void udp_socket::send_to_groups_by(std::string_view interface, std::error_code& error) {
   const auto number = static_cast<int>(interface_number(interface, error));
   int family = 0;
-  if (!error && system::get_option(fd_, SOL_SOCKET, SO_DOMAIN, family) != 0) error = last_error();
+  if (!error && system::get_option(native_handle(), SOL_SOCKET, SO_DOMAIN, family) != 0) error = last_error();
   if (error) return;
   ip_mreqn by{};
   by.imr_ifindex = number;
   if (family == AF_INET6)
-    set(fd_, IPPROTO_IPV6, IPV6_MULTICAST_IF, number, error);
+    set(native_handle(), IPPROTO_IPV6, IPV6_MULTICAST_IF, number, error);
   else
-    set(fd_, IPPROTO_IP, IP_MULTICAST_IF, by, error);
+    set(native_handle(), IPPROTO_IP, IP_MULTICAST_IF, by, error);
 }
 void udp_socket::send_to_groups_by(std::string_view interface) {
   or_throw("thrum: send_to_groups_by", [&](auto& error) { send_to_groups_by(interface, error); });

@@ -60,10 +60,8 @@ std::int64_t patience::next_pause_until_ns() noexcept {
   return until;
 }
 
-void patience::mind(sched::fd_watch* watch) noexcept {
-  if (watch_ || !watch) return;
-  watch_ = watch;
-  generation_ = watch->generation();
+void patience::mind(sched::found_watch found) noexcept {
+  if (!watched_) watched_ = found;
 }
 
 bool patience::is_woken() const noexcept { return closings.load(std::memory_order_relaxed) != seen_; }

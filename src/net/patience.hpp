@@ -36,15 +36,14 @@ class patience {
   bool is_woken() const noexcept;
   bool is_over() const noexcept;
   std::int64_t next_pause_until_ns() noexcept;
-  void mind(sched::fd_watch* watch) noexcept;
-  bool was_closed() const noexcept { return watch_ && watch_->generation() != generation_; }
+  void mind(sched::found_watch found) noexcept;
+  bool was_closed() const noexcept { return watched_ && watched_.watch->generation() != watched_.generation; }
 
   const std::int64_t limit_ns_;
   const bool may_be_closed_;
   std::int64_t pause_ns_ = 1'000'000;
   std::uint32_t seen_ = 0;
-  sched::fd_watch* watch_ = nullptr;  // Never freed, so that it can be asked when the socket is gone.
-  std::uint16_t generation_ = 0;
+  sched::found_watch watched_;  // Watches are never freed, so that it can be asked when the socket is gone.
 };
 
 }  // namespace thrum::net

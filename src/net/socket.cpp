@@ -81,7 +81,7 @@ bool socket::async_begin(std::error_code& error) {
 }
 
 int socket::why_unusable() const noexcept {
-  if (fd_ < 0) return EBADF;
+  if (!is_open()) return EBADF;
   return deadline_ns_ != detail::never && sched::now_ns() >= deadline_ns_ ? ETIMEDOUT : 0;
 }
 
@@ -92,31 +92,36 @@ std::int64_t socket::wait_deadline_ns() const noexcept {
 }
 
 // The reader and the writer may both be the first to wait.
-fd_watch* socket::make_watch(sched::scheduler& home, int& failure) {
-  fd_watch* watch = nullptr;
+sched::found_watch socket::make_watch(sched::scheduler& home, int& failure) {
+  sched::found_watch found;
   fd_watch* stale;  // Of a runtime before this one.
   {
     std::lock_guard held(watch_lock_);
-    stale = watch_.load(std::memory_order_relaxed);
-    if (stale && stale->belongs_to(home)) return stale;
-    if (fd_ < 0) {  // Closed since the attempt.
+    if (!is_open()) {  // Closed since the attempt.
       failure = EBADF;
-    } else {
-      watch = fd_watch::create(fd_, errors_pass_ ? fd_watch::errors::pass : fd_watch::errors::end);
-      if (!watch) failure = os::error_number();
+      return {};
     }
-    watch_.store(watch, std::memory_order_release);
+    stale = watch_.load(std::memory_order_relaxed);
+    if (stale && stale->belongs_to(home)) return {stale, stale->generation()};
+    found.watch = fd_watch::create(native_handle(), errors_pass_ ? fd_watch::errors::pass : fd_watch::errors::end);
+    if (found)
+      found.generation = found.watch->generation();
+    else
+      failure = os::error_number();
+    watch_.store(found.watch, std::memory_order_release);
   }
   if (stale) stale->release();  // It may wait for the poller that had it.
-  return watch;
+  return found;
 }
 
 int socket::wait_ready(const sched::begun_call& call, direction d, std::int64_t deadline_ns) {
   const auto deadline = std::min(wait_deadline_ns(), deadline_ns);
-  if (call.who->kind() != sched::waiter_kind::fiber) return poll_thread(fd_, d == direction::reading, deadline);
+  if (call.who->kind() != sched::waiter_kind::fiber)
+    return poll_thread(native_handle(), d == direction::reading, deadline);
   int failure = 0;
-  auto* watch = watch_for(sched::this_worker()->home, failure);
-  return watch ? failure_of(watch->wait(call, static_cast<fd_watch::direction>(d), deadline)) : failure;
+  const auto found = watch_for(sched::this_worker()->home, failure);
+  if (!found) return failure;
+  return failure_of(found.watch->wait(call, static_cast<fd_watch::direction>(d), deadline, found.generation));
 }
 
 bool socket::wait_ready(direction d, std::error_code& error) {
@@ -126,16 +131,17 @@ bool socket::wait_ready(direction d, std::error_code& error) {
 
 bool socket::begin_wait_ready(readiness& r) {
   r.wait.at = detail::async_wait::state::satisfied;  // It may wait for the second time.
-  r.watch = watch_for(sched::this_worker()->home, r.failure);
-  if (!r.watch) return true;
+  r.found = watch_for(sched::this_worker()->home, r.failure);
+  if (!r.found) return true;
   const auto deadline = std::min(wait_deadline_ns(), r.deadline_ns);
-  return r.watch->begin_wait(static_cast<fd_watch::direction>(r.side), r.wait, r.timer, deadline, r.outcome);
+  return r.found.watch->begin_wait(static_cast<fd_watch::direction>(r.side), r.wait, r.timer, deadline,
+                                   r.found.generation, r.outcome);
 }
 
 int socket::end_wait_ready(readiness& r) {
-  if (!r.watch) return r.failure;
+  if (!r.found) return r.failure;
   if (r.wait.at == detail::async_wait::state::waiting)
-    r.outcome = r.watch->end_wait(static_cast<fd_watch::direction>(r.side), r.wait, r.timer);
+    r.outcome = r.found.watch->end_wait(static_cast<fd_watch::direction>(r.side), r.wait, r.timer);
   return failure_of(r.outcome);
 }
 
@@ -143,9 +149,8 @@ int socket::end_wait_ready(readiness& r) {
 detail::select_clause socket::describe(direction d) {
   auto* w = sched::this_worker();
   if (!w) throw std::logic_error("thrum: a select waits for descriptors in fibers and tasks only");
-  if (fd_ < 0) throw std::system_error(std::make_error_code(std::errc::bad_file_descriptor), "thrum: select");
   int failure = 0;
-  auto* watch = watch_for(w->home, failure);
+  auto* watch = watch_for(w->home, failure).watch;
   if (!watch) throw std::system_error(failure, std::generic_category(), "thrum: select");
   return {.kind = detail::clause_kind::condition,
           .element = watch,
@@ -163,22 +168,32 @@ bool socket::known_not_ready(direction d) const noexcept {
   return watch && !watch->may_be_ready(static_cast<fd_watch::direction>(d));
 }
 
-// Releasing the watch may take a while. From its beginning on nobody may make another one.
+// Once it counts as closed nobody makes a watch any more, or enters; who is inside keeps both the watch and the number.
 void socket::close() noexcept {
-  if (fd_ < 0) return;
-  fd_watch* watch;
-  int fd;
+  if (!is_open()) return;
   {
     std::lock_guard held(watch_lock_);
-    watch = watch_.exchange(nullptr);
-    fd = std::exchange(fd_, -1);
+    if (!descriptor_.close()) return;
   }
-  if (watch) {
+  if (auto* watch = watch_.load(std::memory_order_acquire)) watch->close();
+  if (descriptor_.leave()) finish_closing();
+}
+
+void socket::finish_closing() noexcept {
+  if (auto* watch = watch_.exchange(nullptr)) watch->release();
+  system::close(descriptor_.closed_number());
+  descriptor_freed();
+}
+
+// The registration stays with the poller until the descriptor is closed; the watch's generation makes it void.
+int socket::release() noexcept {
+  if (auto* watch = watch_.exchange(nullptr)) {
     watch->close();
     watch->release();
   }
-  system::close(fd);
-  descriptor_freed();
+  const int fd = native_handle();
+  if (descriptor_.close()) (void)descriptor_.leave();
+  return fd;
 }
 
 void socket::raise(const std::error_code& error, const char* what) {

@@ -24,11 +24,11 @@ inline int failure_in(long n) noexcept { return n < 0 ? static_cast<int>(-n) : 0
 inline std::size_t bytes_in(long n) noexcept { return n < 0 ? 0 : static_cast<std::size_t>(n); }
 
 template <class Attempt>
-long make_attempt(Attempt& attempt, std::uint64_t word_before) {
-  if constexpr (std::is_invocable_v<Attempt&, std::uint64_t>)
-    return attempt(word_before);
+long make_attempt(Attempt& attempt, int fd, std::uint64_t word_before) {
+  if constexpr (std::is_invocable_v<Attempt&, int, std::uint64_t>)
+    return attempt(fd, word_before);
   else
-    return attempt();
+    return attempt(fd);
 }
 
 // A word read before there was a watch is zero, which this never confuses with one that an edge has changed.
@@ -37,9 +37,14 @@ inline void socket::not_ready(direction d, std::uint64_t before) noexcept {
   if (watch) watch->not_ready(static_cast<sched::fd_watch::direction>(d), before);
 }
 
-inline sched::fd_watch* socket::watch_for(sched::scheduler& home, int& failure) {
+// A generation counts only if the watch is still ours after it was read: closing takes the watch away first.
+inline sched::found_watch socket::watch_for(sched::scheduler& home, int& failure) {
   auto* watch = watch_.load(std::memory_order_acquire);
-  return watch && watch->belongs_to(home) ? watch : make_watch(home, failure);
+  if (watch && watch->belongs_to(home)) {
+    const sched::found_watch found{watch, watch->generation()};
+    if (watch_.load(std::memory_order_acquire) == watch) return found;
+  }
+  return make_watch(home, failure);
 }
 
 // Inlined into each operation, all of whose cost beside the system call it is.
@@ -50,7 +55,9 @@ template <class Attempt>
     auto* watch = asks_kernel ? nullptr : watch_.load(std::memory_order_acquire);
     const std::uint64_t before = watch ? watch->word(side) : 0;
     if (watch && !sched::fd_watch::may_be_ready(before)) return -EAGAIN;
-    const long n = make_attempt(attempt, before);
+    const use inside(*this);
+    if (inside.fd() < 0) return -EBADF;
+    const long n = make_attempt(attempt, inside.fd(), before);
     if (n >= 0) [[likely]]
       return n;
     const int failure = os::error_number();
@@ -63,8 +70,10 @@ template <class Attempt>
 // has not told of it yet: a last attempt sees it.
 template <class Attempt>
 long socket::attempt_late(Attempt& attempt) {
+  const use inside(*this);
+  if (inside.fd() < 0) return -EBADF;
   for (;;) {
-    const long n = make_attempt(attempt, 0);
+    const long n = make_attempt(attempt, inside.fd(), 0);
     if (n >= 0) return n;
     const int failure = os::error_number();
     if (failure != EINTR) return failure == EAGAIN ? -ETIMEDOUT : -failure;
@@ -106,7 +115,7 @@ struct socket::readiness : detail::suspends_task {
   const direction side;
   const std::int64_t deadline_ns;
   int failure = 0;
-  sched::fd_watch* watch = nullptr;
+  sched::found_watch found{};
   sched::fd_watch::outcome outcome{};
   detail::async_wait wait{};
   detail::async_timer timer{};
@@ -140,7 +149,7 @@ struct socket::async_operation : detail::suspends_task {
     if (result != -EAGAIN) return true;
     const int failure = wait.await_resume();
     if (failure == 0) return false;
-    result = wait.side == direction::reading && failure == ETIMEDOUT ? attempt_late(attempt) : -failure;
+    result = wait.side == direction::reading && failure == ETIMEDOUT ? wait.of.attempt_late(attempt) : -failure;
     return true;
   }
 };

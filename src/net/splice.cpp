@@ -65,18 +65,18 @@ namespace thrum::detail {
 
 // An end that has hung up stays marked as ready for ever; but a FIFO may get another peer, and then say EAGAIN: for us
 // it has ended, as for its own calls.
-long splicing::try_fill(net::socket& from, net::splice_buffer& b, std::uint64_t at_most) noexcept {
+long splicing::try_fill(net::socket& from, int fd, net::splice_buffer& b, std::uint64_t at_most) noexcept {
   constexpr std::uint64_t piece_max = 1 << 20;  // The kernel takes what its pipe has places for.
   const auto before = from.word(net::socket::direction::reading);
   const auto size = static_cast<std::size_t>(std::min(at_most, piece_max));
-  const auto n = ::splice(from.fd_, nullptr, b.in_, nullptr, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  const auto n = ::splice(fd, nullptr, b.in_, nullptr, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
   return n < 0 && os::error_number() == EAGAIN && sched::fd_watch::hung_up(before) ? 0 : n;
 }
 
-long splicing::try_drain(net::socket& to, net::splice_buffer& b) noexcept {
+long splicing::try_drain(net::socket& to, int fd, net::splice_buffer& b) noexcept {
   const auto before = to.word(net::socket::direction::writing);
   const long n = net::call_quietly(
-      [&] { return ::splice(b.out_, nullptr, to.fd_, nullptr, b.size_, SPLICE_F_MOVE | SPLICE_F_NONBLOCK); });
+      [&] { return ::splice(b.out_, nullptr, fd, nullptr, b.size_, SPLICE_F_MOVE | SPLICE_F_NONBLOCK); });
   if (n < 0 && os::error_number() == EAGAIN && sched::fd_watch::hung_up(before)) os::set_error_number(EPIPE);
   return n;
 }
@@ -86,12 +86,12 @@ struct fill_attempt {
   net::socket& from;
   net::splice_buffer& into;
   std::uint64_t at_most;
-  long operator()() const noexcept { return splicing::try_fill(from, into, at_most); }
+  long operator()(int fd) const noexcept { return splicing::try_fill(from, fd, into, at_most); }
 };
 struct drain_attempt {
   net::splice_buffer& from;
   net::socket& to;
-  long operator()() const noexcept { return splicing::try_drain(to, from); }
+  long operator()(int fd) const noexcept { return splicing::try_drain(to, fd, from); }
 };
 
 std::size_t splicing::filled(net::splice_buffer& b, long n) noexcept {

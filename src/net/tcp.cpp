@@ -28,10 +28,10 @@ tcp_listener tcp_listener::bind(std::string_view text, const listen_options& opt
   if (error) return {};
   tcp_listener l(open_socket(a, error), options.wait_for_descriptors);
   if (error) return {};
-  if (options.reuse_address) system::set_option(l.fd_, SOL_SOCKET, SO_REUSEADDR, 1);
-  if (options.reuse_port) system::set_option(l.fd_, SOL_SOCKET, SO_REUSEPORT, 1);
-  switch_nagle_off(l.fd_);  // Its connections inherit it, which saves a call for each.
-  if (system::listen(l.fd_, a.get(), a.length, options.backlog) != 0) {
+  if (options.reuse_address) system::set_option(l.native_handle(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (options.reuse_port) system::set_option(l.native_handle(), SOL_SOCKET, SO_REUSEPORT, 1);
+  switch_nagle_off(l.native_handle());  // Its connections inherit it, which saves a call for each.
+  if (system::listen(l.native_handle(), a.get(), a.length, options.backlog) != 0) {
     error = last_error();
     return {};
   }
@@ -58,11 +58,11 @@ tcp_stream tcp_listener::accept() {
   return s;
 }
 
-std::string tcp_listener::local_address() const { return local_address_of(fd_); }
+std::string tcp_listener::local_address() const { return local_address_of(native_handle()); }
 
 std::uint16_t tcp_listener::local_port() const {
   address a{.length = sizeof a.storage};
-  return system::local_name(fd_, reinterpret_cast<sockaddr*>(&a.storage), &a.length) == 0 ? a.port() : 0;
+  return system::local_name(native_handle(), reinterpret_cast<sockaddr*>(&a.storage), &a.length) == 0 ? a.port() : 0;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -72,9 +72,9 @@ tcp_stream tcp_stream::connect(const endpoint& to, std::chrono::nanoseconds time
   if (error) return {};
   tcp_stream s(open_socket(a, error));
   if (error || !s.begin(error)) return {};
-  switch_nagle_off(s.fd_);
+  switch_nagle_off(s.native_handle());
   s.set_timeout(timeout);
-  if (system::connect(s.fd_, a.get(), a.length) != 0) {
+  if (system::connect(s.native_handle(), a.get(), a.length) != 0) {
     if (!in_progress(os::error_number()))
       error = last_error();
     else
@@ -130,7 +130,7 @@ bool tcp_stream::connection_settled(std::error_code& error) {
   if (error) return true;
   sockaddr_storage peer;
   socklen_t length = sizeof peer;
-  if (system::peer_name(fd_, reinterpret_cast<sockaddr*>(&peer), &length) == 0) return true;
+  if (system::peer_name(native_handle(), reinterpret_cast<sockaddr*>(&peer), &length) == 0) return true;
   if (os::error_number() != ENOTCONN) {
     error = last_error();
     return true;
@@ -140,7 +140,7 @@ bool tcp_stream::connection_settled(std::error_code& error) {
 }
 
 std::error_code tcp_stream::pending_error() const noexcept {
-  const int value = system::take_error(fd_);
+  const int value = system::take_error(native_handle());
   return value < 0 ? last_error() : std::error_code(value, std::generic_category());
 }
 
@@ -162,7 +162,7 @@ tcp_stream tcp_stream::adopt(int fd) {
   return is_of_the_internet(fd) ? tcp_stream(fd) : tcp_stream(fd, short_reads_leave_bytes{});
 }
 
-std::string tcp_stream::local_address() const { return local_address_of(fd_); }
-std::string tcp_stream::remote_address() const { return remote_address_of(fd_); }
+std::string tcp_stream::local_address() const { return local_address_of(native_handle()); }
+std::string tcp_stream::remote_address() const { return remote_address_of(native_handle()); }
 
 }  // namespace thrum::net

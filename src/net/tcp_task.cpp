@@ -31,9 +31,9 @@ task<tcp_stream> tcp_stream::async_connect(endpoint to, std::chrono::nanoseconds
   if (error) co_return tcp_stream();
   tcp_stream s(open_socket(a, error));
   if (error || !s.async_begin(error)) co_return tcp_stream();
-  switch_nagle_off(s.fd_);
+  switch_nagle_off(s.native_handle());
   s.set_timeout(timeout);
-  if (system::connect(s.fd_, a.get(), a.length) != 0) {
+  if (system::connect(s.native_handle(), a.get(), a.length) != 0) {
     bool settled = !in_progress(os::error_number());
     if (settled) error = last_error();
     while (!settled && !error) {

@@ -25,10 +25,10 @@ udp_socket udp_socket::bind(std::string_view text, const udp_options& options, s
   if (error) return {};
   auto s = open(at, error);
   if (error) return {};
-  if (options.reuse_address) system::set_option(s.fd_, SOL_SOCKET, SO_REUSEADDR, 1);
-  if (options.reuse_port) system::set_option(s.fd_, SOL_SOCKET, SO_REUSEPORT, 1);
+  if (options.reuse_address) system::set_option(s.native_handle(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (options.reuse_port) system::set_option(s.native_handle(), SOL_SOCKET, SO_REUSEPORT, 1);
   const auto a = at.to_address();
-  if (::bind(s.fd_, a.get(), a.length) == 0) return s;
+  if (::bind(s.native_handle(), a.get(), a.length) == 0) return s;
   error = last_error();
   return {};
 }
@@ -59,7 +59,7 @@ udp_socket udp_socket::connect(std::string_view text) {
 void udp_socket::set_peer(const endpoint& peer, std::error_code& error) noexcept {
   const auto a = peer.to_address();
   error.clear();
-  if (system::connect(fd_, a.get(), a.length) != 0) error = last_error();
+  if (system::connect(native_handle(), a.get(), a.length) != 0) error = last_error();
 }
 
 void udp_socket::set_peer(const endpoint& peer) {
@@ -72,7 +72,7 @@ void udp_socket::set_peer(const endpoint& peer) {
 
 void udp_socket::send_to(std::span<const std::byte> data, const endpoint& to, std::error_code& error) {
   const auto a = to.to_address();
-  perform(direction::writing, error, send_datagram_call{fd_, data, &a});
+  perform(direction::writing, error, send_datagram_call{data, &a});
 }
 
 void udp_socket::send_to(std::span<const std::byte> data, const endpoint& to) {
@@ -83,7 +83,7 @@ void udp_socket::send_to(std::span<const std::byte> data, const endpoint& to) {
 
 received udp_socket::receive_from(std::span<std::byte> buffer, endpoint& from, std::error_code& error) {
   address a;
-  const receive_datagram_call call{fd_, buffer, &a};
+  const receive_datagram_call call{buffer, &a};
   const auto got = call.result(perform(direction::reading, error, call));
   if (!error) from = endpoint(a);
   return got;
@@ -98,7 +98,7 @@ received udp_socket::receive_from(std::span<std::byte> buffer, endpoint& from) {
 
 task<void> udp_socket::async_send_to(std::span<const std::byte> data, endpoint to, std::error_code& error) {
   const auto a = to.to_address();
-  (void)co_await async_perform(direction::writing, error, send_datagram_call{fd_, data, &a});
+  (void)co_await async_perform(direction::writing, error, send_datagram_call{data, &a});
 }
 
 task<void> udp_socket::async_send_to(std::span<const std::byte> data, endpoint to) {
@@ -109,7 +109,7 @@ task<void> udp_socket::async_send_to(std::span<const std::byte> data, endpoint t
 
 task<received> udp_socket::async_receive_from(std::span<std::byte> buffer, endpoint& from, std::error_code& error) {
   address a;
-  const receive_datagram_call call{fd_, buffer, &a};
+  const receive_datagram_call call{buffer, &a};
   const long n = co_await async_perform(direction::reading, error, call);
   if (!error) from = endpoint(a);
   co_return call.result(n);
@@ -128,7 +128,7 @@ std::uint16_t udp_socket::local_port() const {
   std::error_code error;
   return is_open() ? endpoint(local_address(), error).port() : std::uint16_t{0};
 }
-std::string udp_socket::local_address() const { return local_address_of(fd_); }
-std::string udp_socket::remote_address() const { return remote_address_of(fd_); }
+std::string udp_socket::local_address() const { return local_address_of(native_handle()); }
+std::string udp_socket::remote_address() const { return remote_address_of(native_handle()); }
 
 }  // namespace thrum::net

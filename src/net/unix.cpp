@@ -29,9 +29,9 @@ unix_listener unix_listener::bind(std::string_view name, const unix_listen_optio
   if (error) return {};
   unix_listener l(open_unix_socket(SOCK_STREAM, error), options.wait_for_descriptors);
   if (error) return {};
-  l.file_ = bind_unix_socket(l.fd_, name, SOCK_STREAM, options.replace_stale, error);
+  l.file_ = bind_unix_socket(l.native_handle(), name, SOCK_STREAM, options.replace_stale, error);
   if (error) return {};
-  if (::listen(l.fd_, options.backlog) == 0) return l;
+  if (::listen(l.native_handle(), options.backlog) == 0) return l;
   error = last_error();
   return {};
 }
@@ -58,7 +58,7 @@ void unix_listener::close() noexcept {
   socket::close();
 }
 
-std::string unix_listener::local_address() const { return local_unix_name_of(fd_); }
+std::string unix_listener::local_address() const { return local_unix_name_of(native_handle()); }
 
 // ---------------------------------------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ unix_stream unix_stream::connect(std::string_view name, std::chrono::nanoseconds
   s.set_timeout(timeout);
   // Not registered with the poller before it is connected: that would report the end of the stream, for good.
   patience p(s.wait_deadline_ns(), patience::socket_is::local);
-  while (!is_settled(s.fd_, a, error) && s.pause(p, error)) p.look();
+  while (!is_settled(s.native_handle(), a, error) && s.pause(p, error)) p.look();
   if (error) return {};
   s.set_timeout({});
   return s;
@@ -109,7 +109,7 @@ unix_stream unix_stream::adopt(int fd) {
 std::size_t unix_stream::send_descriptor(int fd, std::span<const std::byte> data, std::error_code& error) {
   error = may_send_descriptor(data, broken_);
   if (error) return 0;
-  const long n = perform(direction::writing, error, send_descriptor_call{fd_, fd, data});
+  const long n = perform(direction::writing, error, send_descriptor_call{fd, data});
   if (n < 0) return 0;
   const auto first = static_cast<std::size_t>(n);
   const auto rest = write_all(data.subspan(first), error);
@@ -125,7 +125,7 @@ void unix_stream::send_descriptor(int fd, std::span<const std::byte> data) {
 
 std::size_t unix_stream::receive_descriptor(std::span<std::byte> buffer, descriptor& into, std::error_code& error) {
   into.close();
-  receive_descriptor_call receive{fd_, buffer, into};
+  receive_descriptor_call receive{buffer, into};
   const long n = perform(direction::reading, error, std::ref(receive));
   if (n < 0) return 0;
   error = receive.verdict();
@@ -139,7 +139,7 @@ std::size_t unix_stream::receive_descriptor(std::span<std::byte> buffer, descrip
   return n;
 }
 
-std::string unix_stream::local_address() const { return local_unix_name_of(fd_); }
-std::string unix_stream::remote_address() const { return remote_unix_name_of(fd_); }
+std::string unix_stream::local_address() const { return local_unix_name_of(native_handle()); }
+std::string unix_stream::remote_address() const { return remote_unix_name_of(native_handle()); }
 
 }  // namespace thrum::net

@@ -33,7 +33,7 @@ unix_datagram unix_datagram::bind(std::string_view name, const unix_datagram_opt
   (void)parse_unix_address(name, error);  // A bad name is told even where there are no such sockets.
   if (error) return {};
   auto s = open(error);
-  if (!error) s.file_ = bind_unix_socket(s.fd_, name, SOCK_DGRAM, options.replace_stale, error);
+  if (!error) s.file_ = bind_unix_socket(s.native_handle(), name, SOCK_DGRAM, options.replace_stale, error);
   if (error) return {};
   return s;
 }
@@ -62,7 +62,7 @@ std::pair<unix_datagram, unix_datagram> unix_datagram::pair() {
 
 void unix_datagram::set_peer(std::string_view name, std::error_code& error) {
   const auto a = parse_unix_address(name, error);
-  if (!error && system::connect(fd_, a.get(), a.length) != 0) error = last_error();
+  if (!error && system::connect(native_handle(), a.get(), a.length) != 0) error = last_error();
 }
 
 void unix_datagram::set_peer(std::string_view name) {
@@ -76,15 +76,15 @@ void unix_datagram::close() noexcept {
   socket::close();
 }
 
-std::string unix_datagram::local_address() const { return local_unix_name_of(fd_); }
-std::string unix_datagram::remote_address() const { return remote_unix_name_of(fd_); }
+std::string unix_datagram::local_address() const { return local_unix_name_of(native_handle()); }
+std::string unix_datagram::remote_address() const { return remote_unix_name_of(native_handle()); }
 
 // ---------------------------------------------------------------------------------------------------------------
 
 void unix_datagram::send_to(std::span<const std::byte> data, std::string_view name, std::error_code& error) {
   const auto a = parse_unix_address(name, error);
   if (error) return;
-  perform_patiently(direction::writing, error, send_unix_datagram_call{{fd_, data, &a}}, queue_is_full);
+  perform_patiently(direction::writing, error, send_unix_datagram_call{{data, &a}}, queue_is_full);
 }
 
 void unix_datagram::send_to(std::span<const std::byte> data, std::string_view name) {
@@ -95,7 +95,7 @@ void unix_datagram::send_to(std::span<const std::byte> data, std::string_view na
 
 received unix_datagram::receive_from(std::span<std::byte> buffer, std::string& from, std::error_code& error) {
   address a;
-  const receive_datagram_call call{fd_, buffer, &a};
+  const receive_datagram_call call{buffer, &a};
   const auto got = call.result(perform(direction::reading, error, call));
   if (!error) from = unix_name(a);
   return got;
@@ -111,7 +111,7 @@ received unix_datagram::receive_from(std::span<std::byte> buffer, std::string& f
 task<void> unix_datagram::async_send_to(std::span<const std::byte> data, std::string name, std::error_code& error) {
   const auto a = parse_unix_address(name, error);
   if (error) co_return;
-  const send_unix_datagram_call call{{fd_, data, &a}};
+  const send_unix_datagram_call call{{data, &a}};
   (void)co_await async_perform_patiently(direction::writing, error, call, queue_is_full);
 }
 
@@ -124,7 +124,7 @@ task<void> unix_datagram::async_send_to(std::span<const std::byte> data, std::st
 task<received> unix_datagram::async_receive_from(std::span<std::byte> buffer, std::string& from,
                                                  std::error_code& error) {
   address a;
-  const receive_datagram_call call{fd_, buffer, &a};
+  const receive_datagram_call call{buffer, &a};
   const long n = co_await async_perform(direction::reading, error, call);
   if (!error) from = unix_name(a);
   co_return call.result(n);

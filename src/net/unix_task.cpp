@@ -36,10 +36,10 @@ task<unix_stream> unix_stream::async_connect(std::string name, std::chrono::nano
   if (error || !s.async_begin(error)) co_return unix_stream();
   s.set_timeout(timeout);
   patience p(s.wait_deadline_ns(), patience::socket_is::local);  // As in connect().
-  for (bool settled = is_settled(s.fd_, a, error); !settled;) {
+  for (bool settled = is_settled(s.native_handle(), a, error); !settled;) {
     p.look();
     settled = !co_await s.async_pause(p, error);
-    if (!settled) settled = is_settled(s.fd_, a, error);
+    if (!settled) settled = is_settled(s.native_handle(), a, error);
   }
   if (error) co_return unix_stream();
   s.set_timeout({});
@@ -57,7 +57,7 @@ task<unix_stream> unix_stream::async_connect(std::string name, std::chrono::nano
 task<std::size_t> unix_stream::async_send_descriptor(int fd, std::span<const std::byte> data, std::error_code& error) {
   error = may_send_descriptor(data, broken_);
   if (error) co_return 0;
-  const long n = co_await async_perform(direction::writing, error, send_descriptor_call{fd_, fd, data});
+  const long n = co_await async_perform(direction::writing, error, send_descriptor_call{fd, data});
   if (n < 0) co_return 0;
   const auto first = static_cast<std::size_t>(n);
   const auto rest = co_await async_write_all(data.subspan(first), error);
@@ -74,7 +74,7 @@ task<void> unix_stream::async_send_descriptor(int fd, std::span<const std::byte>
 task<std::size_t> unix_stream::async_receive_descriptor(std::span<std::byte> buffer, descriptor& into,
                                                         std::error_code& error) {
   into.close();
-  receive_descriptor_call receive{fd_, buffer, into};
+  receive_descriptor_call receive{buffer, into};
   const long n = co_await async_perform(direction::reading, error, std::ref(receive));
   if (n < 0) co_return 0;
   error = receive.verdict();

@@ -48,9 +48,8 @@ class vector_of_buffers {
 };
 
 struct send_several_call {
-  int fd;
   const position& from;
-  long operator()() const noexcept {
+  long operator()(int fd) const noexcept {
     vector_of_buffers v;
     if (!from.at_end()) {
       v.add(from.first());
@@ -61,9 +60,8 @@ struct send_several_call {
 };
 
 struct receive_several_call {
-  int fd;
   mutable_buffers::all into;
-  long operator()() const noexcept {
+  long operator()(int fd) const noexcept {
     vector_of_buffers v;
     for (const auto& b : into) v.add(b);
     return system::receive(fd, v.get());

@@ -28,13 +28,13 @@ bool reap_now(int pidfd) noexcept {
 
 struct child::looking {
   child* at;
-  long operator()() const noexcept { return at->look(); }
+  long operator()(int fd) const noexcept { return at->look(fd); }
 };
 
-long child::look() noexcept {
+long child::look(int fd) noexcept {
   if (ended_.load(std::memory_order_acquire) & known) return 0;
   siginfo_t info{};
-  if (::waitid(P_PIDFD, static_cast<id_t>(fd_), &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+  if (::waitid(P_PIDFD, static_cast<id_t>(fd), &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
     const bool told = os::error_number() == ECHILD && (ended_.load(std::memory_order_acquire) & known);
     return told ? 0 : -1;
   }
@@ -66,12 +66,12 @@ exit_status child::status() const noexcept {
 
 void child::reap() noexcept {
   std::lock_guard held(lock_);
-  if (!reaped_) reaped_ = reap_now(fd_);
+  if (!reaped_) reaped_ = reap_now(native_handle());
 }
 
 void child::send(int signal, std::error_code& error) noexcept {
   error.clear();
-  if (::syscall(SYS_pidfd_send_signal, fd_, signal, nullptr, 0) != 0) error = last_system_error();
+  if (::syscall(SYS_pidfd_send_signal, native_handle(), signal, nullptr, 0) != 0) error = last_system_error();
 }
 
 void child::send_to_group(int signal, std::error_code& error) noexcept {
@@ -93,17 +93,8 @@ void child::send_to_all(int signal) noexcept {
     send(signal, ignored);
 }
 
-// The registration stays with the poller until the descriptor is closed; the watch's generation makes it void.
-int child::release() noexcept {
-  if (auto* watch = watch_.exchange(nullptr)) {
-    watch->close();
-    watch->release();
-  }
-  return std::exchange(fd_, -1);
-}
-
 child::~child() {
-  if (fd_ < 0 || reaped_) return;
+  if (!is_open() || reaped_) return;
   send_to_all(SIGKILL);
   reap();
   if (!reaped_) reap_later(release());

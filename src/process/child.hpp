@@ -36,11 +36,11 @@ class child : public net::socket {
 
   exit_status status() const noexcept;  // Once it has ended.
   void reap() noexcept;
-  int release() noexcept;  // The pidfd, to be reaped by somebody else.
+  using socket::release;  // The pidfd, to be reaped by somebody else.
 
  private:
   struct looking;
-  long look() noexcept;
+  long look(int fd) noexcept;
 
   static constexpr std::uint32_t known = 1u << 31, by_signal = 1u << 30;
 

@@ -48,7 +48,9 @@ int pipe_end::reopened(int fd, bool for_reading, std::error_code& error) noexcep
 bool pipe_end::ready_now(direction d, std::error_code& error) {
   while (!known_not_ready(d)) {
     const auto before = word(d);
-    pollfd p{.fd = fd_, .events = static_cast<short>(d == direction::reading ? POLLIN : POLLOUT), .revents = 0};
+    const use inside(*this);
+    if (inside.fd() < 0) return !report(EBADF, error);
+    pollfd p{.fd = inside.fd(), .events = static_cast<short>(d == direction::reading ? POLLIN : POLLOUT), .revents = 0};
     const int n = ::poll(&p, 1, 0);
     if (n > 0) return true;
     if (n < 0 && os::error_number() == EINTR) continue;
@@ -115,8 +117,7 @@ pipe_ends make_pipe() {
 // ---------------------------------------------------------------------------------------------------------------
 
 std::size_t pipe_reader::read_some(std::span<std::byte> buffer, std::error_code& error) {
-  const long n =
-      perform(direction::reading, error, transfer<detail::read_call>{*this, direction::reading, {fd_, buffer}});
+  const long n = perform(direction::reading, error, transfer<detail::read_call>{*this, direction::reading, {buffer}});
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
@@ -133,8 +134,7 @@ std::size_t pipe_writer::write_some(std::span<const std::byte> data, std::error_
     error = std::make_error_code(std::errc::broken_pipe);
     return 0;
   }
-  const long n =
-      perform(direction::writing, error, transfer<detail::write_call>{*this, direction::writing, {fd_, data}});
+  const long n = perform(direction::writing, error, transfer<detail::write_call>{*this, direction::writing, {data}});
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 

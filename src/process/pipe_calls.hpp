@@ -37,25 +37,23 @@ struct pipe_end::transfer {
   const direction d;
   Call call;
 
-  long operator()() noexcept {
+  long operator()(int fd) noexcept {
     const auto before = of.word(d);
-    const long n = call();
+    const long n = call(fd);
     return n < 0 && os::error_number() == EAGAIN && sched::fd_watch::hung_up(before) ? call.at_end() : n;
   }
 };
 
 struct read_call {
-  int fd;
   std::span<std::byte> buffer;
-  long operator()() const noexcept { return ::read(fd, buffer.data(), buffer.size()); }
+  long operator()(int fd) const noexcept { return ::read(fd, buffer.data(), buffer.size()); }
   long at_end() const noexcept { return 0; }
 };
 
 struct write_call {
-  int fd;
   std::span<const std::byte> data;
-  long operator()() const noexcept {
-    return net::call_quietly([this] { return ::write(fd, data.data(), data.size()); });
+  long operator()(int fd) const noexcept {
+    return net::call_quietly([&] { return ::write(fd, data.data(), data.size()); });
   }
   long at_end() const noexcept {
     errno = EPIPE;

@@ -18,7 +18,7 @@ namespace thrum {
 
 task<std::size_t> pipe_reader::async_read_some(std::span<std::byte> buffer, std::error_code& error) {
   const long n = co_await async_perform(direction::reading, error,
-                                        transfer<detail::read_call>{*this, direction::reading, {fd_, buffer}});
+                                        transfer<detail::read_call>{*this, direction::reading, {buffer}});
   co_return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 
@@ -40,7 +40,7 @@ task<std::size_t> pipe_writer::async_write_some(std::span<const std::byte> data,
     co_return 0;
   }
   const long n = co_await async_perform(direction::writing, error,
-                                        transfer<detail::write_call>{*this, direction::writing, {fd_, data}});
+                                        transfer<detail::write_call>{*this, direction::writing, {data}});
   co_return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 

@@ -121,9 +121,9 @@ std::uint64_t random_cookie() noexcept {
 struct pool_pipe::reading {
   pool_pipe& of;
   std::span<std::byte> into;
-  long operator()(std::uint64_t before) const noexcept {
+  long operator()(int fd, std::uint64_t before) const noexcept {
     of.before_ = before;
-    return transfer<read_call>{of, direction::reading, {of.fd_, into}}();
+    return transfer<read_call>{of, direction::reading, {into}}(fd);
   }
 };
 
@@ -132,7 +132,7 @@ long pool_pipe::read(std::span<std::byte> into, std::int64_t deadline_ns, std::e
 }
 
 long pool_pipe::write(std::span<const std::byte> from, std::int64_t deadline_ns, std::error_code& error) {
-  return perform(direction::writing, error, transfer<write_call>{*this, direction::writing, {fd_, from}}, deadline_ns);
+  return perform(direction::writing, error, transfer<write_call>{*this, direction::writing, {from}}, deadline_ns);
 }
 
 task<long> pool_pipe::async_read(std::span<std::byte> into, std::int64_t deadline_ns, std::error_code& error) {
@@ -140,13 +140,12 @@ task<long> pool_pipe::async_read(std::span<std::byte> into, std::int64_t deadlin
 }
 
 task<long> pool_pipe::async_write(std::span<const std::byte> from, std::int64_t deadline_ns, std::error_code& error) {
-  return async_perform(direction::writing, error, transfer<write_call>{*this, direction::writing, {fd_, from}},
-                       deadline_ns);
+  return async_perform(direction::writing, error, transfer<write_call>{*this, direction::writing, {from}}, deadline_ns);
 }
 
 int pool_pipe::unread() const noexcept {
   int bytes = 0;
-  return ::ioctl(fd_, FIONREAD, &bytes) == 0 ? bytes : 0;
+  return ::ioctl(native_handle(), FIONREAD, &bytes) == 0 ? bytes : 0;
 }
 
 void pool_worker::start(const worker_start& how, std::error_code& error) {
@@ -175,7 +174,7 @@ void pool_worker::start(const worker_start& how, std::error_code& error) {
                            .memory_max = how.memory_max,
                            .cpu_time_max_ns = how.cpu_time_max_ns};
   // There is room in the pipe. If the worker has gone already, its hello will be missed.
-  (void)write_call{calls.native_handle(), std::as_bytes(std::span(&setup, 1))}();
+  (void)write_call{std::as_bytes(std::span(&setup, 1))}(calls.native_handle());
 }
 
 void pool_worker::kill() noexcept {

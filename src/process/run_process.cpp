@@ -91,7 +91,7 @@ void finish(process& p, const std::optional<exit_status>& status, run_result& re
 
 void detail::conversation::feed(std::error_code& error) {
   while (p_.in.is_open() && !input_.empty()) {
-    const long n = detail::write_call{p_.in.native_handle(), std::as_bytes(std::span(input_))}();
+    const long n = detail::write_call{std::as_bytes(std::span(input_))}(p_.in.native_handle());
     if (n < 0 && must_wait(os::error_number())) return;
     if (n < 0 && os::error_number() != EPIPE) error = detail::last_system_error();
     // It need not read all of it.

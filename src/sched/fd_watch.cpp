@@ -54,7 +54,7 @@ fd_watch* fd_watch::create(int fd, errors e) {
   w->errors_ = e;
   runtime_section inside;
   processor& p = inside.w->p ? *inside.w->p : inside.w->home.processor_at(0);
-  w->home_serial_ = p.home.serial();
+  w->home_serial_.store(p.home.serial(), std::memory_order_relaxed);
   w->poller_ = p.poll;
   w->closed_.store(false, std::memory_order_relaxed);
   // Registering reports at once whether there is something to read; writing is possible until an attempt has failed.
@@ -85,14 +85,17 @@ void fd_watch::release() noexcept {
   all.free = this;
 }
 
-bool fd_watch::belongs_to(const scheduler& s) const noexcept { return home_serial_ == s.serial(); }
+bool fd_watch::belongs_to(const scheduler& s) const noexcept {
+  return home_serial_.load(std::memory_order_relaxed) == s.serial();
+}
 
-fd_watch::outcome fd_watch::wait(const begun_call& call, direction d, std::int64_t deadline_ns) noexcept {
+fd_watch::outcome fd_watch::wait(const begun_call& call, direction d, std::int64_t deadline_ns,
+                                 std::uint16_t generation) noexcept {
   waiting w(call, cancellation::reported);
   side& s = sides_[d];
   outcome at_once;
   s.queue.lock.lock();
-  if (has_outcome(d, at_once)) {
+  if (has_outcome(d, generation, at_once)) {
     s.queue.lock.unlock();
     return at_once;
   }
@@ -108,21 +111,22 @@ fd_watch::outcome fd_watch::wait(const begun_call& call, direction d, std::int64
 }
 
 // Under the side's lock.
-bool fd_watch::has_outcome(direction d, outcome& o) const noexcept {
-  const bool gone = closed_.load(std::memory_order_relaxed);
+bool fd_watch::has_outcome(direction d, std::uint16_t generation, outcome& o) const noexcept {
+  const bool gone =
+      closed_.load(std::memory_order_relaxed) || generation_.load(std::memory_order_relaxed) != generation;
   o = gone ? outcome::closed : outcome::ready;
   return gone || may_be_ready(d);
 }
 
 bool fd_watch::begin_wait(direction d, detail::async_wait& w, detail::async_timer& timer, std::int64_t deadline_ns,
-                          outcome& at_once) {
+                          std::uint16_t generation, outcome& at_once) {
   auto& self = begin_task_call(cancellation::reported);
   if (self.cancel_pending.load(std::memory_order_acquire)) {
     at_once = outcome::cancelled;
     return true;
   }
   return sched::begin_wait(
-      w, &timer, sides_[d].queue, [&] { return has_outcome(d, at_once); }, deadline_ns,
+      w, &timer, sides_[d].queue, [&] { return has_outcome(d, generation, at_once); }, deadline_ns,
       {&awaited_edge[d == reading ? 0 : 1]}, cancellation::reported);
 }
 
@@ -186,13 +190,14 @@ void fd_watch::wake_all(side& s, std::uint32_t offset, runnable_batch& out) noex
 }
 
 detail::wait_queue& fd_watch::queue(direction d) noexcept { return sides_[d].queue; }
+bool fd_watch::ready_or_closed(direction d) const noexcept {
+  return may_be_ready(d) || closed_.load(std::memory_order_relaxed);
+}
 bool fd_watch::readable_or_closed(const void* watch) noexcept {
-  outcome o;
-  return static_cast<const fd_watch*>(watch)->has_outcome(reading, o);
+  return static_cast<const fd_watch*>(watch)->ready_or_closed(reading);
 }
 bool fd_watch::writable_or_closed(const void* watch) noexcept {
-  outcome o;
-  return static_cast<const fd_watch*>(watch)->has_outcome(writing, o);
+  return static_cast<const fd_watch*>(watch)->ready_or_closed(writing);
 }
 
 }  // namespace thrum::sched

@@ -26,6 +26,16 @@
 namespace thrum::sched {
 
 class scheduler;
+class fd_watch;
+
+// As somebody finds it who is about to wait: when it has become another descriptor's meanwhile, the wait finds its own
+// closed.
+struct found_watch {
+  fd_watch* watch = nullptr;
+  std::uint16_t generation = 0;
+
+  explicit operator bool() const noexcept { return watch != nullptr; }
+};
 
 // What a poller that registers by messages keeps of a watch; guarded by that poller's lock, but for `gone`.
 struct registration {
@@ -62,10 +72,10 @@ class fd_watch {
   }
 
   // In a call that has begun: waits for the next edge unless one is marked. Does not throw on cancellation: reports it.
-  outcome wait(const begun_call& call, direction d, std::int64_t deadline_ns) noexcept;
+  outcome wait(const begun_call& call, direction d, std::int64_t deadline_ns, std::uint16_t generation) noexcept;
   // The same for tasks. begin: true when there is an outcome at once.
   bool begin_wait(direction d, detail::async_wait& w, detail::async_timer& timer, std::int64_t deadline_ns,
-                  outcome& at_once);
+                  std::uint16_t generation, outcome& at_once);
   outcome end_wait(direction d, detail::async_wait& w, detail::async_timer& timer);
 
   // For select: where to wait, and whether one has to, under that queue's lock.
@@ -95,8 +105,9 @@ class fd_watch {
     detail::wait_queue queue;
   };
 
-  bool has_outcome(direction d, outcome& o) const noexcept;
+  bool has_outcome(direction d, std::uint16_t generation, outcome& o) const noexcept;
   void ready_on(side& s, bool last, std::uint16_t generation, runnable_batch& out) noexcept;
+  bool ready_or_closed(direction d) const noexcept;
   static bool counted(side& s) noexcept;
   void edge_seen(side& s, bool ended, runnable_batch& out) noexcept;
   void wake_all(side& s, std::uint32_t offset, runnable_batch& out) noexcept;
@@ -104,8 +115,8 @@ class fd_watch {
   side sides_[2];
   std::atomic<std::uint16_t> generation_{0};
   std::atomic<bool> closed_{false};
-  errors errors_ = errors::end;  // Written by create(), read with the generation's consent.
-  std::uint64_t home_serial_ = 0;
+  errors errors_ = errors::end;                // Written by create(), read with the generation's consent.
+  std::atomic<std::uint64_t> home_serial_{0};  // It may be asked while it becomes another's.
   std::shared_ptr<poller> poller_;
   registration at_poller_;
   fd_watch* next_free_ = nullptr;

@@ -19,7 +19,7 @@ const scheduler* home_of_calling_fiber() noexcept {
 }
 
 fd_watch::outcome wait_for_edge(fd_watch& watch, std::int64_t deadline_ns) noexcept {
-  return watch.wait(begin_call(), fd_watch::reading, deadline_ns);
+  return watch.wait(begin_call(), fd_watch::reading, deadline_ns, watch.generation());
 }
 
 bool sleep_reporting(std::int64_t deadline_ns) noexcept {

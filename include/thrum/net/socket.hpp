@@ -9,6 +9,7 @@
 
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/select_core.hpp>
+#include <thrum/detail/shared_descriptor.hpp>
 #include <thrum/detail/spinlock.hpp>
 #include <thrum/net/options.hpp>
 
@@ -20,6 +21,7 @@ class task;
 namespace thrum::sched {
 struct begun_call;
 class fd_watch;
+struct found_watch;
 class scheduler;
 }  // namespace thrum::sched
 
@@ -46,8 +48,9 @@ class socket {
   }
   ~socket() { close(); }
 
-  bool is_open() const noexcept { return fd_ >= 0; }
-  int native_handle() const noexcept { return fd_; }  // Stays owned; it is in non-blocking mode.
+  bool is_open() const noexcept { return native_handle() >= 0; }
+  // Stays owned; it is in non-blocking mode. -1: none.
+  int native_handle() const noexcept { return descriptor_.number(); }
 
   // Every operation from now on fails with errc::timed_out once the time has come, until another deadline is
   // set. What had come by then is delivered all the same to who waits to read or to accept.
@@ -84,29 +87,45 @@ class socket {
     return Option(static_cast<typename Option::value_type>(read_option(Option::name, error)));
   }
 
-  // Fibers and tasks that wait in an operation on it get errc::bad_file_descriptor. May be repeated. Does not suspend.
+  // Fibers and tasks that wait in an operation on it, or begin one, get errc::bad_file_descriptor. While others are in
+  // the middle of a system call on it, the last of them closes the descriptor. May be repeated. Does not suspend.
   void close() noexcept;
 
  protected:
   friend struct detail::splicing;
   friend struct thrum::file_sending;
-  explicit socket(int fd) noexcept : fd_(fd) {}
+  explicit socket(int fd) noexcept : descriptor_(fd) {}
   struct errors_pass {};  // It goes on after an error that the system reports.
-  socket(int fd, errors_pass) noexcept : fd_(fd), errors_pass_(true) {}
+  socket(int fd, errors_pass) noexcept : descriptor_(fd), errors_pass_(true) {}
 
   void write_option(option_name name, int value, std::error_code& error) noexcept;
   int read_option(option_name name, std::error_code& error) const noexcept;
 
   enum class direction : unsigned char { reading, writing };
 
+  // While it lives, the descriptor is not closed: what is around each system call of an operation.
+  class use {
+   public:
+    explicit use(socket& s) noexcept : of_(s), fd_(s.descriptor_.enter()) {}
+    ~use() {
+      if (fd_ >= 0 && of_.descriptor_.leave()) of_.finish_closing();
+    }
+    use(const use&) = delete;
+    int fd() const noexcept { return fd_; }  // -1: there is none any more.
+
+   private:
+    socket& of_;
+    const int fd_;
+  };
+
   // How an operation went: what the system call returned, or an errno value negated. -EAGAIN: there is nothing to be
-  // had now. An attempt is a system call, which returns -1 with errno set when it fails; it may want the direction's
-  // word from before.
+  // had now. An attempt is a system call on the descriptor that it is given, which returns -1 with errno set when it
+  // fails; it may want the direction's word from before, too.
   template <class Attempt>
   long attempt_once(direction d, Attempt& attempt, bool asks_kernel = false);
   // After a wait that timed out, which is what it tells when there is nothing still.
   template <class Attempt>
-  static long attempt_late(Attempt& attempt);
+  long attempt_late(Attempt& attempt);
   // Attempts until it succeeds, or fails with something other than EAGAIN, and waits in between; ECANCELED included. A
   // deadline given here is the call's own.
   template <class Attempt>
@@ -145,9 +164,11 @@ class socket {
   bool begin_pause(patience& p, std::error_code& error);
   static bool end_pause(const patience& p, std::error_code& error);
   int end_wait_ready(readiness& r);
-  // Null, with an errno value: there is none.
-  sched::fd_watch* watch_for(sched::scheduler& home, int& failure);
-  sched::fd_watch* make_watch(sched::scheduler& home, int& failure);
+  // None, with an errno value, when there is none to be had.
+  sched::found_watch watch_for(sched::scheduler& home, int& failure);
+  sched::found_watch make_watch(sched::scheduler& home, int& failure);
+  int release() noexcept;  // Gives the descriptor away, while nobody else uses it.
+  void finish_closing() noexcept;
   std::int64_t wait_deadline_ns() const noexcept;
   std::uint64_t word(direction d) const noexcept;
   void not_ready(direction d, std::uint64_t before) noexcept;
@@ -156,14 +177,14 @@ class socket {
   [[noreturn]] static void raise(int failure, const char* what);
   static bool report(int failure, std::error_code& error) noexcept;  // False: `failure` is an errno value, not 0.
   void swap(socket& other) noexcept {
-    std::swap(fd_, other.fd_);
+    descriptor_.swap(other.descriptor_);
     other.watch_.store(watch_.exchange(other.watch_.load()));
     std::swap(deadline_ns_, other.deadline_ns_);
     std::swap(timeout_ns_, other.timeout_ns_);
     std::swap(errors_pass_, other.errors_pass_);
   }
 
-  int fd_ = -1;
+  detail::shared_descriptor descriptor_;
   std::atomic<sched::fd_watch*> watch_{nullptr};  // From the first wait on; created under watch_lock_.
   detail::spinlock watch_lock_;
   bool errors_pass_ = false;  // Constant after construction.

@@ -73,8 +73,8 @@ struct splicing {
   static task<std::size_t> async_fill(net::socket& from, net::splice_buffer& buffer, std::uint64_t at_most,
                                       std::error_code& error);
   static task<std::size_t> async_drain(net::socket& to, net::splice_buffer& buffer, std::error_code& error);
-  static long try_fill(net::socket& from, net::splice_buffer& buffer, std::uint64_t at_most) noexcept;
-  static long try_drain(net::socket& to, net::splice_buffer& buffer) noexcept;
+  static long try_fill(net::socket& from, int fd, net::splice_buffer& buffer, std::uint64_t at_most) noexcept;
+  static long try_drain(net::socket& to, int fd, net::splice_buffer& buffer) noexcept;
 
   // The kernel cannot do it with such a descriptor.
   static bool refused(const std::error_code& error) noexcept { return error == std::errc::invalid_argument; }
