@@ -68,6 +68,7 @@ function(thrum_test_executable target label)
     ${target}
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
+    NO_PRETTY_VALUES
     TEST_PREFIX "${THRUM_TEST_PREFIX}"
     PROPERTIES LABELS ${label} TIMEOUT ${seconds} RUN_SERIAL ${alone}
                ENVIRONMENT "${thrum_test_environment}")

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -198,6 +199,32 @@ TEST_P(interposed_wait, is_not_cancelled_where_there_is_no_need_to_wait) {
       EXPECT_EQ(errno, ECANCELED);
       EXPECT_EQ(::fsync(e.a), -1);
       EXPECT_EQ(errno, ECANCELED);
+    });
+    f.request_stop();
+    f.join();
+  });
+}
+
+TEST_P(interposed_wait, is_not_there_for_addresses_in_figures) {
+  run([&] {
+    auto f = spawn([&] {
+      while (!this_fiber::stop_requested()) std::this_thread::yield();
+      addrinfo* found = nullptr;
+      for (const char* host : {"127.0.0.1", "::1"}) {
+        EXPECT_EQ(::getaddrinfo(host, "80", nullptr, &found), 0);
+        char text[64], port[16];
+        EXPECT_EQ(::getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, port, sizeof port,
+                                NI_NUMERICHOST | NI_NUMERICSERV),
+                  0);
+        EXPECT_STREQ(text, host);
+        EXPECT_EQ(::getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, port, sizeof port, 0),
+                  EAI_SYSTEM);
+        ::freeaddrinfo(found);
+      }
+      EXPECT_TRUE(::gethostbyname("127.0.0.1"));
+      EXPECT_EQ(::getaddrinfo("localhost", "80", nullptr, &found), EAI_SYSTEM);
+      EXPECT_EQ(errno, ECANCELED);
+      EXPECT_FALSE(::gethostbyname("localhost"));
     });
     f.request_stop();
     f.join();
