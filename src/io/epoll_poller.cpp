@@ -44,7 +44,8 @@ class epoll_poller final : public sched::poller {
   }
 
   int watch(int fd, sched::fd_watch& w) noexcept override {
-    epoll_event e{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.u64 = pack({&w, w.generation()})}};
+    epoll_event e{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                  .data = {.u64 = sched::found_watch{&w, w.generation()}.packed()}};
     // It is there already when this runtime has watched it before, and another one in between.
     if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &e) != 0 &&
         (errno != EEXIST || ::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &e) != 0))
@@ -65,7 +66,7 @@ class epoll_poller final : public sched::poller {
     for (int i = 0; i < n; ++i) {
       const auto& event = events_[static_cast<std::size_t>(i)];
       if (event.data.u64 == 0) continue;  // The eventfd.
-      const auto about = unpack(event.data.u64);
+      const auto about = sched::found_watch::unpacked(event.data.u64);
       about.watch->ready(meaning(event.events), about.generation, out);
     }
   }

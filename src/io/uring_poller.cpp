@@ -196,7 +196,7 @@ class uring_poller final : public sched::poller {
     bool wanted;
     int fd;
 
-    std::uint64_t tag() const noexcept { return pack({watch, generation}); }
+    std::uint64_t tag() const noexcept { return sched::found_watch{watch, generation}.packed(); }
   };
 
   bool is_mine() const noexcept { return process_ == ::getpid(); }
@@ -220,14 +220,14 @@ class uring_poller final : public sched::poller {
       woken_.exchange(false, std::memory_order_acq_rel);  // Pairs with wake().
       return;
     }
-    const auto about = unpack(c.user_data);
+    const auto about = sched::found_watch::unpacked(c.user_data);
     const bool lost = c.res == -ECANCELED || c.res == -ENOMEM;  // The poll, not the descriptor.
     const auto events = c.res >= 0 ? static_cast<std::uint32_t>(c.res) : lost ? 0u : EPOLLERR | EPOLLHUP;
     about.watch->ready(meaning(events), about.generation, out);
     if (!(c.flags & IORING_CQE_F_MORE) && !(events & EPOLLHUP)) arm_again(about);
   }
 
-  void arm_again(event_tag about) noexcept {
+  void arm_again(sched::found_watch about) noexcept {
     {
       std::lock_guard held(lock_);
       // An old generation's watch may be another poller's by now, under another lock. With the present one it is not:

@@ -132,6 +132,36 @@ TEST_P(closing_test, a_writer_never_writes_to_another) {
   });
 }
 
+TEST_P(closing_test, a_select_does_not_wait_for_another) {
+  run([] {
+    for (int i = 0; i < rounds; ++i) {
+      auto ends = unix_stream::pair();
+      fiber reader = spawn([&] {
+        for (std::error_code error; !error;) try {
+            select(ends.first.on_readable([&] {
+              std::byte b = ours;
+              ends.first.read_some({&b, 1}, error);
+              EXPECT_EQ(b, ours);
+            }));
+          } catch (const std::system_error& e) {
+            error = e.code();
+          }
+        EXPECT_FALSE(ends.first.is_open());
+      });
+      for (int turn = i % 5; turn > 0; --turn) ends.second.write_all({&ours, 1});
+      ends.first.close();
+      others come;
+      auto& [a, b] = come.pairs.front();
+      std::byte bytes[2];
+      a.read_some(bytes);
+      fiber other = spawn([&] { a.read_some(bytes); });  // Waits, perhaps with the watch that was the reader's.
+      reader.join();
+      b.write_all({&anothers, 1});
+      other.join();
+    }
+  });
+}
+
 // A listener that is closed while several accept, and a second one that gets its number.
 TEST_P(closing_test, nobody_accepts_for_another_listener) {
   run([] {

@@ -150,11 +150,11 @@ detail::select_clause socket::describe(direction d) {
   auto* w = sched::this_worker();
   if (!w) throw std::logic_error("thrum: a select waits for descriptors in fibers and tasks only");
   int failure = 0;
-  auto* watch = watch_for(w->home, failure).watch;
-  if (!watch) throw std::system_error(failure, std::generic_category(), "thrum: select");
+  const auto found = watch_for(w->home, failure);
+  if (!found) throw std::system_error(failure, std::generic_category(), "thrum: select");
   return {.kind = detail::clause_kind::condition,
-          .element = watch,
-          .queue = &watch->queue(static_cast<fd_watch::direction>(d)),
+          .element = reinterpret_cast<void*>(static_cast<std::uintptr_t>(found.packed())),
+          .queue = &found.watch->queue(static_cast<fd_watch::direction>(d)),
           .holds = d == direction::reading ? &fd_watch::readable_or_closed : &fd_watch::writable_or_closed};
 }
 

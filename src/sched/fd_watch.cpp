@@ -190,14 +190,15 @@ void fd_watch::wake_all(side& s, std::uint32_t offset, runnable_batch& out) noex
 }
 
 detail::wait_queue& fd_watch::queue(direction d) noexcept { return sides_[d].queue; }
-bool fd_watch::ready_or_closed(direction d) const noexcept {
-  return may_be_ready(d) || closed_.load(std::memory_order_relaxed);
+bool fd_watch::readable_or_closed(const void* found) noexcept {
+  const auto f = found_watch::unpacked(reinterpret_cast<std::uintptr_t>(found));
+  outcome o;
+  return f.watch->has_outcome(reading, f.generation, o);
 }
-bool fd_watch::readable_or_closed(const void* watch) noexcept {
-  return static_cast<const fd_watch*>(watch)->ready_or_closed(reading);
-}
-bool fd_watch::writable_or_closed(const void* watch) noexcept {
-  return static_cast<const fd_watch*>(watch)->ready_or_closed(writing);
+bool fd_watch::writable_or_closed(const void* found) noexcept {
+  const auto f = found_watch::unpacked(reinterpret_cast<std::uintptr_t>(found));
+  outcome o;
+  return f.watch->has_outcome(writing, f.generation, o);
 }
 
 }  // namespace thrum::sched

@@ -28,13 +28,25 @@ namespace thrum::sched {
 class scheduler;
 class fd_watch;
 
-// As somebody finds it who is about to wait: when it has become another descriptor's meanwhile, the wait finds its own
-// closed.
+// As it was found by who is about to wait, or registered with the kernel: once it has become another descriptor's, the
+// wait finds its own closed, and an event is void.
 struct found_watch {
   fd_watch* watch = nullptr;
   std::uint16_t generation = 0;
 
   explicit operator bool() const noexcept { return watch != nullptr; }
+
+  // As one word, which user addresses leave 16 bits of. Of a watch, never zero.
+  std::uint64_t packed() const noexcept {
+    return reinterpret_cast<std::uintptr_t>(watch) | std::uint64_t{generation} << address_bits;
+  }
+  static found_watch unpacked(std::uint64_t word) noexcept {
+    return {reinterpret_cast<fd_watch*>(word & ((std::uint64_t{1} << address_bits) - 1)),
+            static_cast<std::uint16_t>(word >> address_bits)};
+  }
+
+ private:
+  static constexpr int address_bits = 48;
 };
 
 // What a poller that registers by messages keeps of a watch; guarded by that poller's lock, but for `gone`.
@@ -78,10 +90,10 @@ class fd_watch {
                   std::uint16_t generation, outcome& at_once);
   outcome end_wait(direction d, detail::async_wait& w, detail::async_timer& timer);
 
-  // For select: where to wait, and whether one has to, under that queue's lock.
+  // For select: where to wait, and whether one has to, under that queue's lock; asked with a found_watch's word.
   detail::wait_queue& queue(direction d) noexcept;
-  static bool readable_or_closed(const void* watch) noexcept;
-  static bool writable_or_closed(const void* watch) noexcept;
+  static bool readable_or_closed(const void* found) noexcept;
+  static bool writable_or_closed(const void* found) noexcept;
 
   // The descriptor is about to be closed: whoever waits gets outcome::closed.
   void close() noexcept;
@@ -107,7 +119,6 @@ class fd_watch {
 
   bool has_outcome(direction d, std::uint16_t generation, outcome& o) const noexcept;
   void ready_on(side& s, bool last, std::uint16_t generation, runnable_batch& out) noexcept;
-  bool ready_or_closed(direction d) const noexcept;
   static bool counted(side& s) noexcept;
   void edge_seen(side& s, bool ended, runnable_batch& out) noexcept;
   void wake_all(side& s, std::uint32_t offset, runnable_batch& out) noexcept;

@@ -346,7 +346,7 @@ void cancel(F call) {
       throw;
     }
   });
-  settle();
+  until_the_others_wait();
   s.cancel();
   s.join();
   EXPECT_TRUE(was);

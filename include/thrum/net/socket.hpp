@@ -36,7 +36,8 @@ namespace thrum::net {
 
 class patience;
 
-// Owns a descriptor. One fiber or task may read while another writes. Movable while no operation is under way.
+// Owns a descriptor. One fiber or task may read while another writes, and anybody may close it meanwhile. Movable while
+// no operation is under way.
 class socket {
  public:
   socket() noexcept = default;
