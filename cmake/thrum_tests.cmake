@@ -57,21 +57,40 @@ function(thrum_test_executable target label)
   thrum_test_flags(${target})
   target_precompile_headers(${target} REUSE_FROM thrum_test_pch)
   set(seconds ${thrum_timeout_unit})
-  set(alone OFF)
+  set(processors 1)
   if(label STREQUAL "stress")
-    # A stress test wants the cores for itself: beside others its interleavings would be poorer.
+    # A stress test wants the cores for itself, but for what `ctest -j` has beyond them.
     set(seconds ${thrum_timeout_stress})
-    set(alone ON)
+    cmake_host_system_information(RESULT processors QUERY NUMBER_OF_LOGICAL_CORES)
   endif()
   math(EXPR seconds "${seconds} * ${thrum_timeout_factor}")
+  if(label STREQUAL "semantics" AND NOT THRUM_SANITIZE STREQUAL "none")
+    thrum_test_shards(${target} ${label})
+    return()
+  endif()
   gtest_discover_tests(
     ${target}
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
     NO_PRETTY_VALUES
     TEST_PREFIX "${THRUM_TEST_PREFIX}"
-    PROPERTIES LABELS ${label} TIMEOUT ${seconds} RUN_SERIAL ${alone}
+    PROPERTIES LABELS ${label} TIMEOUT ${seconds} PROCESSORS ${processors}
                ENVIRONMENT "${thrum_test_environment}")
+endfunction()
+
+# An executable's tests in so many processes, where it costs more to start one than to run a test.
+function(thrum_test_shards target label)
+  string(REPLACE test_ "" name ${target})
+  set(shards 24)
+  math(EXPR last "${shards} - 1")
+  math(EXPR seconds "${thrum_timeout_stress} * ${thrum_timeout_factor}")
+  foreach(i RANGE ${last})
+    set(test ${THRUM_TEST_PREFIX}${name}/shard_${i})
+    add_test(NAME ${test} COMMAND ${target} --gtest_brief=1)
+    set_tests_properties(
+      ${test} PROPERTIES LABELS ${label} TIMEOUT ${seconds}
+                         ENVIRONMENT "GTEST_TOTAL_SHARDS=${shards};GTEST_SHARD_INDEX=${i};${thrum_test_environment}")
+  endforeach()
 endfunction()
 
 # What a simulation has not: threads of the program's own and several of the runtime's, the kernel's sockets, real time.

@@ -53,7 +53,7 @@ void sum_without_copying(thrum::process_pool& pool) {
 int main() {
   thrum::process_pool::serve_if_worker();
   return thrum::run([] {
-    thrum::process_pool pool({.workers = 2, .timeout = 100ms});
+    thrum::process_pool pool({.workers = 2, .timeout = 1s});
     parse_what_strangers_send(pool);
     sum_without_copying(pool);
     pool.join();
