@@ -165,14 +165,14 @@ TEST_P(interposed_wait, is_cancelled) {
     char byte, another;
     result all[6];
     pollfd two[] = {{.fd = e.a, .events = POLLIN, .revents = 0}, {.fd = p.a, .events = POLLIN, .revents = 0}};
-    pollfd one = two[0];
+    pollfd alone = two[0];
     timespec left{};
     const timespec long_time{.tv_sec = 1000, .tv_nsec = 0};
     std::vector<fiber> fibers;
     fibers.push_back(spawn_call(all[0], [&] { return ::recv(e.a, &byte, 1, 0); }));
     fibers.push_back(spawn_call(all[1], [&] { return ::read(p.a, &another, 1); }));
     fibers.push_back(spawn_call(all[2], [&] { return ::poll(two, 2, -1); }));
-    fibers.push_back(spawn_call(all[3], [&] { return ::poll(&one, 1, 1'000'000); }));
+    fibers.push_back(spawn_call(all[3], [&] { return ::poll(&alone, 1, 1'000'000); }));
     fibers.push_back(spawn_call(all[4], [&] { return ::nanosleep(&long_time, &left); }));
     fibers.push_back(spawn_call(all[5], [&] { return ::select(0, nullptr, nullptr, nullptr, nullptr); }));
     until_the_others_wait();
