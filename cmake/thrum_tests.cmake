@@ -95,7 +95,7 @@ endfunction()
 
 # What a simulation has not: threads of the program's own and several of the runtime's, the kernel's sockets, real time.
 set(thrum_not_simulated
-    *threads* pin_test.* tcp_test.adopts_* unix_test.* listening_test.*
+    *threads* pin_test.* tcp_test.adopts_* unix_test.* listening_test.* closing_test.*
     tcp_errors_test.what_is_there_already_*
     udp_test.* multicast_test.* splice_test.* unix_datagram_test.* options_test.*
     ticker_test.*ticks* ticker_test.reset_*
