@@ -121,8 +121,9 @@ void byte_stream::wait_writable() {
 }
 
 void byte_stream::shutdown_write(std::error_code& error) noexcept {
+  const use inside(*this);
   error.clear();
-  if (system::shut_down_writing(native_handle()) != 0) error = last_error();
+  if (system::shut_down_writing(inside.fd()) != 0) error = last_error();
 }
 
 void byte_stream::shutdown_write() {

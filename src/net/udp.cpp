@@ -59,7 +59,8 @@ udp_socket udp_socket::connect(std::string_view text) {
 void udp_socket::set_peer(const endpoint& peer, std::error_code& error) noexcept {
   const auto a = peer.to_address();
   error.clear();
-  if (system::connect(native_handle(), a.get(), a.length) != 0) error = last_error();
+  const use inside(*this);
+  if (system::connect(inside.fd(), a.get(), a.length) != 0) error = last_error();
 }
 
 void udp_socket::set_peer(const endpoint& peer) {

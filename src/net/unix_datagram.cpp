@@ -62,7 +62,8 @@ std::pair<unix_datagram, unix_datagram> unix_datagram::pair() {
 
 void unix_datagram::set_peer(std::string_view name, std::error_code& error) {
   const auto a = parse_unix_address(name, error);
-  if (!error && system::connect(native_handle(), a.get(), a.length) != 0) error = last_error();
+  const use inside(*this);
+  if (!error && system::connect(inside.fd(), a.get(), a.length) != 0) error = last_error();
 }
 
 void unix_datagram::set_peer(std::string_view name) {
