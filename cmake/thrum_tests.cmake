@@ -93,21 +93,24 @@ function(thrum_test_shards target label)
   endforeach()
 endfunction()
 
-# What a simulation has not: threads of the program's own and several of the runtime's, the kernel's sockets, real time.
+# What a simulation has not: threads of the program's own and several of the runtime's, the kernel's sockets and other
+# descriptors, multicast, children, signals, real time.
 set(thrum_not_simulated
-    *threads* pin_test.* tcp_test.adopts_* unix_test.* listening_test.* closing_test.*
-    tcp_errors_test.what_is_there_already_*
-    udp_test.* multicast_test.* splice_test.* unix_datagram_test.* options_test.*
+    *threads* pin_test.* tcp_test.adopts_* listening_test.* closing_test.*
+    tcp_errors_test.what_is_there_already_* multicast_test.* splice_test.*
+    unix_test.*descriptor* unix_test.a_reader_that_does_not_* unix_test.what_cannot_be_sent_* unix_test.an_adopted_*
     ticker_test.*ticks* ticker_test.reset_*
     timer_test.*tick* timer_test.its_time_* ticker_test.serves_plain_* future_test.an_exception_arrives_*
     scope_test.anybody_may_cancel promise_test.*thread then_test.a_plain_thread_* when_test.they_combine_with_then_*
     task_test.*thread task_test.a_task_that_computes_* file_test.directories_are_made_* file_test.*fifo*
     file_test.*queued_call* file_test.of_the_kernels_* send_file_test.*
-    directory_walk_test.* file_watcher_test.*)
+    directory_walk_test.* file_watcher_test.*
+    process_test.* process_pool_test.* pool_crash_test.* pseudo_terminal_test.* signal_set_test.*
+    pipe_test.a_reopened_* pipe_test.a_terminal_* pipe_test.a_regular_file_* pipe_test.a_fifo_*)
 list(TRANSFORM thrum_not_simulated PREPEND "workers/")
 list(TRANSFORM thrum_not_simulated APPEND "/1")
 list(JOIN thrum_not_simulated ":" thrum_not_simulated)
-set(thrum_simulated_modules runtime sync chan scope task net tls file)
+set(thrum_simulated_modules runtime sync chan scope task net tls file process)
 # A seed that has found something is added, and stays.
 set(thrum_simulation_seeds 1 2 3 4 5 6 7 8)
 
@@ -115,7 +118,7 @@ set(thrum_simulation_seeds 1 2 3 4 5 6 7 8)
 set(thrum_simulated_groups semantics stress)
 set(thrum_group_not_simulated
     */spawn_storm.threads_* */lock_storm.* */inspector_storm.* */handoff_storm.* */sync_storm.*_new_thread_* *threads*
-    */*datagram* */*descriptor* */udp_* */unix_*)
+    */*_descriptor*)
 list(JOIN thrum_group_not_simulated ":" thrum_group_not_simulated)
 
 # thrum_simulations(target filter): an executable's tests once more, in simulations, each time all in one process.

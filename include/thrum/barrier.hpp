@@ -42,6 +42,8 @@ class barrier_core {
   bool begin_wait(std::uint64_t phase, async_wait& w, async_timer* timer, std::int64_t deadline_ns);
 
  private:
+  struct waited_for;  // How its waits are told.
+
   wait_queue queue_;
   // Guarded by queue_.lock.
   std::ptrdiff_t expected_;   // In the next phase.

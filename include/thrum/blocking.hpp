@@ -60,6 +60,9 @@ namespace detail {
 class offload_pool;
 struct blocking_pool_access;
 offload_pool& the_offload_pool() noexcept;  // The process's.
+// Another one, for calls that may wait until another fiber does something: each gets a thread, so that nobody is queued
+// behind those who wait for him. It has no room when 4,096 threads are busy.
+offload_pool& the_waiting_pool() noexcept;
 
 // A call on its way through the pool. It lies with who waits for it, and is all that the pool knows of it.
 struct offloaded {

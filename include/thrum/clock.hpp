@@ -3,8 +3,8 @@
 //   const auto start = thrum::clock::now();
 //   ch.receive_until(start + 5ms);
 //
-// A program that is to be simulated reads this one: times of the std clocks are real ones there too. Any thread; never
-// suspends.
+// A program that is to be simulated reads this one: times of the std clocks are real ones there too, unless it includes
+// sim_escapes.hpp. Any thread; never suspends.
 #pragma once
 
 #include <chrono>

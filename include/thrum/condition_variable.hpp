@@ -28,6 +28,31 @@ namespace thrum {
 template <class T>
 class task;
 
+namespace detail {
+
+// The predicate of whoever waits without a deadline, for those who ask whether its notification was forgotten. Only a
+// simulation does.
+class shown_predicate {
+ public:
+  template <class Predicate>
+  shown_predicate(Predicate& done, mutex* lock) noexcept : holds_(&ask<Predicate>), done_(&done), lock_(lock) {}
+  // False also while somebody holds the mutex.
+  bool holds() const noexcept;
+
+ private:
+  // With the mutex held.
+  template <class Predicate>
+  static bool ask(void* predicate) THRUM_NO_THREAD_SAFETY_ANALYSIS {
+    return static_cast<bool>((*static_cast<Predicate*>(predicate))());
+  }
+
+  bool (*const holds_)(void* predicate);
+  void* const done_;
+  mutex* const lock_;
+};
+
+}  // namespace detail
+
 class condition_variable {
  public:
   constexpr condition_variable() noexcept = default;
@@ -40,9 +65,14 @@ class condition_variable {
 
   void wait(std::unique_lock<mutex>& hold) { wait_until_ns(hold, detail::never); }
 
+  // Until the predicate holds, which is called with the mutex held and must not change anything: a simulation calls it
+  // also while nobody runs, and says so when the notification was forgotten (sim.hpp).
   template <class Predicate>
   void wait(std::unique_lock<mutex>& hold, Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS {
-    while (!done()) wait(hold);
+    while (!done()) {
+      const detail::shown_predicate shown(done, hold.mutex());
+      wait_until_ns(hold, detail::never, &shown);
+    }
   }
 
   template <class Rep, class Period>
@@ -90,16 +120,23 @@ class condition_variable {
   }
 
  private:
-  bool wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns);  // False: timed out.
+  struct waited_for;  // How its waits are told.
+
+  // False: timed out.
+  bool wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns,
+                     const detail::shown_predicate* shown = nullptr);
   bool begin_wait(std::unique_lock<mutex>& hold, detail::async_wait& w, detail::async_timer* timer,
-                  std::int64_t deadline_ns);
+                  std::int64_t deadline_ns, const detail::shown_predicate* shown);
   struct beginning {
-    condition_variable& waited_for;
+    condition_variable& variable;
     std::unique_lock<mutex>& hold;
+    const detail::shown_predicate* shown;
     bool operator()(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns) const {
-      return waited_for.begin_wait(hold, w, timer, deadline_ns);
+      return variable.begin_wait(hold, w, timer, deadline_ns, shown);
     }
   };
+  task<bool> async_wait_shown(std::unique_lock<mutex>& hold, std::int64_t deadline_ns,
+                              const detail::shown_predicate* shown);
   task<bool> async_wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns);
   template <class Predicate>
   task<bool> async_wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns,

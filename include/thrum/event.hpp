@@ -8,11 +8,11 @@
 // everybody through who waits, even if the event is reset at once.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 
 #include <thrum/detail/async.hpp>
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -26,8 +26,14 @@ class event {
   event& operator=(const event&) = delete;
 
   void set() noexcept;
-  void reset() noexcept { set_.store(false, std::memory_order_relaxed); }
-  bool is_set() const noexcept { return set_.load(std::memory_order_acquire); }
+  void reset() noexcept {
+    queue_.lock.touch();
+    set_.store(false, std::memory_order_relaxed);
+  }
+  bool is_set() const noexcept {
+    queue_.lock.touch();
+    return set_.load(std::memory_order_acquire);
+  }
 
   void wait() { wait_until_ns(detail::never); }
 
@@ -60,7 +66,7 @@ class event {
   bool wait_until_ns(std::int64_t deadline_ns);
   bool begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns);
 
-  std::atomic<bool> set_;  // Becomes true only under queue_.lock.
+  detail::atomic<bool> set_;  // Becomes true only under queue_.lock.
   detail::wait_queue queue_;
 };
 

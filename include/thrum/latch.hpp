@@ -31,7 +31,10 @@ class latch {
     if (!count_.change(-checked(n))) throw latch_underflow();
   }
   // True once the count is zero.
-  bool try_wait() const noexcept { return count_.count_.load(std::memory_order_acquire) == 0; }
+  bool try_wait() const noexcept {
+    count_.queue_.lock.touch();
+    return count_.count_.load(std::memory_order_acquire) == 0;
+  }
 
   void wait() { count_.wait(); }
   void arrive_and_wait(std::ptrdiff_t n = 1) {

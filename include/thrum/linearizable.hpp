@@ -39,7 +39,7 @@
 #include <utility>
 #include <vector>
 
-#include <thrum/detail/spinlock.hpp>
+#include <thrum/detail/object_lock.hpp>
 #include <thrum/fiber.hpp>
 
 namespace thrum {
@@ -86,7 +86,7 @@ class history {
   }
 
  private:
-  mutable detail::spinlock lock_;  // Held while calls and results are moved, and copied at the end.
+  mutable detail::object_lock lock_;  // Held while calls and results are moved, and copied at the end.
   std::vector<operation> operations_;
   std::uint64_t next_ = 0;
 };

@@ -8,12 +8,12 @@
 // nothing. Calling it from within its own function ends the process with one clear sentence.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <utility>
 
 #include <thrum/detail/async.hpp>
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
 namespace thrum {
@@ -43,12 +43,13 @@ class once_flag {
   bool end_wait(detail::async_wait& w);
   void end(bool succeeded) noexcept;
 
-  std::atomic<std::uintptr_t> state_{nobody};  // Or who runs the function. Changes under queue_.lock.
+  detail::atomic<std::uintptr_t> state_{nobody};  // Or who runs the function. Changes under queue_.lock.
   detail::wait_queue queue_;
 };
 
 template <class F, class... Args>
 void call_once(once_flag& flag, F&& f, Args&&... args) {
+  flag.queue_.lock.touch();
   // Acquire pairs with end(): what the function did is visible.
   if (flag.state_.load(std::memory_order_acquire) == once_flag::done || !flag.begin()) return;
   struct ending {

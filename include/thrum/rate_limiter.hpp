@@ -17,7 +17,7 @@
 #include <cstdint>
 
 #include <thrum/detail/deadline.hpp>
-#include <thrum/detail/spinlock.hpp>
+#include <thrum/detail/object_lock.hpp>
 #include <thrum/semaphore.hpp>
 
 namespace thrum {
@@ -87,7 +87,7 @@ class rate_limiter {
   const std::size_t burst_;
 
   // Guarded by lock_.
-  detail::spinlock lock_;
+  detail::object_lock lock_;
   double units_;  // In the bucket, as of then:
   std::int64_t as_of_ns_;
   std::size_t waiting_ = 0;  // The first of them included: while there are any, nobody else takes.

@@ -10,13 +10,13 @@
 // in, first out: a permit that is released goes to the first of them, and nobody overtakes. (std promises no order.)
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 
 #include <thrum/detail/async.hpp>
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -44,10 +44,11 @@ class semaphore_core {
   void release(std::ptrdiff_t count);
 
  private:
+  struct waited_for;  // How its waits are told.
   bool announce() noexcept;
 
   const std::ptrdiff_t max_;
-  std::atomic<std::ptrdiff_t> word_;  // Twice the permits; odd while somebody may wait.
+  atomic<std::ptrdiff_t> word_;  // Twice the permits; odd while somebody may wait.
   wait_queue queue_;
 };
 

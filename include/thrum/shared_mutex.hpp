@@ -4,19 +4,20 @@
 //   { std::shared_lock hold(m); read(); }
 //   { std::unique_lock hold(m); write(); }
 //
-// Who comes may overtake those who wait, which is fast; but once somebody has waited for a millisecond nobody overtakes
-// any more, and the lock is handed over in FIFO order, to one writer or to all readers up to the next: neither readers
-// nor writers starve. So a reader must not take the lock a second time: it may have to wait for a writer that waits for
-// it. The fast paths are one compare-and-swap. (Competing and handing over is as in Go's sync.Mutex.)
+// Who comes may overtake those who wait, which is fast; but once somebody has waited for a millisecond, and has been
+// overtaken 16 times, nobody overtakes any more, and the lock is handed over in FIFO order, to one writer or to all
+// readers up to the next: neither readers nor writers starve. So a reader must not take the lock a second time: it may
+// have to wait for a writer that waits for it. The fast paths are one atomic operation. (Competing and handing over is
+// as in Go's sync.Mutex.)
 //
 // Locking is not a cancellation point. Misuse ends the process with one clear sentence: unlocking what is not locked,
 // locking for writing twice, destroying it while locked.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
 #include <thrum/detail/async.hpp>
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/thread_safety.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -51,8 +52,10 @@ class THRUM_CAPABILITY("shared_mutex") shared_mutex {
   }
 
  private:
+  struct waited_for;  // How its waits are told.
   bool begin_wait(detail::async_wait& w, bool writing);
   bool take(bool writing, const sched::waiter* self) noexcept;
+  bool join_readers() noexcept;
   bool take_or_announce(bool writing, std::uint64_t marks, const sched::waiter& self) noexcept;
   void lock_slow(bool writing);
   void unlock_slow(std::uint64_t share) noexcept;
@@ -62,8 +65,8 @@ class THRUM_CAPABILITY("shared_mutex") shared_mutex {
   void look_at_head() noexcept;
   bool share() noexcept;
 
-  std::atomic<std::uint64_t> word_{0};  // See shared_mutex.cpp.
-  std::atomic<const sched::waiter*> writer_{nullptr};
+  detail::atomic<std::uint64_t> word_{0};  // See shared_mutex.cpp.
+  detail::atomic<const sched::waiter*> writer_{nullptr};
   detail::wait_queue queue_;
 };
 

@@ -11,17 +11,23 @@
 // bug that needs an unlucky order is found by trying orders, and an hour of sleep takes no time.
 //
 // A program fails when an exception leaves it, when it ends the process, when nothing can run any more (a deadlock),
-// when it has not ended after `decisions_max`, or when fibers outlive it although they are cancelled. So does a failed
-// expectation of GoogleTest: see sim_gtest.hpp.
+// when somebody waits for what is there already (a lost wake-up), when it has not ended after `decisions_max`, or when
+// fibers outlive it although they are cancelled. So does a failed expectation of GoogleTest: see sim_gtest.hpp.
+//
+// What a wake-up was lost for is seen when nobody runs. Who waits for a condition variable, or for guarded data, with a
+// predicate and without a deadline, has lost it when the predicate holds and nothing can happen any more, or has held
+// for `lost_after`. The predicate is called for that while the mutex is free, and must not change anything.
 //
 // A program may be a whole main(): thrum::run and runtime work in it, also several of them, say of a server and its
 // client, each in a fiber. What they start runs in the simulation, and ends with them (runtime.hpp).
 //
 // Sockets are simulated: those of the program talk to each other, with latency, short reads and writes, end of stream,
-// refusal and resets, all on one host unless the program makes several (sim_network.hpp). So are files, in memory, on
-// disks that can fill up, fail and lose what was not synced (sim_disk.hpp). What is not: threads of the program's own,
-// adopted descriptors (std::system_error, operation_not_supported), and the std clocks (read thrum::clock). check()
-// runs a schedule twice now and then, and says so when the two differ.
+// refusal and resets, and with datagrams that are lost, doubled and overtaken, all on one host unless the program makes
+// several (sim_network.hpp). So are Unix sockets, and files, in memory, on disks that can fill up, fail and lose what
+// was not synced (sim_disk.hpp). What is not: threads of the program's own, adopted and passed descriptors, multicast
+// (std::system_error, operation_not_supported), and the std clocks (read thrum::clock). check() runs a schedule twice
+// now and then, and says so when the two differ; sim_escapes.hpp has clocks show virtual time and names the calls that
+// lead outside.
 //
 // The environment variable THRUM_SIM, in the form of the replay line, replaces the options of run() and makes check()
 // run that schedule alone, in this process, where a debugger can follow.
@@ -39,12 +45,16 @@
 #include <source_location>
 #include <string>
 
+#include <thrum/detail/touch.hpp>
+
 namespace thrum::sim {
 
 enum class strategy {
   random_walk,  // Each decision is uniform among those who may run.
   pct,          // Random priorities, changed at depth - 1 random points: finds a bug that needs `depth` orderings.
-  exhaustive,   // All schedules that depart from running in turn at `depth` decisions at most, few first; see check().
+  uniform,      // Each interleaving about as likely as any other; check() learns from one schedule for the next. In a
+                // random walk those in which somebody comes late are rare: it has many chances to come earlier.
+  exhaustive,   // All schedules with at most `depth` preemptions, near ones to running in turn first; see `reduction`.
 };
 
 // What check() lets go wrong in one place after the other; see budget.
@@ -60,14 +70,23 @@ struct options {
   strategy how = strategy::random_walk;
   unsigned depth = 3;         // Of pct and exhaustive.
   std::size_t horizon = 100;  // Of pct: how many decisions its points are spread over.
+  // Of exhaustive: of schedules that differ only in the order of steps which have nothing in common, one is tried. That
+  // is right where what activities share is reached under locks, through channels and other objects of thrum, or beside
+  // a yield(), or where touch() tells of it.
+  bool reduction = true;
   std::chrono::nanoseconds step = std::chrono::microseconds(1);   // Virtual time that passes with a decision,
   std::chrono::nanoseconds stall = std::chrono::milliseconds(1);  // and at most with one of 64 of them. 0: never.
   std::chrono::nanoseconds grace = std::chrono::seconds(10);      // Virtual; for fibers that outlive the program.
+  // Virtual. Who waits without a deadline until a predicate holds, and it has held for so long, has been forgotten.
+  std::chrono::nanoseconds lost_after = std::chrono::seconds(10);
   // How long what one end of a connection does takes to reach the other.
   std::chrono::nanoseconds latency_min = std::chrono::microseconds(50);
   std::chrono::nanoseconds latency_max = std::chrono::microseconds(500);
   std::uint32_t one_in_resets = 0;       // Of so many segments that arrive, one breaks its connection. 0: none.
+  std::uint32_t one_in_lost = 0;         // Of so many UDP datagrams, one does not arrive. 0: none.
+  std::uint32_t one_in_duplicated = 0;   // Of so many UDP datagrams, one arrives twice. 0: none.
   std::uint32_t one_in_interrupted = 0;  // Of so many calls on sockets, one fails with EINTR. 0: none.
+  std::uint32_t one_in_spurious = 0;     // Of so many events, one also says "readable" and "writable" in vain. 0: none.
   fault goes_wrong = fault::none;        // The call that may suspend, the allocation or the start
   std::uint64_t goes_wrong_at = 0;       // of this number, from 1 on.
   std::size_t decisions_max = 1'000'000;
@@ -97,6 +116,10 @@ struct trace {
 // when THRUM_SIM cannot be read. Not to be called from a fiber.
 trace run(const options& o, const std::function<void()>& program,
           std::source_location where = std::source_location::current());
+
+// For strategy::exhaustive: what the calling fiber or task does until its next call that may suspend uses what is at
+// this address, say an atomic variable that others use as well. Costs next to nothing elsewhere. Never suspends.
+inline void touch(const void* object) noexcept { detail::touch(object); }
 
 struct budget {
   std::size_t schedules = 1000;

@@ -7,11 +7,13 @@
 //   sim::break_connections("10.0.0.1", "10.0.0.2");               // All of them are reset.
 //
 // Whoever was not started on a host is on "", which has every address that no host has. 127.0.0.1 and [::1] are each
-// host's own, and nothing goes wrong there.
+// host's own, and so are Unix sockets, whose paths are files on its disk (sim_disk.hpp). Links do not concern these.
 //
 // A cut is what a broken cable is to TCP. Data and requests are sent again and again, and arrive once the link is
 // restored; a reset is sent once, and lost. Who hears no answer for long, the way there or back being cut, gets
 // errc::timed_out: after 127 s when it connects, after 924 s when it sends, as on Linux. Who only reads hears nothing.
+// UDP datagrams that are sent meanwhile are gone. On a link they overtake each other; those from a host to itself keep
+// their order. Where nobody receives, a connected sender gets errc::connection_refused, if the way back is not cut.
 //
 // All are for fibers and tasks of a simulation: they throw std::logic_error elsewhere, and std::invalid_argument for
 // what is no numeric address. None suspends.

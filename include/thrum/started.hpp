@@ -14,7 +14,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <thrum/detail/spinlock.hpp>
+#include <thrum/detail/object_lock.hpp>
 #include <thrum/future.hpp>
 
 namespace thrum {
@@ -58,7 +58,7 @@ class start_gate {
   bool reported = false;  // The child's.
 
  private:
-  spinlock lock_;
+  object_lock lock_;
   scope_core* own_ = nullptr;
   bool given_up_ = false;
 };

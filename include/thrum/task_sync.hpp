@@ -99,7 +99,10 @@ task<> async_call_once(once_flag& flag, F f) {
 
 template <class Predicate>
 task<void> condition_variable::async_wait(std::unique_lock<mutex>& hold, Predicate done) {
-  while (!done()) co_await async_wait(hold);
+  while (!done()) {
+    const detail::shown_predicate shown(done, hold.mutex());
+    (void)co_await async_wait_shown(hold, detail::never, &shown);
+  }
 }
 template <class Predicate>
 task<bool> condition_variable::async_wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns,

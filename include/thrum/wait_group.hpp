@@ -8,12 +8,12 @@
 // may be used again once wait() has returned.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <stdexcept>
 
 #include <thrum/detail/async.hpp>
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/deadline.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
@@ -69,11 +69,12 @@ class wait_group {
   template <class Object>
   friend auto detail::await_object_until(Object& o, std::int64_t deadline_ns);
   friend class latch;
+  struct waited_for;                      // How its waits are told.
   bool change(std::int64_t by) noexcept;  // False, and nothing is changed, when it would fall below zero.
   bool wait_until_ns(std::int64_t deadline_ns);
   bool begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns);
 
-  std::atomic<std::int64_t> count_;  // Falls to zero only under queue_.lock, so a waiter may destroy the group.
+  detail::atomic<std::int64_t> count_;  // Falls to zero only under queue_.lock, so a waiter may destroy the group.
   detail::wait_queue queue_;
 };
 

@@ -28,7 +28,7 @@
 #include <thrum/cancelled.hpp>
 #include <thrum/channel.hpp>
 #include <thrum/detail/async.hpp>
-#include <thrum/detail/spinlock.hpp>
+#include <thrum/detail/object_lock.hpp>
 #include <thrum/fiber.hpp>
 #include <thrum/future.hpp>
 #include <thrum/scope.hpp>
@@ -213,7 +213,7 @@ class worker_pool {
   counting_semaphore<> room_;  // For jobs that wait or run. Opened wide when the pool is closed.
   channel<std::unique_ptr<detail::pool_job>> jobs_;
 
-  detail::spinlock lock_;
+  detail::object_lock lock_;
   scope* scope_ = nullptr;  // The fibers', while they run. Guarded by lock_, as is the next.
   bool cancelled_ = false;
   std::atomic<bool> closed_{false};

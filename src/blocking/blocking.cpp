@@ -25,10 +25,10 @@ namespace {
 // Its end comes from a thread outside the runtime: nobody who waits for it is deadlocked.
 constexpr sched::wait_kind awaited_call{"an offloaded call", nullptr, true};
 
-// A simulation has one thread, and decides everything by itself.
-bool is_simulated() noexcept {
+// A simulation has one thread, and decides everything by itself. Null: there is none.
+sched::runtime_host* simulation() noexcept {
   auto* w = sched::this_worker();
-  return w && w->home.host();
+  return w ? w->home.host() : nullptr;
 }
 
 bool wait_for(offloaded& call, sched::cancellation c) noexcept {
@@ -36,8 +36,16 @@ bool wait_for(offloaded& call, sched::cancellation c) noexcept {
       call.finished, [&] { return call.done; }, sched::never, {&awaited_call}, c);
 }
 
-void run_in_place(offloaded& call) noexcept {
-  call.run(call);
+void run_offloaded(void* call) noexcept {
+  auto& c = *static_cast<offloaded*>(call);
+  c.run(c);
+}
+
+void run_in_place(offloaded& call, sched::runtime_host* host) noexcept {
+  if (host)
+    host->call_outside(&run_offloaded, &call);
+  else
+    run_offloaded(&call);
   call.done = true;
 }
 
@@ -52,8 +60,9 @@ offload_end outcome_of(offloaded& call) noexcept {
 offload_end offload(offload_pool& pool, offloaded& call) noexcept {
   const auto begun = sched::begin_call();
   if (begun.cancelled) return offload_end::cancelled;
-  if (begun.who->kind() == sched::waiter_kind::thread || is_simulated()) {
-    run_in_place(call);
+  auto* const host = simulation();
+  if (begun.who->kind() == sched::waiter_kind::thread || host) {
+    run_in_place(call, host);
     return offload_end::done;
   }
   if (!pool.submit(call)) return offload_end::no_room;
@@ -83,8 +92,8 @@ bool begin_offload(offload_pool& pool, offloaded& call, async_wait& w, offload_e
     refused = offload_end::cancelled;
     return sched::go_on();
   }
-  if (is_simulated()) {
-    run_in_place(call);
+  if (auto* const host = simulation()) {
+    run_in_place(call, host);
     return sched::go_on();
   }
   if (!pool.submit(call)) {

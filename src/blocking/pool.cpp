@@ -21,6 +21,12 @@ constexpr std::int64_t patience_ns = 5'000'000'000;  // Of an idle thread.
 constexpr sched::wait_kind awaited_work{"a call to make", nullptr, true};
 
 constinit offload_pool pool_of_the_process;
+constinit offload_pool pool_without_a_queue("thrum-waiting", 4096, 0, true);
+
+void end_threads_of_the_process() noexcept {
+  pool_of_the_process.end_threads();
+  pool_without_a_queue.end_threads();
+}
 
 // The caller may return, and take the call with it, as soon as it is claimed or the lock is free.
 void tell_that_it_is_done(offloaded& call) noexcept {
@@ -36,13 +42,7 @@ void tell_that_it_is_done(offloaded& call) noexcept {
 }  // namespace
 
 offload_pool& the_offload_pool() noexcept { return pool_of_the_process; }
-
-offload_pool::offload_pool(std::string_view name, std::size_t threads_max, std::size_t queue_max) noexcept
-    : queue_max_(queue_max), is_process_s_(false), threads_max_(std::max<std::size_t>(threads_max, 1)) {
-  const auto length = std::min(name.size(), name_max);
-  std::copy_n(name.data(), length, name_);
-  name_[length] = '\0';
-}
+offload_pool& the_waiting_pool() noexcept { return pool_without_a_queue; }
 
 bool offload_pool::in_use() noexcept {
   std::lock_guard held(idle_.lock);
@@ -106,7 +106,7 @@ offloaded* offload_pool::take_first() noexcept {
 
 // One more is counted already.
 void offload_pool::start_thread() noexcept {
-  if (is_process_s_) sched::after_last_scheduler([]() noexcept { the_offload_pool().end_threads(); });
+  if (is_process_s_) sched::after_last_scheduler(&end_threads_of_the_process);
   pthread_t thread;
   if (os::start_thread(thread, &thread_main, this) != 0) thread_has_not_started();
 }
@@ -132,7 +132,7 @@ void* offload_pool::thread_main(void* pool) noexcept {
   predecessor before;
   while (offloaded* call = self.next(before)) self.run(*call);
   sched::thread_waiter::declare_inert(false);
-  if (before.any) ::pthread_join(before.thread, nullptr);
+  if (before.any) os::join_thread(before.thread);
   return nullptr;
 }
 
@@ -199,7 +199,7 @@ void offload_pool::end_threads() noexcept {
     }
     os::futex_wait(ends_, seen);
   }
-  if (last.any) ::pthread_join(last.thread, nullptr);
+  if (last.any) os::join_thread(last.thread);
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -7,16 +7,18 @@
 //
 // Invariant: while a call is queued, a thread is on its way to the queue or all threads are busy.
 //
-// There is one pool for the process, since the kernel's threads and disks are the process's, and constant-initialised
-// without a destructor, since callers may live as long as they like. A caller waits for the end of its call; so when
-// the last scheduler has gone none is left, and the threads end. Each thread that ends joins the one that ended before
-// it, and the last scheduler's end joins the last of them: no thread is left behind. Pools that the program makes
-// differ in that their threads end when the pool does, which nobody uses any more then.
+// There is one pool for the process (and one more, see the_waiting_pool()), since the kernel's threads and disks are
+// the process's, and constant-initialised without a destructor, since callers may live as long as they like. A caller
+// waits for the end of its call; so when the last scheduler has gone none is left, and the threads end. Each thread
+// that ends joins the one that ended before it, and the last scheduler's end joins the last of them: no thread is left
+// behind. Pools that the program makes differ in that their threads end when the pool does, which nobody uses any more
+// then.
 //
 // The threads count as inert in the proof of deadlocks (docs/decisions/0012): idle ones wake nobody, and while one is
 // busy its caller waits for something external.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -32,7 +34,13 @@ namespace thrum::detail {
 class offload_pool {
  public:
   constexpr offload_pool() noexcept = default;  // The process's.
-  offload_pool(std::string_view name, std::size_t threads_max, std::size_t queue_max) noexcept;
+  constexpr offload_pool(std::string_view name, std::size_t threads_max, std::size_t queue_max,
+                         bool is_process_s = false) noexcept
+      : queue_max_(queue_max), is_process_s_(is_process_s), threads_max_(std::max<std::size_t>(threads_max, 1)) {
+    const auto length = std::min(name.size(), name_max);
+    std::copy_n(name.data(), length, name_);
+    name_[length] = '\0';
+  }
 
   bool submit(offloaded& call) noexcept;    // False: the queue has no room.
   bool withdraw(offloaded& call) noexcept;  // True: it was queued, and never runs.

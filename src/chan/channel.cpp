@@ -36,8 +36,24 @@ std::align_val_t alignment(const element_type& type) noexcept {
 }
 
 constexpr sched::wait_kind awaited_null{.what = "a null channel", .hopeless = true};
-constexpr sched::wait_kind awaited_receiver{"sending on a channel"};
-constexpr sched::wait_kind awaited_sender{"receiving from a channel"};
+
+const char* could_send(const void* core, const sched::waiter&) noexcept {
+  const auto& c = *static_cast<const channel_core*>(core);
+  std::lock_guard held(c.lock);
+  if (c.closed) return "which is closed";
+  if (c.count < c.capacity) return "which has room";
+  return c.receivers.empty() ? nullptr : "from which somebody receives";
+}
+const char* could_receive(const void* core, const sched::waiter&) noexcept {
+  const auto& c = *static_cast<const channel_core*>(core);
+  std::lock_guard held(c.lock);
+  if (c.count > 0) return "which has an element";
+  if (c.closed) return "which is closed";
+  return c.senders.empty() ? nullptr : "on which somebody sends";
+}
+
+constexpr sched::wait_kind awaited_receiver{.what = "sending on a channel", .could_go_on = &could_send};
+constexpr sched::wait_kind awaited_sender{.what = "receiving from a channel", .could_go_on = &could_receive};
 
 // A null channel: only the deadline or cancellation ends the wait.
 channel_result wait_for_ever(std::int64_t deadline_ns) {

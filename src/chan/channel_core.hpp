@@ -38,7 +38,7 @@ struct alignas(64) channel_core {
 
   // Own synchronisation.
   detail::atomic<std::size_t> references{1};
-  mutable spinlock lock;
+  mutable object_lock lock;
 
   // Guarded by lock.
   bool closed = false;

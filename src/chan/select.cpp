@@ -46,7 +46,7 @@ bool on_channel(const select_clause& c) noexcept {
 bool has_queue(const select_clause& c) noexcept {
   return on_channel(c) ? c.channel != nullptr : c.kind == clause_kind::condition;
 }
-spinlock& lock_of(const select_clause& c) noexcept { return on_channel(c) ? c.channel->lock : c.queue->lock; }
+object_lock& lock_of(const select_clause& c) noexcept { return on_channel(c) ? c.channel->lock : c.queue->lock; }
 wait_list& queue_of(const select_clause& c) noexcept {
   if (c.kind == clause_kind::condition) return c.queue->waiters;
   return c.kind == clause_kind::send ? c.channel->senders : c.channel->receivers;
@@ -117,11 +117,18 @@ class selection {
       if (c.kind == clause_kind::cancelled) cancel_ = i;
       if (c.kind == clause_kind::end) has_ends_ = true;
       if (is_of_descriptor(c)) is_external_ = true;
-      if (c.kind == clause_kind::timer && c.deadline_ns < deadline_) {
+      if (c.kind == clause_kind::timer && comes_first(c.deadline_ns)) {
         deadline_ = c.deadline_ns;
         timer_ = i;
       }
     }
+  }
+
+  // The earliest timer is the one that counts, and of those that are due at the same instant any.
+  bool comes_first(std::int64_t deadline_ns) noexcept {
+    if (deadline_ns > deadline_ || deadline_ns == sched::never) return false;
+    as_early_ = deadline_ns < deadline_ ? 1 : as_early_ + 1;
+    return as_early_ == 1 || sched::random_below(as_early_) == 0;
   }
 
   // Index count_: nothing is ready, and all is locked.
@@ -171,17 +178,17 @@ class selection {
   // One that stands in several clauses is locked once.
   template <class Visit>
   void for_each_lock(Visit visit) noexcept {
-    spinlock* before = nullptr;
+    object_lock* before = nullptr;
     for (std::size_t i = 0; i < queued_; ++i) {
-      spinlock* l = &lock_of(clauses_[order_[i]]);
+      object_lock* l = &lock_of(clauses_[order_[i]]);
       if (std::exchange(before, l) != l) visit(*l);
     }
   }
   void lock_all() noexcept {
-    for_each_lock([](spinlock& l) { l.lock(); });
+    for_each_lock([](object_lock& l) { l.lock(); });
   }
   void unlock_all() noexcept {
-    for_each_lock([](spinlock& l) { l.unlock(); });
+    for_each_lock([](object_lock& l) { l.unlock(); });
   }
 
   // Under all locks.
@@ -260,6 +267,7 @@ class selection {
   std::size_t otherwise_ = none;
   std::size_t cancel_ = none;
   std::size_t timer_ = none;
+  std::uint32_t as_early_ = 0;  // Timers that are due when that one is, while they are counted.
   std::int64_t deadline_ = sched::never;
   bool has_ends_ = false;
   bool is_external_ = false;

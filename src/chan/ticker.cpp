@@ -79,7 +79,7 @@ class tick_source {
   // idle.
   std::int64_t next_;
 
-  spinlock control_;  // Arming and taking back. Guards:
+  object_lock control_;  // Arming and taking back. Guards:
   std::size_t listeners_ = 0;
   std::int64_t period_;  // Changed only while ended.
 };

@@ -20,7 +20,9 @@ namespace thrum::files::kernel {
 // Null: the kernel.
 inline sched::file_system* own() noexcept {
   auto* w = sched::this_worker();
-  return w ? w->home.files() : nullptr;
+  auto* s = w ? w->home.files() : nullptr;
+  if (s) detail::touch_in_time(s);
+  return s;
 }
 
 inline int open(const char* path, int flags, unsigned mode) noexcept {

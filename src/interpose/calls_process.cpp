@@ -1,7 +1,7 @@
 // Waiting for children, and for disks, as libc exports it.
 //
 // A child that is named is awaited through a pidfd. Whoever waits for any of several, or for one to be stopped, blocks
-// its thread, and the monitor hands the processor over.
+// a thread of a pool.
 #include <cerrno>
 
 #include <sys/syscall.h>
@@ -10,6 +10,7 @@
 
 #include "interpose/fiber_call.hpp"
 
+using namespace thrum;
 using namespace thrum::interpose;
 
 namespace thrum::interpose {
@@ -66,19 +67,6 @@ int fiber_waitid(const sched::scheduler& home, idtype_t type, id_t id, siginfo_t
   return does_not_block(pidfd) ? attempt(false) : await_child(home, pidfd, attempt);
 }
 
-template <class Sync>
-int synced(Sync sync) noexcept {
-  const kept_errno on_success;
-  int result = -1;
-  int error = ECANCELED;
-  offload_and_stay([&]() noexcept {
-    result = sync();
-    error = errno;
-  });
-  errno = error;
-  return on_success(result);
-}
-
 }  // namespace
 }  // namespace thrum::interpose
 
@@ -89,18 +77,31 @@ const char thrum_interposed_processes = 0;
 
 pid_t waitpid(pid_t pid, int* status, int options) {
   const auto* home = calling_fiber();
-  if (!home || pid <= 0 || options != 0) [[likely]]
+  if (!home || (options & WNOHANG)) [[likely]]
     return real::waitpid(pid, status, options);
+  if (pid <= 0 || options != 0)
+    return made_elsewhere(detail::the_waiting_pool(), [&] { return real::waitpid(pid, status, options); });
   const kept_errno on_success;
   return on_success(await_child_by_number(
       *home, pid, [&](bool at_once) { return real::waitpid(pid, status, at_once ? WNOHANG : 0); }));
 }
 
+pid_t wait4(pid_t pid, int* status, int options, rusage* usage) {
+  if (!calling_fiber() || (options & WNOHANG)) [[likely]]
+    return real::wait4(pid, status, options, usage);
+  return made_elsewhere(detail::the_waiting_pool(), [&] { return real::wait4(pid, status, options, usage); });
+}
+
+pid_t wait3(int* status, int options, rusage* usage) { return wait4(-1, status, options, usage); }
+
+pid_t wait(int* status) { return wait4(-1, status, 0, nullptr); }
+
 int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
   const auto* home = calling_fiber();
   const bool named = (type == P_PID || type == P_PIDFD) && (options & ~WNOWAIT) == WEXITED;
-  if (!home || !named) [[likely]]
+  if (!home || (options & WNOHANG)) [[likely]]
     return real::waitid(type, id, info, options);
+  if (!named) return made_elsewhere(detail::the_waiting_pool(), [&] { return real::waitid(type, id, info, options); });
   const kept_errno on_success;
   const int r = fiber_waitid(*home, type, id, info, options);
   return on_success(r > 0 ? 0 : r);
@@ -109,13 +110,13 @@ int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
 int fsync(int fd) {
   if (!calling_fiber()) [[likely]]
     return real::fsync(fd);
-  return synced([&] { return real::fsync(fd); });
+  return made_elsewhere(detail::the_offload_pool(), [&] { return real::fsync(fd); });
 }
 
 int fdatasync(int fd) {
   if (!calling_fiber()) [[likely]]
     return real::fdatasync(fd);
-  return synced([&] { return real::fdatasync(fd); });
+  return made_elsewhere(detail::the_offload_pool(), [&] { return real::fdatasync(fd); });
 }
 
 }  // extern "C"

@@ -9,10 +9,11 @@ extern const char thrum_interposed_polls;
 extern const char thrum_interposed_sleeps;
 extern const char thrum_interposed_names;
 extern const char thrum_interposed_processes;
+extern const char thrum_interposed_locks;
 
 extern const char* const thrum_interposition[];
-const char* const thrum_interposition[] = {&thrum_interposed_transfers, &thrum_interposed_sockets,
-                                           &thrum_interposed_polls,     &thrum_interposed_sleeps,
-                                           &thrum_interposed_names,     &thrum_interposed_processes};
+const char* const thrum_interposition[] = {
+    &thrum_interposed_transfers, &thrum_interposed_sockets,   &thrum_interposed_polls, &thrum_interposed_sleeps,
+    &thrum_interposed_names,     &thrum_interposed_processes, &thrum_interposed_locks};
 
 }  // extern "C"

@@ -30,22 +30,6 @@ std::int64_t time_left(std::int64_t deadline_ns) noexcept;  // 0 when it is over
 // Resumes on the same thread. False: cancelled.
 bool sleep_and_stay(std::int64_t deadline_ns) noexcept;
 
-// Makes the call on a thread of the offload pool; here, if there is none. Resumes on the same thread. False: cancelled,
-// before the call was made.
-template <class Call>
-bool offload_and_stay(Call call) noexcept {
-  const this_fiber::pin stay;
-  detail::offloaded_call<Call> offloaded(call);
-  const auto end = detail::offload(detail::the_offload_pool(), offloaded);
-  if (end == detail::offload_end::no_thread) call();
-  return end != detail::offload_end::cancelled;
-}
-
-bool does_not_block(int fd) noexcept;  // O_NONBLOCK, as the caller sees it.
-
-// Of a socket: SO_RCVTIMEO or SO_SNDTIMEO; 0: of something that has none.
-std::int64_t deadline_of(int fd, int time_option) noexcept;
-
 // A call that succeeds leaves errno alone, whatever was tried.
 class kept_errno {
  public:
@@ -61,6 +45,38 @@ class kept_errno {
  private:
   const int before_;
 };
+
+// Makes the call on a thread of the pool; here, if that has none. Resumes on the same thread. False: cancelled, before
+// the call was made.
+template <class Call>
+bool offload_and_stay(Call call, detail::offload_pool& pool = detail::the_offload_pool()) noexcept {
+  const this_fiber::pin stay;
+  detail::offloaded_call<Call> offloaded(call);
+  const auto end = detail::offload(pool, offloaded);
+  if (end == detail::offload_end::no_thread || end == detail::offload_end::no_room) call();
+  return end != detail::offload_end::cancelled;
+}
+
+// The result of the call, and its errno, from a thread of the pool; -1 with ECANCELED in a cancelled scope.
+template <class Call>
+int made_elsewhere(detail::offload_pool& pool, Call call) noexcept {
+  const kept_errno on_success;
+  int result = -1;
+  int error = ECANCELED;
+  offload_and_stay(
+      [&]() noexcept {
+        result = call();
+        error = errno;
+      },
+      pool);
+  errno = error;
+  return on_success(result);
+}
+
+bool does_not_block(int fd) noexcept;  // O_NONBLOCK, as the caller sees it.
+
+// Of a socket: SO_RCVTIMEO or SO_SNDTIMEO; 0: of something that has none.
+std::int64_t deadline_of(int fd, int time_option) noexcept;
 
 enum class verdict { again, failed, kernel };  // Failed: errno says how.
 

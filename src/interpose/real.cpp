@@ -2,6 +2,7 @@
 #include "interpose/real.hpp"
 
 #include <cerrno>
+#include <cstdarg>
 #include <cstdio>
 
 #include <dlfcn.h>
@@ -117,10 +118,36 @@ int gethostbyname2_r(const char*, int, hostent*, char*, size_t, hostent** found,
 int gethostbyaddr_r(const void*, socklen_t, int, hostent*, char*, size_t, hostent** found, int* error) {
   return no_host(found, error);
 }
+int flock(int fd, int operation) { return system_call<int>(SYS_flock, fd, operation); }
+int fcntl(int fd, int command, ...) {
+  va_list all;
+  va_start(all, command);
+  void* const argument = va_arg(all, void*);
+  va_end(all);
+  return system_call<int>(SYS_fcntl, fd, command, argument);
+}
+// As libc's own, which is no system call: from here to `size` further, or back.
+int lockf(int fd, int operation, off_t size) {
+  struct ::flock section {};
+  section.l_type = operation == F_ULOCK ? F_UNLCK : F_WRLCK;
+  section.l_whence = SEEK_CUR;
+  section.l_len = size;
+  return bare::fcntl(fd, operation == F_LOCK ? F_SETLKW : F_SETLK, &section);
+}
+int openat(int directory, const char* path, int flags, ...) {
+  va_list all;
+  va_start(all, flags);
+  const auto mode = va_arg(all, mode_t);
+  va_end(all);
+  return system_call<int>(SYS_openat, directory, path, flags, mode);
+}
 int fsync(int fd) { return system_call<int>(SYS_fsync, fd); }
 int fdatasync(int fd) { return system_call<int>(SYS_fdatasync, fd); }
 pid_t waitpid(pid_t pid, int* status, int options) {
   return system_call<pid_t>(SYS_wait4, pid, status, options, nullptr);
+}
+pid_t wait4(pid_t pid, int* status, int options, rusage* usage) {
+  return system_call<pid_t>(SYS_wait4, pid, status, options, usage);
 }
 int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
   return system_call<int>(SYS_waitid, type, id, info, options, nullptr);
@@ -200,9 +227,14 @@ THRUM_NEXT(gethostbyaddr);
 THRUM_NEXT(gethostbyname_r);
 THRUM_NEXT(gethostbyname2_r);
 THRUM_NEXT(gethostbyaddr_r);
+THRUM_NEXT(flock);
+THRUM_NEXT(fcntl);
+THRUM_NEXT(lockf);
+THRUM_NEXT(openat);
 THRUM_NEXT(fsync);
 THRUM_NEXT(fdatasync);
 THRUM_NEXT(waitpid);
+THRUM_NEXT(wait4);
 THRUM_NEXT(waitid);
 THRUM_NEXT(close);
 THRUM_NEXT(dup2);

@@ -11,6 +11,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -87,9 +88,14 @@ extern constinit next_function<int(const char*, hostent*, char*, size_t, hostent
 extern constinit next_function<int(const char*, int, hostent*, char*, size_t, hostent**, int*)> gethostbyname2_r;
 extern constinit next_function<int(const void*, socklen_t, int, hostent*, char*, size_t, hostent**, int*)>
     gethostbyaddr_r;
+extern constinit next_function<int(int, int)> flock;
+extern constinit next_function<int(int, int, ...)> fcntl;
+extern constinit next_function<int(int, int, off_t)> lockf;
+extern constinit next_function<int(int, const char*, int, ...)> openat;
 extern constinit next_function<int(int)> fsync;
 extern constinit next_function<int(int)> fdatasync;
 extern constinit next_function<pid_t(pid_t, int*, int)> waitpid;
+extern constinit next_function<pid_t(pid_t, int*, int, rusage*)> wait4;
 extern constinit next_function<int(idtype_t, id_t, siginfo_t*, int)> waitid;
 extern constinit next_function<int(int)> close;
 extern constinit next_function<int(int, int)> dup2;

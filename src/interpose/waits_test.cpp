@@ -3,13 +3,18 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -326,6 +331,86 @@ TEST(interposed, a_descriptor_outlives_runtimes) {
     }
   }
   expect_no_more_descriptors_than(before);
+}
+
+// The fiber is parked, so the holder goes on at once on the same worker.
+TEST_P(interposed_wait, for_the_lock_of_a_file_holds_no_worker) {
+  run([&] {
+    char name[] = "/tmp/thrum_locked_XXXXXX";
+    const int first = ::mkstemp(name), second = ::open(name, O_RDWR);
+    ASSERT_EQ(::flock(first, LOCK_EX), 0);
+    result locked;
+    auto waits = spawn_call(locked, [&] { return ::flock(second, LOCK_EX); });
+    until_the_others_wait();
+    EXPECT_EQ(::flock(first, LOCK_UN), 0);
+    waits.join();
+    EXPECT_EQ(locked.value, 0);
+    const auto fifo = std::string(name) + ".fifo";
+    ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+    result opened;
+    auto reader = spawn_call(opened, [&] { return ::open(fifo.c_str(), O_RDONLY); });
+    until_the_others_wait();
+    const int writer = ::open(fifo.c_str(), O_WRONLY);
+    EXPECT_GE(writer, 0);
+    reader.join();
+    EXPECT_GE(opened.value, 0);
+    for (const int fd : {first, second, writer, static_cast<int>(opened.value)}) ::close(fd);
+    ::unlink(name);
+    ::unlink(fifo.c_str());
+  });
+}
+
+TEST_P(interposed_wait, for_any_child_holds_no_worker) {
+  run([&] {
+    int status = 0;
+    rusage usage{};
+    const std::function<pid_t()> ways[] = {[&] { return ::wait(&status); }, [&] { return ::wait3(&status, 0, &usage); },
+                                           [&] { return ::waitpid(-1, &status, 0); }};
+    for (const auto& wait_for_any : ways) {
+      auto p = ends::pipe();
+      const pid_t child = ::fork();
+      if (child == 0) {
+        char byte;
+        p.close_b();
+        (void)!::read(p.a, &byte, 1);
+        ::_exit(7);
+      }
+      result waited;
+      auto waits = spawn_call(waited, wait_for_any);
+      until_the_others_wait();
+      p.close_b();  // Which ends the child.
+      waits.join();
+      EXPECT_EQ(waited.value, child);
+      EXPECT_EQ(status, 7 << 8);
+    }
+  });
+}
+
+// Each has a thread that waits: neither the holder nor what it needs from the offload pool is behind those who wait.
+TEST_P(interposed_wait, for_locks_of_files_is_not_stopped_by_others_who_wait) {
+  with_runtime({.workers = static_cast<unsigned>(GetParam())}, [&](runtime&) {
+    char name[] = "/tmp/thrum_locked_XXXXXX";
+    const int file = ::mkstemp(name);
+    ASSERT_EQ(::flock(file, LOCK_EX), 0);
+    std::atomic<int> got{0};
+    std::vector<fiber> all;
+    for (int i = 0; i < 80; ++i)
+      all.push_back(spawn([&] {
+        const int own = ::open(name, O_RDWR);
+        EXPECT_EQ(::flock(own, LOCK_EX), 0);
+        ++got;
+        EXPECT_EQ(::fsync(own), 0);  // Elsewhere, too, while all others wait.
+        ::close(own);
+      }));
+    this_fiber::sleep_for(20ms);
+    EXPECT_EQ(got, 0);
+    EXPECT_EQ(::fsync(file), 0);
+    EXPECT_EQ(::flock(file, LOCK_UN), 0);
+    for (auto& f : all) f.join();
+    EXPECT_EQ(got, 80);
+    ::close(file);
+    ::unlink(name);
+  });
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <thrum/thrum.hpp>
 
@@ -187,6 +188,37 @@ TEST_P(poller_test, an_edge_since_the_attempt_keeps_the_mark) {
   w.not_ready(fd_watch::reading, before);
   EXPECT_TRUE(w.may_be_ready(fd_watch::reading));
   forget(w);
+}
+
+// Its buffer wakes whoever polls the sender when it is freed.
+TEST_P(poller_test, a_datagram_that_finds_no_room_is_no_edge_and_room_is_one) {
+  const auto open = [] { return ::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); };
+  const int receiver = open(), sender = open();
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  socklen_t length = sizeof(sa_family_t);  // The kernel gives it a name.
+  ASSERT_EQ(::bind(receiver, reinterpret_cast<sockaddr*>(&name), length), 0);
+  length = sizeof name;
+  ASSERT_EQ(::getsockname(receiver, reinterpret_cast<sockaddr*>(&name), &length), 0);
+  ASSERT_EQ(::connect(sender, reinterpret_cast<sockaddr*>(&name), length), 0);
+  while (::send(sender, "x", 1, 0) == 1) {
+  }
+  fd_watch w;
+  ASSERT_EQ(poller->watch(sender, w), 0);
+  for (int i = 0; i < 5; ++i) wait(2'000'000);  // What it tells at first.
+  const auto before = w.word(fd_watch::writing);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(::send(sender, "x", 1, 0), -1);
+    EXPECT_EQ(errno, EAGAIN);
+    wait(1'000'000);
+  }
+  EXPECT_EQ(w.word(fd_watch::writing), before);
+  char c;
+  EXPECT_EQ(::recv(receiver, &c, 1, 0), 1);
+  EXPECT_TRUE(wait_until([&] { return w.word(fd_watch::writing) != before; }));
+  forget(w);
+  ::close(sender);
+  ::close(receiver);
 }
 
 TEST_P(poller_test, the_end_of_the_stream_stays_marked) {

@@ -40,6 +40,7 @@
 #include <utility>
 
 #include <liburing.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -121,7 +122,7 @@ class uring_poller final : public sched::poller {
       throw std::system_error(error, std::generic_category(), "thrum: cannot create the keeper of a ring");
     while (opened_.load(std::memory_order_acquire) == not_yet) os::futex_wait(opened_, not_yet);  // Pairs with open().
     if (const auto error = opened_.load(std::memory_order_relaxed)) {
-      ::pthread_join(keeper_, nullptr);
+      os::join_thread(keeper_);
       throw std::system_error(static_cast<int>(error), std::generic_category(), "thrum: io_uring_setup");
     }
   }
@@ -130,7 +131,7 @@ class uring_poller final : public sched::poller {
     if (is_mine()) {
       stop_.store(true, std::memory_order_relaxed);  // tell() publishes it.
       tell();
-      ::pthread_join(keeper_, nullptr);
+      os::join_thread(keeper_);
     } else {
       ::io_uring_queue_exit(&ring_);  // A forked child's part of it.
     }
@@ -223,8 +224,22 @@ class uring_poller final : public sched::poller {
     const auto about = sched::found_watch::unpacked(c.user_data);
     const bool lost = c.res == -ECANCELED || c.res == -ENOMEM;  // The poll, not the descriptor.
     const auto events = c.res >= 0 ? static_cast<std::uint32_t>(c.res) : lost ? 0u : EPOLLERR | EPOLLHUP;
-    about.watch->ready(meaning(events), about.generation, out);
+    if (is_so(events, about)) about.watch->ready(meaning(events), about.generation, out);
     if (!(c.flags & IORING_CQE_F_MORE) && !(events & EPOLLHUP)) arm_again(about);
+  }
+
+  // io_uring passes on what has woken the poll without looking whether it holds. A datagram that finds its peer's queue
+  // full wakes its own sender when it is freed: without this look that one would try again for ever. By the time of the
+  // look the number may be another descriptor's; then the watch is no longer of that generation, and nobody waits.
+  bool is_so(std::uint32_t events, sched::found_watch about) noexcept {
+    if ((events & awaited_events) != EPOLLOUT || (events & (EPOLLERR | EPOLLHUP))) return true;
+    pollfd p{.fd = -1, .events = POLLOUT, .revents = 0};
+    {
+      std::lock_guard held(lock_);
+      if (about.watch->generation() != about.generation) return false;  // As in arm_again().
+      p.fd = about.watch->at_poller().fd;
+    }
+    return ::poll(&p, 1, 0) != 0;
   }
 
   void arm_again(sched::found_watch about) noexcept {
@@ -351,7 +366,7 @@ const char* uring_obstacle() noexcept {
     return nullptr;
   };
   if (os::start_thread(prober, probe, &found) != 0) return "there is no thread to be had for it";
-  ::pthread_join(prober, nullptr);
+  os::join_thread(prober);
   return found;
 }
 

@@ -12,7 +12,7 @@
 #include <span>
 #include <system_error>
 
-#include <thrum/detail/spinlock.hpp>
+#include <thrum/detail/object_lock.hpp>
 
 namespace thrum::detail {
 
@@ -46,7 +46,7 @@ class byte_queue {
   const std::size_t capacity_;
   const std::unique_ptr<std::byte[]> ring_;
 
-  spinlock lock_;  // Guards what follows. It is held while bytes are copied, so that these are limited.
+  object_lock lock_;  // Guards what follows. It is held while bytes are copied, so that these are limited.
   std::size_t first_ = 0, held_ = 0;
   writer writer_ = writer::open;
   bool reader_closed_ = false;

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include <thrum/clock.hpp>
-#include <thrum/detail/spinlock.hpp>
+#include <thrum/detail/object_lock.hpp>
 #include <thrum/event.hpp>
 #include <thrum/net/connect.hpp>
 #include <thrum/scope.hpp>
@@ -83,7 +83,7 @@ class connection_race {
   std::vector<std::pair<endpoint, std::error_code>> failures_;
   std::error_code search_error_;
 
-  detail::spinlock lock_;
+  detail::object_lock lock_;
   std::vector<report> reports_;  // Guarded by it.
 };
 

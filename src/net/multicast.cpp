@@ -29,7 +29,7 @@ unsigned interface_number(std::string_view name, std::error_code& error) {
 
 template <class Value>
 void set(int fd, int level, int option, const Value& value, std::error_code& error) noexcept {
-  if (::setsockopt(fd, level, option, &value, sizeof value) != 0) error = last_error();
+  if (system::set_kernels_option(fd, level, option, value) != 0) error = last_error();
 }
 
 void change_membership(int fd, int change, const endpoint& group, std::string_view interface, std::error_code& error) {

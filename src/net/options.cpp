@@ -53,23 +53,20 @@ system_option meaning_of(option_name name, int fd) noexcept {
 
 void socket::write_option(option_name name, int value, std::error_code& error) noexcept {
   const auto o = meaning_of(name, native_handle());
-  const bool lingers = name == option_name::reset_on_close;
   error.clear();
-  if ((lingers ? system::set_linger(native_handle(), value != 0)
-               : system::set_option(native_handle(), o.level, o.name, value)) != 0)
+  if ((name == option_name::reset_on_close ? system::set_linger(native_handle(), value != 0)
+                                           : system::set_option(native_handle(), o.level, o.name, value)) != 0)
     error = last_error();
 }
 
 int socket::read_option(option_name name, std::error_code& error) const noexcept {
   const auto o = meaning_of(name, native_handle());
-  linger as_linger{};
   int value = 0;
-  const bool lingers = name == option_name::reset_on_close;
   error.clear();
-  if ((lingers ? system::get_option(native_handle(), o.level, o.name, as_linger)
-               : system::get_option(native_handle(), o.level, o.name, value)) != 0)
+  if ((name == option_name::reset_on_close ? system::get_linger(native_handle(), value)
+                                           : system::get_option(native_handle(), o.level, o.name, value)) != 0)
     error = last_error();
-  return lingers ? int{as_linger.l_onoff != 0 && as_linger.l_linger == 0} : value;
+  return value;
 }
 
 }  // namespace thrum::net

@@ -1,4 +1,5 @@
 // Options by name.
+#include <thrum/net/endpoint.hpp>
 #include <thrum/net/options.hpp>
 #include <thrum/net/tcp_listener.hpp>
 #include <thrum/net/tcp_stream.hpp>
@@ -63,13 +64,25 @@ TEST_P(options_test, errors_are_told) {
   });
 }
 
-TEST(options_simulated, setting_has_no_effect_and_getting_is_refused) {
+TEST(options_simulated, connections_inherit_those_of_their_listener) {
   sim::run({.seed = 1}, [] {
     auto l = tcp_listener::bind("127.0.0.1:0");
     l.set_option(keep_alive(true));
-    std::error_code error;
-    (void)l.get_option<keep_alive>(error);
-    EXPECT_EQ(error, std::errc::operation_not_supported);
+    auto client = tcp_stream::connect(l.local_address());
+    EXPECT_TRUE(l.accept().get_option<keep_alive>().value());
+    EXPECT_FALSE(client.get_option<keep_alive>().value());
+  });
+}
+
+TEST(options_simulated, there_is_no_multicast) {
+  sim::run({.seed = 1}, [] {
+    const auto none = std::errc::operation_not_supported;
+    const endpoint group("239.1.2.3:99");
+    auto u = udp_socket::bind("0.0.0.0:99");
+    EXPECT_EQ(code_of([&] { u.join_group(group); }), none);
+    EXPECT_EQ(code_of([&] { u.set_option(multicast_hops(2)); }), none);
+    EXPECT_EQ(code_of([&] { (void)u.get_option<multicast_loopback>(); }), none);
+    EXPECT_EQ(code_of([&] { u.send_to(bytes("x"), group); }), none);
   });
 }
 

@@ -19,12 +19,20 @@
 
 namespace thrum::net {
 
-int system::open_kernels_own(int family, int type) noexcept {
-  if (own()) return static_cast<int>(not_simulated());
-  return ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+namespace {
+
+int not_simulated() noexcept {
+  os::set_error_number(EAFNOSUPPORT);
+  return -1;
 }
 
-int system::open_epoll() noexcept { return own() ? static_cast<int>(not_simulated()) : ::epoll_create1(EPOLL_CLOEXEC); }
+}  // namespace
+
+int system::open_kernels_own(int family, int type) noexcept {
+  return own() ? not_simulated() : ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+int system::open_epoll() noexcept { return own() ? not_simulated() : ::epoll_create1(EPOLL_CLOEXEC); }
 
 namespace {
 
@@ -114,27 +122,40 @@ sched::found_watch socket::make_watch(sched::scheduler& home, int& failure) {
   return found;
 }
 
-int socket::wait_ready(const sched::begun_call& call, direction d, std::int64_t deadline_ns) {
-  const auto deadline = std::min(wait_deadline_ns(), deadline_ns);
+bool socket::begin_or_go_on(wait_limit& l) const noexcept {
+  if (l.until_ns != 0) return l.until_ns == detail::never || sched::now_ns() < l.until_ns;
+  l.until_ns = std::min(wait_deadline_ns(), l.own_deadline_ns);
+  return true;
+}
+
+int socket::wait_ready(const sched::begun_call& call, direction d, wait_limit& l) {
+  if (!begin_or_go_on(l)) return ETIMEDOUT;
   if (call.who->kind() != sched::waiter_kind::fiber)
-    return poll_thread(native_handle(), d == direction::reading, deadline);
+    return poll_thread(native_handle(), d == direction::reading, l.until_ns);
   int failure = 0;
   const auto found = watch_for(sched::this_worker()->home, failure);
   if (!found) return failure;
-  return failure_of(found.watch->wait(call, static_cast<fd_watch::direction>(d), deadline, found.generation));
+  return failure_of(found.watch->wait(call, static_cast<fd_watch::direction>(d), l.until_ns, found.generation));
+}
+
+bool socket::wait_ready(direction d, std::error_code& error, wait_limit& l) {
+  const auto call = sched::begin_call();
+  return report(call.cancelled ? ECANCELED : wait_ready(call, d, l), error);
 }
 
 bool socket::wait_ready(direction d, std::error_code& error) {
-  const auto call = sched::begin_call();
-  return report(call.cancelled ? ECANCELED : wait_ready(call, d, detail::never), error);
+  wait_limit l;
+  return wait_ready(d, error, l);
 }
 
 bool socket::begin_wait_ready(readiness& r) {
   r.wait.at = detail::async_wait::state::satisfied;  // It may wait for the second time.
+  r.found = {};
+  r.failure = ETIMEDOUT;
+  if (!begin_or_go_on(r.limit)) return true;
   r.found = watch_for(sched::this_worker()->home, r.failure);
   if (!r.found) return true;
-  const auto deadline = std::min(wait_deadline_ns(), r.deadline_ns);
-  return r.found.watch->begin_wait(static_cast<fd_watch::direction>(r.side), r.wait, r.timer, deadline,
+  return r.found.watch->begin_wait(static_cast<fd_watch::direction>(r.side), r.wait, r.timer, r.limit.until_ns,
                                    r.found.generation, r.outcome);
 }
 

@@ -81,6 +81,12 @@ long socket::attempt_late(Attempt& attempt) {
 }
 
 template <class Attempt>
+void socket::note_progress(wait_limit& l, const Attempt& attempt) noexcept {
+  if constexpr (requires { attempt.done; })
+    if (std::exchange(l.moved, attempt.done) != attempt.done) l.until_ns = 0;
+}
+
+template <class Attempt>
 [[gnu::always_inline]] inline long socket::operate(const sched::begun_call& call, direction d, Attempt& attempt,
                                                    std::int64_t deadline_ns) {
   if (call.cancelled) [[unlikely]]
@@ -89,10 +95,12 @@ template <class Attempt>
     return -failure;
   // A plain thread trusts no watch: that may be of a runtime which has ended, and tells nothing new any more.
   const bool asks_kernel = call.who->kind() != sched::waiter_kind::fiber;
+  wait_limit limit{deadline_ns};
   for (;;) {
     const long n = attempt_once(d, attempt, asks_kernel);
     if (n != -EAGAIN) return n;
-    const int failure = wait_ready(call, d, deadline_ns);
+    note_progress(limit, attempt);
+    const int failure = wait_ready(call, d, limit);
     if (failure == 0) [[likely]]
       continue;
     return d == direction::reading && failure == ETIMEDOUT ? attempt_late(attempt) : -failure;
@@ -109,11 +117,12 @@ long socket::perform(direction d, std::error_code& error, Attempt attempt, std::
 
 // co_await tells 0, or why it failed: an errno value.
 struct socket::readiness : detail::suspends_task {
-  readiness(socket& s, direction d, std::int64_t until = detail::never) noexcept : of(s), side(d), deadline_ns(until) {}
+  readiness(socket& s, direction d, std::int64_t deadline_ns = detail::never) noexcept
+      : of(s), side(d), limit{deadline_ns} {}
 
   socket& of;
   const direction side;
-  const std::int64_t deadline_ns;
+  wait_limit limit;
   int failure = 0;
   sched::found_watch found{};
   sched::fd_watch::outcome outcome{};
@@ -143,7 +152,9 @@ struct socket::async_operation : detail::suspends_task {
       }
     }
     result = wait.of.attempt_once(wait.side, attempt);
-    return result == -EAGAIN ? wait.await_ready() : sched::go_on();
+    if (result != -EAGAIN) return sched::go_on();
+    note_progress(wait.limit, attempt);
+    return wait.await_ready();
   }
   bool await_resume() {
     if (result != -EAGAIN) return true;

@@ -37,54 +37,67 @@ inline long kernel_send(int fd, const void* from, std::size_t size, int flags) n
 // Null: the kernel.
 inline sched::socket_system* own() noexcept {
   auto* w = sched::this_worker();
-  return w ? w->home.sockets() : nullptr;
+  auto* s = w ? w->home.sockets() : nullptr;
+  if (s) detail::touch_in_time(s);
+  return s;
 }
 
-inline int open(int family) noexcept {
-  if (auto* s = own()) return s->open(family);
-  return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+inline int open(int family, int type) noexcept {
+  if (auto* s = own()) return s->open(family, type);
+  return ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
-// Sockets that a simulation has not fail to open there, instead of reaching for the kernel's.
-inline long not_simulated() noexcept {
-  os::set_error_number(EAFNOSUPPORT);
-  return -1;
-}
-// Not inline: libraries beside this one, which cannot see the worker, open theirs by these.
+// Not inline: libraries beside this one, which cannot see the worker, open theirs by these. In a simulation they fail,
+// instead of reaching for the kernel's.
 int open_kernels_own(int family, int type) noexcept;
 int open_epoll() noexcept;
 inline int open_pair(int family, int type, int (&ends)[2]) noexcept {
-  if (own()) return static_cast<int>(not_simulated());
+  if (auto* s = own()) return s->open_pair(family, type, ends);
   return ::socketpair(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);
 }
 inline long send_message(int fd, const msghdr& m) noexcept {
-  if (own()) return not_simulated();
+  if (auto* s = own()) return s->send_message(fd, m);
   return ::sendmsg(fd, &m, MSG_NOSIGNAL);
 }
 inline long receive_message(int fd, msghdr& m, int flags) noexcept {
-  if (own()) return not_simulated();
+  if (auto* s = own()) return s->receive_message(fd, m, flags);
   return ::recvmsg(fd, &m, flags | MSG_CMSG_CLOEXEC);
 }
 inline int set_option(int fd, int level, int option, int value) noexcept {
   if (auto* s = own()) return s->set_option(fd, level, option, value);
   return ::setsockopt(fd, level, option, &value, sizeof value);
 }
-inline int set_linger(int fd, bool resets) noexcept {
-  if (own()) return 0;
-  const linger value{.l_onoff = resets, .l_linger = 0};
-  return ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value);
-}
-template <class Value>
-int get_option(int fd, int level, int option, Value& value) noexcept {
-  if (own()) {
-    os::set_error_number(EOPNOTSUPP);
-    return -1;
-  }
+inline int get_option(int fd, int level, int option, int& value) noexcept {
+  if (auto* s = own()) return s->get_option(fd, level, option, value);
   socklen_t length = sizeof value;
   return ::getsockopt(fd, level, option, &value, &length);
 }
-inline int listen(int fd, const sockaddr* address, socklen_t length, int backlog) noexcept {
-  if (auto* s = own()) return s->listen(fd, address, length, backlog);
-  return ::bind(fd, address, length) != 0 ? -1 : ::listen(fd, backlog);
+inline int set_linger(int fd, bool resets) noexcept {
+  if (auto* s = own()) return s->set_option(fd, SOL_SOCKET, SO_LINGER, resets);
+  const linger value{.l_onoff = resets, .l_linger = 0};
+  return ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value);
+}
+inline int get_linger(int fd, int& resets) noexcept {
+  if (auto* s = own()) return s->get_option(fd, SOL_SOCKET, SO_LINGER, resets);
+  linger value{};
+  socklen_t length = sizeof value;
+  const int failed = ::getsockopt(fd, SOL_SOCKET, SO_LINGER, &value, &length);
+  resets = value.l_onoff != 0 && value.l_linger == 0;
+  return failed;
+}
+// What the names above do not say: a simulation has none of them.
+template <class Value>
+int set_kernels_option(int fd, int level, int option, const Value& value) noexcept {
+  if (!own()) return ::setsockopt(fd, level, option, &value, sizeof value);
+  os::set_error_number(EOPNOTSUPP);
+  return -1;
+}
+inline int bind(int fd, const sockaddr* address, socklen_t length) noexcept {
+  if (auto* s = own()) return s->bind(fd, address, length);
+  return ::bind(fd, address, length);
+}
+inline int listen(int fd, int backlog) noexcept {
+  if (auto* s = own()) return s->listen(fd, backlog);
+  return ::listen(fd, backlog);
 }
 inline int accept(int fd) noexcept {
   if (auto* s = own()) return s->accept(fd);

@@ -31,11 +31,11 @@ tcp_listener tcp_listener::bind(std::string_view text, const listen_options& opt
   if (options.reuse_address) system::set_option(l.native_handle(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (options.reuse_port) system::set_option(l.native_handle(), SOL_SOCKET, SO_REUSEPORT, 1);
   switch_nagle_off(l.native_handle());  // Its connections inherit it, which saves a call for each.
-  if (system::listen(l.native_handle(), a.get(), a.length, options.backlog) != 0) {
-    error = last_error();
-    return {};
-  }
-  return l;
+  if (system::bind(l.native_handle(), a.get(), a.length) == 0 &&
+      system::listen(l.native_handle(), options.backlog) == 0)
+    return l;
+  error = last_error();
+  return {};
 }
 
 tcp_listener tcp_listener::bind(std::string_view text, const listen_options& options) {
@@ -120,7 +120,8 @@ address address_to_connect(const endpoint& to, std::error_code& error) {
 
 // The socket becomes writable once it is connected or has failed.
 void tcp_stream::wait_for_connection(std::error_code& error) {
-  while (wait_ready(direction::writing, error) && !connection_settled(error)) {
+  wait_limit limit;
+  while (wait_ready(direction::writing, error, limit) && !connection_settled(error)) {
   }
 }
 

@@ -164,6 +164,15 @@ TEST_P(tcp_errors_test, a_reset_is_reported) {
   });
 }
 
+TEST_P(tcp_errors_test, a_connection_that_nobody_accepted_is_reset) {
+  run([] {
+    auto l = tcp_listener::bind("127.0.0.1:0");
+    auto client = tcp_stream::connect(here(l));
+    l.close();
+    EXPECT_EQ(code_of([&] { read_text(client); }), std::errc::connection_reset);
+  });
+}
+
 TEST_P(tcp_errors_test, closing_wakes_those_who_wait) {
   run([] {
     auto [client, server] = connect_pair();

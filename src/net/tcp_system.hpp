@@ -20,7 +20,7 @@ namespace thrum::net {
 inline bool in_progress(int error) noexcept { return error == EINPROGRESS || error == EINTR; }
 
 inline int open_socket(const address& a, std::error_code& error) noexcept {
-  const int fd = system::open(a.family());
+  const int fd = system::open(a.family(), SOCK_STREAM);
   if (fd < 0) error = last_error();
   return fd;
 }

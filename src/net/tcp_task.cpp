@@ -36,8 +36,8 @@ task<tcp_stream> tcp_stream::async_connect(endpoint to, std::chrono::nanoseconds
   if (system::connect(s.native_handle(), a.get(), a.length) != 0) {
     bool settled = !in_progress(os::error_number());
     if (settled) error = last_error();
+    readiness wait{s, direction::writing};
     while (!settled && !error) {
-      readiness wait{s, direction::writing};
       settled = report(co_await wait, error) && s.connection_settled(error);
     }
   }

@@ -15,7 +15,7 @@
 namespace thrum::net {
 
 udp_socket udp_socket::open(const endpoint& like, std::error_code& error) noexcept {
-  const int fd = system::open_kernels_own(like.to_address().family(), SOCK_DGRAM);
+  const int fd = system::open(like.to_address().family(), SOCK_DGRAM);
   if (fd < 0) error = last_error();
   return udp_socket(fd);
 }
@@ -28,7 +28,7 @@ udp_socket udp_socket::bind(std::string_view text, const udp_options& options, s
   if (options.reuse_address) system::set_option(s.native_handle(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (options.reuse_port) system::set_option(s.native_handle(), SOL_SOCKET, SO_REUSEPORT, 1);
   const auto a = at.to_address();
-  if (::bind(s.native_handle(), a.get(), a.length) == 0) return s;
+  if (system::bind(s.native_handle(), a.get(), a.length) == 0) return s;
   error = last_error();
   return {};
 }

@@ -1,12 +1,14 @@
 // What udp_socket.hpp, unix_datagram.hpp and datagram_socket.hpp promise. Cancellation of calls that wait:
 // semantics_cancellation_test.cpp.
 #include <thrum/net/endpoint.hpp>
+#include <thrum/net/options.hpp>
 #include <thrum/net/udp_socket.hpp>
 #include <thrum/net/unix_datagram.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
-#include <filesystem>
+#include <map>
 #include <string>
 #include <thread>
 #include <utility>
@@ -14,6 +16,7 @@
 
 #include <unistd.h>
 
+#include "file_support.hpp"
 #include "support.hpp"
 #include "tcp_support.hpp"
 
@@ -199,6 +202,72 @@ TEST_P(udp_test, errors_are_told) {
   });
 }
 
+// What arrives within a while.
+std::vector<std::string> texts_from(udp_socket& s) {
+  std::vector<std::string> all;
+  s.set_timeout(20ms);
+  std::array<char, 16> buffer;
+  for (std::error_code error;;) {
+    const auto got = s.receive(std::as_writable_bytes(std::span(buffer)), error);
+    if (error) break;
+    all.emplace_back(buffer.data(), got.size);
+  }
+  s.set_timeout({});
+  return all;
+}
+
+TEST_P(udp_test, a_full_buffer_takes_no_more) {
+  run([] {
+    auto in = udp_socket::bind("127.0.0.1:0");
+    in.set_option(receive_buffer_size(10'000));
+    auto out = udp_socket::connect(in.local_address());
+    for (int i = 0; i < 1000; ++i) out.send(bytes("x"));
+    settle();
+    const auto taken = texts_from(in).size();
+    EXPECT_GT(taken, 0u);
+    EXPECT_LT(taken, 1000u);
+    out.send(bytes("y"));
+    EXPECT_EQ(receive_text(in), "y");
+  });
+}
+
+TEST_P(udp_test, those_who_share_a_port_have_each_their_senders) {
+  run([] {
+    auto one = udp_socket::bind("127.0.0.1:0", {.reuse_port = true});
+    auto two = udp_socket::bind(one.local_address(), {.reuse_port = true});
+    std::vector<udp_socket> senders;
+    for (int i = 0; i < 8; ++i) senders.push_back(udp_socket::connect(one.local_address()));
+    for (int round = 0; round < 3; ++round)
+      for (std::size_t i = 0; i < senders.size(); ++i) senders[i].send(bytes(std::to_string(i)));
+    std::map<std::string, int> times;
+    for (auto* s : {&one, &two}) {
+      const auto got = texts_from(*s);
+      for (const auto& text : got) times[text] += std::count(got.begin(), got.end(), text) == 3;
+    }
+    EXPECT_EQ(times.size(), 8u);
+    for (const auto& [text, count] : times) EXPECT_EQ(count, 3) << text;
+  });
+}
+
+TEST_P(udp_test, of_those_who_have_an_address_the_last_one_receives) {
+  run([] {
+    auto first = udp_socket::bind("127.0.0.1:0", {.reuse_address = true});
+    auto last = udp_socket::bind(first.local_address(), {.reuse_address = true});
+    EXPECT_EQ(code_of([&] { udp_socket::bind("0.0.0.0:" + std::to_string(first.local_port())); }),
+              std::errc::address_in_use);
+    auto out = udp_socket::connect(first.local_address());
+    out.send(bytes("x"));
+    EXPECT_EQ(receive_text(last), "x");
+    EXPECT_TRUE(texts_from(first).empty());
+    auto own = udp_socket::bind(first.local_address(), {.reuse_address = true});
+    own.set_peer(endpoint(out.local_address()));
+    auto another = udp_socket::bind(first.local_address(), {.reuse_address = true});
+    out.send(bytes("y"));
+    EXPECT_EQ(receive_text(own), "y");  // Whoever has the sender as its peer comes first.
+    EXPECT_TRUE(texts_from(another).empty());
+  });
+}
+
 TEST_P(udp_test, tasks_talk_to_fibers) {
   run([] {
     auto server = udp_socket::bind("127.0.0.1:0");
@@ -236,22 +305,12 @@ TEST(udp_threads, plain_threads_use_them_too) {
   t.join();
 }
 
-TEST(udp_simulated, there_are_none_in_a_simulation) {
-  sim::run({.seed = 1}, [] {
-    const auto none = std::errc::address_family_not_supported;
-    EXPECT_EQ(code_of([] { udp_socket::bind("127.0.0.1:0"); }), none);
-    EXPECT_EQ(code_of([] { udp_socket::connect("127.0.0.1:9"); }), none);
-    EXPECT_EQ(code_of([] { unix_datagram::open(); }), none);
-    EXPECT_EQ(code_of([] { unix_datagram::pair(); }), none);
-    EXPECT_EQ(code_of([] { unix_datagram::bind("@thrum_sim"); }), none);
-  });
-}
-
 std::string own_name(const char* what) { return std::string("@thrum_") + what + std::to_string(::getpid()); }
 
 TEST_P(unix_datagram_test, names_answer_each_other) {
   run([] {
-    const auto path = (std::filesystem::temp_directory_path() / ("thrum_dgram_" + std::to_string(::getpid()))).string();
+    const scratch_directory d;
+    const auto path = d / "s";
     {
       auto server = unix_datagram::bind(path, {.replace_stale = true});
       EXPECT_EQ(code_of([&] { unix_datagram::bind(path, {.replace_stale = true}); }), std::errc::address_in_use);
@@ -266,7 +325,7 @@ TEST_P(unix_datagram_test, names_answer_each_other) {
       server.send(bytes("pong"));
       EXPECT_EQ(receive_text(client), "pong");
     }
-    EXPECT_FALSE(std::filesystem::exists(path));
+    EXPECT_TRUE(list_directory(d.path()).empty());
     EXPECT_EQ(code_of([&] { unix_datagram::open().send_to({}, path); }), std::errc::no_such_file_or_directory);
   });
 }
@@ -299,6 +358,37 @@ TEST_P(unix_datagram_test, a_pair_is_connected) {
     f.join();
     b.close();
     EXPECT_EQ(code_of([&, &a = a] { a.send(bytes("x")); }), std::errc::connection_refused);
+  });
+}
+
+TEST_P(unix_datagram_test, who_has_a_peer_hears_nobody_else) {
+  run([] {
+    auto a = unix_datagram::bind(own_name("a")), b = unix_datagram::bind(own_name("b")), c = unix_datagram::open();
+    a.set_peer(b.local_address());
+    EXPECT_EQ(code_of([&] { c.send_to(bytes("x"), a.local_address()); }), std::errc::operation_not_permitted);
+    EXPECT_EQ(code_of([&] { c.set_peer(a.local_address()); }), std::errc::operation_not_permitted);
+    b.set_peer(a.local_address());
+    b.close();
+    EXPECT_EQ(code_of([&] { a.send(bytes("x")); }), std::errc::connection_refused);
+    EXPECT_EQ(code_of([&] { a.send(bytes("x")); }), std::errc::not_connected);
+  });
+}
+
+TEST_P(unix_datagram_test, a_new_peer_ends_the_wait_for_room_at_the_one_before) {
+  run([] {
+    auto full = unix_datagram::bind(own_name("full")), next = unix_datagram::bind(own_name("next"));
+    auto out = unix_datagram::open();
+    out.set_peer(full.local_address());
+    out.set_timeout(5ms);
+    std::error_code error;
+    while (!error) out.send({}, error);
+    EXPECT_EQ(error, std::errc::timed_out);
+    out.set_timeout({});
+    fiber f = spawn([&] { out.send(bytes("x")); });
+    settle();
+    out.set_peer(next.local_address());
+    EXPECT_EQ(receive_text(next), "x");
+    f.join();
   });
 }
 

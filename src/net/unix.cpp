@@ -31,7 +31,7 @@ unix_listener unix_listener::bind(std::string_view name, const unix_listen_optio
   if (error) return {};
   l.file_ = bind_unix_socket(l.native_handle(), name, SOCK_STREAM, options.replace_stale, error);
   if (error) return {};
-  if (::listen(l.native_handle(), options.backlog) == 0) return l;
+  if (system::listen(l.native_handle(), options.backlog) == 0) return l;
   error = last_error();
   return {};
 }

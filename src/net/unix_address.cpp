@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -11,9 +12,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <thrum/detail/touch.hpp>
+
 #include "net/socket_errors.hpp"
 #include "net/system_calls.hpp"
 #include "os/errno.hpp"
+#include "sched/file_system.hpp"
+#include "sched/scheduler.hpp"
 
 namespace thrum::net {
 namespace {
@@ -36,8 +41,24 @@ std::string unix_name_of(int fd, int (*get)(int, sockaddr*, socklen_t*)) {
   return unix_name(a);
 }
 
-bool same_file(const struct stat& a, const struct stat& b) noexcept {
-  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+// Null: the kernel's.
+sched::file_system* own_files() noexcept {
+  auto* w = sched::this_worker();
+  auto* files = w ? w->home.files() : nullptr;
+  if (files) detail::touch_in_time(files);
+  return files;
+}
+
+bool describe_file(const std::string& path, struct stat& s) noexcept {
+  auto* files = own_files();
+  return (files ? files->describe(path.c_str(), s) : ::lstat(path.c_str(), &s)) == 0;
+}
+
+// If it is still that one.
+void remove_socket_file(const std::string& path, std::uint64_t device, std::uint64_t inode) noexcept {
+  if (auto* files = own_files()) return files->remove_socket(path.c_str(), inode);
+  struct stat now;
+  if (describe_file(path, now) && now.st_dev == device && now.st_ino == inode) ::unlink(path.c_str());
 }
 
 // Whether connecting is refused: the file of a socket that is gone.
@@ -45,15 +66,15 @@ bool is_abandoned(const address& a, int type) noexcept {
   std::error_code error;
   const int probe = open_unix_socket(type, error);
   if (error) return false;
-  const bool refused = ::connect(probe, a.get(), a.length) != 0 && os::error_number() == ECONNREFUSED;
-  ::close(probe);
+  const bool refused = system::connect(probe, a.get(), a.length) != 0 && os::error_number() == ECONNREFUSED;
+  system::close(probe);
   return refused;
 }
 
 void remove_stale(const std::string& path, const address& a, int type) noexcept {
-  struct stat before, now;
-  if (::lstat(path.c_str(), &before) != 0 || !S_ISSOCK(before.st_mode) || !is_abandoned(a, type)) return;
-  if (::lstat(path.c_str(), &now) == 0 && same_file(before, now)) ::unlink(path.c_str());
+  struct stat before;
+  if (!describe_file(path, before) || !S_ISSOCK(before.st_mode) || !is_abandoned(a, type)) return;
+  remove_socket_file(path, before.st_dev, before.st_ino);
 }
 
 }  // namespace
@@ -87,7 +108,7 @@ std::string local_unix_name_of(int fd) { return unix_name_of(fd, &system::local_
 std::string remote_unix_name_of(int fd) { return unix_name_of(fd, &system::peer_name); }
 
 int open_unix_socket(int type, std::error_code& error) noexcept {
-  const int fd = system::open_kernels_own(AF_UNIX, type);
+  const int fd = system::open(AF_UNIX, type);
   if (fd < 0) error = last_error();
   return fd;
 }
@@ -97,7 +118,7 @@ socket_file bind_unix_socket(int fd, std::string_view name, int type, bool repla
   if (error) return {};
   std::string path(is_abstract(name) ? std::string_view() : name);
   if (replace_stale && !path.empty()) remove_stale(path, a, type);
-  if (::bind(fd, a.get(), a.length) != 0) {
+  if (system::bind(fd, a.get(), a.length) != 0) {
     error = last_error();
     return {};
   }
@@ -108,7 +129,7 @@ socket_file bind_unix_socket(int fd, std::string_view name, int type, bool repla
 
 socket_file::socket_file(std::string path) : path_(std::move(path)) {
   struct stat s;
-  if (::lstat(path_.c_str(), &s) != 0) {
+  if (!describe_file(path_, s)) {
     path_.clear();
     return;
   }
@@ -117,9 +138,7 @@ socket_file::socket_file(std::string path) : path_(std::move(path)) {
 }
 
 void socket_file::remove() noexcept {
-  struct stat s;
-  if (!path_.empty() && ::lstat(path_.c_str(), &s) == 0 && s.st_dev == device_ && s.st_ino == inode_)
-    ::unlink(path_.c_str());
+  if (!path_.empty()) remove_socket_file(path_, device_, inode_);
   path_.clear();
 }
 

@@ -1,11 +1,10 @@
 // What unix_stream.hpp and unix_listener.hpp promise. Reading and writing are those of all streams: see tcp_test.cpp.
+#include <thrum/net/unix_datagram.hpp>
 #include <thrum/net/unix_listener.hpp>
 #include <thrum/net/unix_stream.hpp>
 
 #include <array>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -16,6 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "file_support.hpp"
 #include "support.hpp"
 #include "tcp_support.hpp"
 
@@ -27,16 +27,11 @@ using namespace test;
 class unix_test : public on_workers {};
 INSTANTIATE_TEST_SUITE_P(workers, unix_test, worker_counts, count_name);
 
-// A directory of the test's own.
-struct directory {
-  directory() {
-    std::string name = (std::filesystem::temp_directory_path() / "thrum_unix_XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~directory() { std::filesystem::remove_all(path); }
-  std::string operator/(const char* name) const { return (path / name).string(); }
-  std::filesystem::path path;
-};
+bool exists(const std::string& path) {
+  std::error_code error;
+  stat_file(path, error);
+  return !error;
+}
 
 std::string text_from(byte_stream& s, std::size_t size) {
   std::string text(size, '\0');
@@ -82,8 +77,8 @@ void send_raw(const unix_stream& s, std::vector<int> fds) {
 
 TEST_P(unix_test, paths_and_abstract_names_connect) {
   run([] {
-    const directory d;
-    const auto abstract = "@" + d.path.string();
+    const scratch_directory d;
+    const auto abstract = "@" + d.path();
     for (const auto& name : {d / "s", abstract}) {
       auto l = unix_listener::bind(name);
       EXPECT_EQ(l.local_address(), name);
@@ -97,7 +92,7 @@ TEST_P(unix_test, paths_and_abstract_names_connect) {
       server.write_all(bytes("you"));
       EXPECT_EQ(text_from(client, 3), "you");
     }
-    EXPECT_TRUE(std::filesystem::is_empty(d.path));
+    EXPECT_TRUE(list_directory(d.path()).empty());
     EXPECT_EQ(unix_stream().local_address(), "");
   });
 }
@@ -136,30 +131,30 @@ TEST_P(unix_test, both_ends_read_and_write_at_once) {
 
 TEST_P(unix_test, the_file_goes_with_the_listener) {
   run([] {
-    const directory d;
+    const scratch_directory d;
     const auto name = d / "s";
     {
       auto l = unix_listener::bind(name);
       auto moved = std::move(l);
-      EXPECT_TRUE(std::filesystem::exists(name));
+      EXPECT_TRUE(exists(name));
       moved.close();
-      EXPECT_FALSE(std::filesystem::exists(name));
+      EXPECT_FALSE(exists(name));
       moved.close();
       moved = unix_listener::bind(name);
-      EXPECT_TRUE(std::filesystem::exists(name));
+      EXPECT_TRUE(exists(name));
     }
-    EXPECT_FALSE(std::filesystem::exists(name));
+    EXPECT_FALSE(exists(name));
   });
 }
 
 TEST_P(unix_test, the_file_of_somebody_else_stays) {
   run([] {
-    const directory d;
+    const scratch_directory d;
     auto first = unix_listener::bind(d / "s");
-    std::filesystem::rename(d / "s", d / "away");
+    rename_file(d / "s", d / "away");
     auto second = unix_listener::bind(d / "s");
     first.close();
-    EXPECT_TRUE(std::filesystem::exists(d / "s"));
+    EXPECT_TRUE(exists(d / "s"));
     EXPECT_TRUE(unix_stream::connect(d / "s").is_open());
   });
 }
@@ -167,14 +162,14 @@ TEST_P(unix_test, the_file_of_somebody_else_stays) {
 // As a process leaves it that was killed.
 void leave_stale(const std::string& name) {
   auto l = unix_listener::bind(name);
-  std::filesystem::rename(name, name + ".kept");
+  rename_file(name, name + ".kept");
   l.close();
-  std::filesystem::rename(name + ".kept", name);
+  rename_file(name + ".kept", name);
 }
 
 TEST_P(unix_test, only_a_stale_file_is_replaced_and_only_on_request) {
   run([] {
-    const directory d;
+    const scratch_directory d;
     const unix_listen_options replacing{.replace_stale = true};
     leave_stale(d / "s");
     EXPECT_EQ(code_of([&] { unix_stream::connect(d / "s"); }), std::errc::connection_refused);
@@ -184,9 +179,48 @@ TEST_P(unix_test, only_a_stale_file_is_replaced_and_only_on_request) {
     EXPECT_FALSE(unix_listener::bind(d / "s", replacing, error).is_open());
     EXPECT_EQ(error, std::errc::address_in_use);  // Somebody listens.
     EXPECT_TRUE(unix_stream::connect(d / "s").is_open());
-    std::ofstream(d / "file") << "precious";
+    write_file(d / "file", "precious");
     EXPECT_EQ(code_of([&] { unix_listener::bind(d / "file", replacing); }), std::errc::address_in_use);
-    EXPECT_TRUE(std::filesystem::exists(d / "file"));
+    EXPECT_TRUE(exists(d / "file"));
+  });
+}
+
+TEST_P(unix_test, what_is_no_listener_is_told) {
+  run([] {
+    const scratch_directory d;
+    const auto connecting_to = [](const std::string& name) { return code_of([&] { unix_stream::connect(name); }); };
+    auto l = unix_listener::bind(d / "s");
+    EXPECT_EQ(connecting_to(d.path()), std::errc::connection_refused);
+    EXPECT_EQ(connecting_to(d / "s/t"), std::errc::not_a_directory);
+    EXPECT_EQ(connecting_to("@" + d.path()), std::errc::connection_refused);
+    EXPECT_EQ(code_of([&] { unix_datagram::open().set_peer(d / "s"); }), std::errc::wrong_protocol_type);
+    EXPECT_EQ(code_of([&] { file::open(d / "s"); }), std::errc::no_such_device_or_address);
+    rename_file(d / "s", d / "t");
+    EXPECT_EQ(connecting_to(d / "s"), std::errc::no_such_file_or_directory);
+    EXPECT_EQ(connecting_to(d / "t"), std::error_code());
+  });
+}
+
+TEST_P(unix_test, closing_with_bytes_unread_is_a_reset_that_loses_none_of_the_others) {
+  run([] {
+    auto [a, b] = unix_stream::pair();
+    a.write_all(bytes("unread"));
+    b.write_all(bytes("kept"));
+    b.close();
+    this_fiber::sleep_for(a_moment);  // So that the reset comes before the reading of what was sent before it.
+    EXPECT_EQ(code_of([&, &a = a] { a.write_some(bytes("x")); }), std::errc::broken_pipe);
+    EXPECT_EQ(text_from(a, 4), "kept");
+    std::array<std::byte, 1> one;
+    EXPECT_EQ(code_of([&, &a = a] { a.read_some(one); }), std::errc::connection_reset);
+  });
+}
+
+TEST_P(unix_test, a_connection_that_nobody_accepted_is_reset) {
+  run([] {
+    auto l = unix_listener::bind("@thrum_never" + std::to_string(::getpid()));
+    auto client = unix_stream::connect(l.local_address());
+    l.close();
+    EXPECT_EQ(code_of([&] { text_from(client, 1); }), std::errc::connection_reset);
   });
 }
 
@@ -329,7 +363,7 @@ std::vector<unix_stream> fill_queue(const std::string& name) {
 
 TEST_P(unix_test, connecting_waits_for_room_in_the_queue) {
   run([] {
-    const directory d;
+    const scratch_directory d;
     auto l = unix_listener::bind(d / "s", {.backlog = 1});
     auto waiting = fill_queue(d / "s");
     EXPECT_GT(waiting.size(), 0u);
@@ -348,7 +382,7 @@ TEST_P(unix_test, connecting_waits_for_room_in_the_queue) {
 
 TEST_P(unix_test, connecting_to_a_full_queue_is_cancelled) {
   run([] {
-    const directory d;
+    const scratch_directory d;
     auto l = unix_listener::bind(d / "s", {.backlog = 1});
     auto waiting = fill_queue(d / "s");
     std::atomic<int> ends = 0;
@@ -375,7 +409,7 @@ TEST_P(unix_test, connecting_to_a_full_queue_is_cancelled) {
 
 TEST_P(unix_test, closing_wakes_those_who_wait) {
   run([] {
-    const directory d;
+    const scratch_directory d;
     auto l = unix_listener::bind(d / "s");
     auto [a, b] = unix_stream::pair();
     const auto is_closed = std::errc::bad_file_descriptor;
@@ -418,7 +452,7 @@ TEST_P(unix_test, tasks_pass_descriptors) {
 }
 
 TEST(unix_threads, plain_threads_use_them_too) {
-  const directory d;
+  const scratch_directory d;
   auto l = unix_listener::bind(d / "s");
   std::thread client([&] {
     auto s = unix_stream::connect(d / "s", 10s);
@@ -449,15 +483,6 @@ TEST_P(unix_test, an_adopted_end_of_a_socketpair_loses_no_wakeup) {
     }
     reader.join();
     EXPECT_EQ(code_of([] { unix_stream::adopt(-1); }), std::errc::bad_file_descriptor);
-  });
-}
-
-TEST(unix_simulated, there_are_none_in_a_simulation) {
-  sim::run({.seed = 1}, [] {
-    const auto none = std::errc::address_family_not_supported;
-    EXPECT_EQ(code_of([] { unix_listener::bind("@thrum_sim"); }), none);
-    EXPECT_EQ(code_of([] { unix_stream::connect("@thrum_sim"); }), none);
-    EXPECT_EQ(code_of([] { unix_stream::pair(); }), none);
   });
 }
 

@@ -53,6 +53,8 @@ int start_thread(pthread_t& thread, void* (*entry)(void*), void* argument) noexc
   return error;
 }
 
+void join_thread(pthread_t thread) noexcept { ::pthread_join(thread, nullptr); }
+
 void name_thread(const char* name) noexcept { ::prctl(PR_SET_NAME, name, 0, 0, 0); }
 void want_exact_timers() noexcept { ::prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); }
 

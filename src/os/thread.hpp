@@ -16,6 +16,8 @@ pid_t thread_id() noexcept;
 // SIGPROF. Returns 0 or an errno value.
 int start_thread(pthread_t& thread, void* (*entry)(void*), void* argument) noexcept;
 
+void join_thread(pthread_t thread) noexcept;  // Waits until it has ended.
+
 // For tests: only so many more can be started, then there is EAGAIN; -1 for no limit.
 void limit_threads(int more) noexcept;
 

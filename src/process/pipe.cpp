@@ -44,14 +44,23 @@ int pipe_end::reopened(int fd, bool for_reading, std::error_code& error) noexcep
   return own;
 }
 
-// poll(2) rather than a read: a pipe has no way to peek.
+namespace {
+
+// As poll(2): how many are ready. A read would take what is there: a pipe has no way to peek.
+int look(int fd, bool to_write) noexcept {
+  if (auto* s = net::system::own()) return s->is_ready(fd, to_write) ? 1 : 0;
+  pollfd p{.fd = fd, .events = static_cast<short>(to_write ? POLLOUT : POLLIN), .revents = 0};
+  return ::poll(&p, 1, 0);
+}
+
+}  // namespace
+
 bool pipe_end::ready_now(direction d, std::error_code& error) {
   while (!known_not_ready(d)) {
     const auto before = word(d);
     const use inside(*this);
     if (inside.fd() < 0) return !report(EBADF, error);
-    pollfd p{.fd = inside.fd(), .events = static_cast<short>(d == direction::reading ? POLLIN : POLLOUT), .revents = 0};
-    const int n = ::poll(&p, 1, 0);
+    const int n = look(inside.fd(), d == direction::writing);
     if (n > 0) return true;
     if (n < 0 && os::error_number() == EINTR) continue;
     if (n < 0) error = last_system_error();
@@ -103,9 +112,10 @@ pipe_writer pipe_writer::reopen(int fd) {
 
 pipe_ends make_pipe(std::error_code& error) {
   error.clear();
-  std::array<int, 2> fds;
-  if (detail::refused_in_simulation(error)) return {};
-  if (::pipe2(fds.data(), O_NONBLOCK | O_CLOEXEC) == 0) return {pipe_reader(fds[0]), pipe_writer(fds[1])};
+  int fds[2];
+  auto* s = net::system::own();
+  if ((s ? s->open_pipe(fds) : ::pipe2(fds, O_NONBLOCK | O_CLOEXEC)) == 0)
+    return {pipe_reader(fds[0]), pipe_writer(fds[1])};
   error = detail::last_system_error();
   return {};
 }

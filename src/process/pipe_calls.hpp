@@ -12,6 +12,7 @@
 
 #include "net/quiet_call.hpp"
 #include "net/socket_operation.hpp"
+#include "net/system_calls.hpp"
 #include "os/errno.hpp"
 #include "sched/fd_watch.hpp"
 #include "sched/scheduler.hpp"
@@ -21,7 +22,7 @@ namespace thrum::detail {
 
 inline std::error_code last_system_error() noexcept { return {os::error_number(), std::generic_category()}; }
 
-// A simulation has no pipes, children or signals.
+// A simulation has neither children nor signals, and no descriptors but those that it has made.
 inline bool refused_in_simulation(std::error_code& error) noexcept {
   const auto* w = sched::this_worker();
   if (!w || !w->home.sockets()) return false;
@@ -46,13 +47,17 @@ struct pipe_end::transfer {
 
 struct read_call {
   std::span<std::byte> buffer;
-  long operator()(int fd) const noexcept { return ::read(fd, buffer.data(), buffer.size()); }
+  long operator()(int fd) const noexcept {
+    if (auto* s = net::system::own()) return s->receive(fd, buffer, false);
+    return ::read(fd, buffer.data(), buffer.size());
+  }
   long at_end() const noexcept { return 0; }
 };
 
 struct write_call {
   std::span<const std::byte> data;
   long operator()(int fd) const noexcept {
+    if (auto* s = net::system::own()) return s->send(fd, data);
     return net::call_quietly([&] { return ::write(fd, data.data(), data.size()); });
   }
   long at_end() const noexcept {

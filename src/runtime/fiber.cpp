@@ -21,7 +21,10 @@
 namespace thrum {
 namespace detail {
 
-std::int64_t now_ns() noexcept { return sched::now_ns(); }
+std::int64_t now_ns() noexcept {
+  touch(&the_clock);
+  return sched::now_ns();
+}
 
 unsigned processor_count() noexcept {
   const auto* w = sched::this_worker();

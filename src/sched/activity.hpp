@@ -10,8 +10,9 @@
 #include <cstdint>
 #include <source_location>
 
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/cancel_node.hpp>
-#include <thrum/detail/spinlock.hpp>
+#include <thrum/detail/object_lock.hpp>
 
 #include "sched/waiter.hpp"
 
@@ -30,6 +31,10 @@ struct wait_kind {
   bool hopeless = false;  // Nobody can end it, but for a deadline or cancellation.
   // The same as `holder` for several, each of whom is needed: those who own the nodes below this one.
   detail::cancel_node* (*needed)(const void* object) noexcept = nullptr;
+  // What is waited for is there, so that `who` could go on if it were told: then says so, "which …", to follow the
+  // object; null otherwise. Asked by a simulation when nobody runs, outside of the runtime (sim/lost_wake_ups.hpp).
+  const char* (*could_go_on)(const void* object, const waiter& who) noexcept = nullptr;
+  bool told_by_program = false;  // It is the program that has to tell, and it may do so later.
 };
 struct wait_reason {
   const wait_kind* kind;
@@ -51,7 +56,7 @@ struct activity : waiter {
 
   // --- Written by whoever runs it; read by dumps.
   std::atomic<bool> hogged{false};  // Once lost its processor: looked at earlier next time.
-  std::atomic<activity_phase> phase{activity_phase::free};
+  detail::atomic<activity_phase> phase{activity_phase::free};
   detail::atomic<bool> cancel_pending{false};  // Mirrors "active is cancelled"; read at every call that may wait.
 
   // --- A fiber's errno, saved and restored at switches.
@@ -70,7 +75,7 @@ struct activity : waiter {
   // --- Cancellation. `active` is the innermost scope; written by the owner under cancel_lock, read by cancellers.
   detail::cancel_node own_scope;
   detail::cancel_node* active = &own_scope;
-  detail::spinlock cancel_lock;
+  detail::object_lock cancel_lock;
 
   // --- Its end; see fiber_end.cpp. The block belongs to the activity until `joiner` says ended(), then to its handle;
   // if nobody will join it, it is freed at the end.

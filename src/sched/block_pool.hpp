@@ -4,6 +4,7 @@
 // accepted can always be started.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <mutex>
 #include <new>
@@ -13,6 +14,7 @@
 
 #include "context/stack_pool.hpp"
 #include "os/memory.hpp"
+#include "sched/sizes.hpp"
 
 namespace thrum::sched {
 
@@ -23,10 +25,8 @@ class block_pool {
   block_pool(context::stack_class* stacks, std::size_t blocks_max) noexcept
       : stacks_(stacks), blocks_max_(blocks_max) {}
   ~block_pool() {
-    for (auto* chunk : chunks_) {
-      for (std::size_t i = 0; i < chunk_blocks; ++i) chunk[i].~Block();
-      os::release(chunk, chunk_blocks * sizeof(Block));
-    }
+    for_each([](Block& b) { b.~Block(); });
+    for (auto* chunk : chunks_) os::release(chunk, chunk_blocks * sizeof(Block));
   }
   block_pool(const block_pool&) = delete;
   block_pool& operator=(const block_pool&) = delete;
@@ -44,15 +44,15 @@ class block_pool {
   template <class Visit>
   void for_each(Visit visit) {
     for (std::size_t i = 0;; ++i) {
-      Block* chunk = chunk_at(i);
-      if (!chunk) return;
-      for (std::size_t k = 0; k < chunk_blocks; ++k) visit(chunk[k]);
+      const auto [chunk, built] = chunk_at(i);
+      for (std::size_t k = 0; k < built; ++k) visit(chunk[k]);
+      if (built < chunk_blocks) return;
     }
   }
 
   std::size_t total() const noexcept {
     std::lock_guard held(lock_);
-    return chunks_.size() * chunk_blocks;
+    return built_;
   }
   std::size_t free_count() const noexcept {
     std::lock_guard held(lock_);
@@ -60,12 +60,21 @@ class block_pool {
   }
 
  private:
-  static constexpr std::size_t chunk_blocks = 512;  // Whole pages, for blocks of any multiple of 8 bytes.
+  static constexpr std::size_t chunk_blocks = sizes::block_chunk;
+  static constexpr std::size_t built_at_once = sizes::blocks_built_at_once;
+
+  struct part {
+    Block* chunk;
+    std::size_t built;
+  };
 
   bool grow();
-  Block* chunk_at(std::size_t index) const noexcept {
+  Block* add_chunk(std::size_t blocks);
+  part chunk_at(std::size_t index) const noexcept {
     std::lock_guard held(lock_);
-    return index < chunks_.size() ? chunks_[index] : nullptr;
+    const auto before = index * chunk_blocks;
+    if (built_ <= before) return {nullptr, 0};
+    return {chunks_[index], std::min(built_ - before, chunk_blocks)};
   }
 
   // Constant after construction.
@@ -75,6 +84,7 @@ class block_pool {
   // Guarded by lock_.
   mutable detail::spinlock lock_;
   std::vector<Block*> chunks_;
+  std::size_t built_ = 0;  // Blocks that have been constructed: of the last chunk maybe not all.
   Block* free_ = nullptr;
   std::size_t free_count_ = 0;
 
@@ -105,29 +115,42 @@ Block* block_pool<Block>::acquire(std::size_t count, std::size_t& got) {
 template <class Block>
 bool block_pool<Block>::grow() {
   std::lock_guard growing(growth_lock_);
-  std::size_t blocks;
+  Block* chunk;
+  std::size_t built;
   {
     std::lock_guard held(lock_);
     if (free_) return true;  // Somebody else was faster.
-    blocks = chunks_.size() * chunk_blocks;
+    built = built_;
+    chunk = built < chunks_.size() * chunk_blocks ? chunks_.back() : nullptr;
   }
-  if (blocks >= blocks_max_ || (stacks_ && !stacks_->ensure_capacity(blocks + chunk_blocks))) return false;
+  if (built >= blocks_max_) return false;
+  if (!chunk && !(chunk = add_chunk(built + chunk_blocks))) return false;
+  Block* const first = chunk + built % chunk_blocks;
+  for (std::size_t i = 0; i < built_at_once; ++i) {
+    new (&first[i]) Block;
+    first[i].next = i + 1 < built_at_once ? &first[i + 1] : nullptr;
+  }
+  std::lock_guard held(lock_);
+  built_ += built_at_once;
+  first[built_at_once - 1].next = free_;
+  free_ = first;
+  free_count_ += built_at_once;
+  return true;
+}
+
+// Of which there are then so many. Null when no more can be had.
+template <class Block>
+Block* block_pool<Block>::add_chunk(std::size_t blocks) {
+  if (stacks_ && !stacks_->ensure_capacity(blocks)) return nullptr;
   {
     std::lock_guard held(lock_);
     chunks_.reserve(chunks_.size() + 1);
   }
   auto* chunk = static_cast<Block*>(os::reserve(chunk_blocks * sizeof(Block)));
-  if (!chunk) return false;
-  for (std::size_t i = 0; i < chunk_blocks; ++i) {
-    new (&chunk[i]) Block;
-    chunk[i].next = i + 1 < chunk_blocks ? &chunk[i + 1] : nullptr;
-  }
+  if (!chunk) return nullptr;
   std::lock_guard held(lock_);
   chunks_.push_back(chunk);
-  chunk[chunk_blocks - 1].next = free_;
-  free_ = chunk;
-  free_count_ += chunk_blocks;
-  return true;
+  return chunk;
 }
 
 // A processor's own free blocks. Blocks move between cache and pool in batches.

@@ -113,7 +113,7 @@ class fd_watch {
   static constexpr claim_code closed_code = clause_code(1);
 
   struct side {
-    std::atomic<std::uint64_t> word{0};
+    detail::atomic<std::uint64_t> word{0};
     detail::wait_queue queue;
   };
 
@@ -124,8 +124,8 @@ class fd_watch {
   void wake_all(side& s, std::uint32_t offset, runnable_batch& out) noexcept;
 
   side sides_[2];
-  std::atomic<std::uint16_t> generation_{0};
-  std::atomic<bool> closed_{false};
+  detail::atomic<std::uint16_t> generation_{0};
+  detail::atomic<bool> closed_{false};
   errors errors_ = errors::end;                // Written by create(), read with the generation's consent.
   std::atomic<std::uint64_t> home_serial_{0};  // It may be asked while it becomes another's.
   std::shared_ptr<poller> poller_;

@@ -59,6 +59,10 @@ void await_end(const activity& a) noexcept {
 
 const waiter* as_waiter(const void* who) noexcept { return static_cast<const waiter*>(who); }
 
+const char* ended_already(const void* who, const waiter&) noexcept {
+  return has_ended(*static_cast<const activity*>(as_waiter(who))) ? "which has come" : nullptr;
+}
+
 }  // namespace
 
 void run_closure(fiber_control& f) {
@@ -83,7 +87,10 @@ waiter* announce_end(task_control& t, const std::exception_ptr* failure) noexcep
   return who;
 }
 
-waiter* announce_end(activity& a) noexcept { return a.joiner.exchange(activity::ending(), std::memory_order_acq_rel); }
+waiter* announce_end(activity& a) noexcept {
+  detail::touch(&a.joiner);
+  return a.joiner.exchange(activity::ending(), std::memory_order_acq_rel);
+}
 
 bool publish_end_to(activity& a, waiter* joiner) noexcept {
   if (joiner == activity::nobody_will_join() || joiner == activity::dropped()) return false;
@@ -97,6 +104,7 @@ bool publish_end_to(activity& a, waiter* joiner) noexcept {
 // Joining.
 
 bool begin_join(activity& a, waiter& self, std::uint64_t episode) noexcept {
+  detail::touch(&a.joiner);
   a.joiner_episode = waiter::number_of(episode);
   waiter* before = nullptr;
   // Publishes the episode to whoever ends it, unless that has begun.
@@ -104,6 +112,7 @@ bool begin_join(activity& a, waiter& self, std::uint64_t episode) noexcept {
 }
 
 bool end_join(activity& a, waiter& self, claim_code code) noexcept {
+  detail::touch(&a.joiner);
   waiter* before = &self;
   // When it has ended meanwhile its end is delivered: a completion beats a cancellation.
   if (code != claim_code::first_clause && a.joiner.compare_exchange_strong(before, nullptr, std::memory_order_acq_rel))
@@ -112,11 +121,14 @@ bool end_join(activity& a, waiter& self, claim_code code) noexcept {
   return true;
 }
 
-bool has_ended(const activity& a) noexcept { return a.joiner.load(std::memory_order_acquire) == activity::ended(); }
+bool has_ended(const activity& a) noexcept {
+  detail::touch(&a.joiner);
+  return a.joiner.load(std::memory_order_acquire) == activity::ended();
+}
 
 wait_reason join_reason(const activity& a) noexcept {
-  static constexpr wait_kind fibers{"the end of a fiber", &as_waiter};
-  static constexpr wait_kind tasks{"the end of a task", &as_waiter};
+  static constexpr wait_kind fibers{.what = "the end of a fiber", .holder = &as_waiter, .could_go_on = &ended_already};
+  static constexpr wait_kind tasks{.what = "the end of a task", .holder = &as_waiter, .could_go_on = &ended_already};
   return {a.is_fiber() ? &fibers : &tasks, static_cast<const waiter*>(&a)};
 }
 
@@ -137,6 +149,7 @@ bool join(activity& a, std::int64_t deadline_ns, bool shielded) {
 namespace {
 
 bool leave_alone(activity& a, waiter* mark) noexcept {
+  detail::touch(&a.joiner);
   waiter* before = nullptr;
   if (a.joiner.compare_exchange_strong(before, mark, std::memory_order_acq_rel)) return true;
   await_end(a);

@@ -34,6 +34,8 @@ class file_system {
   virtual int make_directory(const char* path, unsigned mode) noexcept = 0;
   virtual int remove(const char* path) noexcept = 0;
   virtual int rename(const char* from, const char* to) noexcept = 0;
+  // A socket's file, unless another has its name by now.
+  virtual void remove_socket(const char* path, std::uint64_t inode) noexcept = 0;
 };
 
 }  // namespace thrum::sched

@@ -245,6 +245,7 @@ bool scheduler::sleep(worker& w, std::int64_t time) noexcept {
 // Called inside the runtime or on a foreign thread. A timer of another processor may be earlier than what its worker
 // sleeps for.
 void scheduler::arm(timer& t) noexcept {
+  detail::touch(&detail::the_clock);
   worker* w = this_worker();
   processor* p = local_processor(w);
   processor& target = p ? *p : *processors_.front();

@@ -17,12 +17,13 @@
 #include <thrum/detail/atomic.hpp>
 
 #include "base/cpu.hpp"
+#include "sched/sizes.hpp"
 
 namespace thrum::sched {
 
 class idle_set {
  public:
-  static constexpr unsigned processors_max = 256;
+  static constexpr unsigned processors_max = sizes::processors;
 
   void announce(unsigned processor) noexcept {
     words_[processor / 64].fetch_or(bit(processor), std::memory_order_seq_cst);

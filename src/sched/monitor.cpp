@@ -35,7 +35,7 @@ void monitor::stop() noexcept {
   if (!started_) return;
   stop_.store(true, std::memory_order_release);
   wake();
-  ::pthread_join(thread_, nullptr);
+  os::join_thread(thread_);
   started_ = false;
 }
 

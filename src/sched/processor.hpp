@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <memory>
 
+#include <thrum/detail/atomic.hpp>
+
 #include "context/stack_pool.hpp"
 #include "sched/block_pool.hpp"
 #include "sched/fiber_control.hpp"
@@ -36,7 +38,9 @@ class alignas(64) processor {
         queue(shared),
         fresh(shared),
         poll(s.make_poller()),
-        random(s.make_random(index)) {}
+        random(s.make_random(index)) {
+    if (policy && random) timers.break_ties_by(*random);  // Without a policy the order is the cheapest one.
+  }
 
   // Owner. Puts f in the LIFO slot; returns the fiber that was there, which belongs in the queue now.
   activity* swap_lifo(activity* f) noexcept {
@@ -135,16 +139,16 @@ class alignas(64) processor {
   // --- Own synchronisation.
   run_queue queue;  // Runnable fibers that have started,
   run_queue fresh;  // and that have not.
-  std::atomic<activity*> lifo{nullptr};
+  detail::atomic<activity*> lifo{nullptr};
   timer_set timers;
-  const std::shared_ptr<poller> poll;      // Shared with the watches of its descriptors, which may outlive it.
-  detail::spinlock polling;                // wait() is for one thread at a time.
-  std::atomic<worker*> owner{nullptr};     // Changed by the hand-off protocol alone.
-  std::atomic<std::uint64_t> tick{0};      // Counts dispatched fibers; the owner writes, the monitor reads.
-  std::atomic<std::uint64_t> look_at{0};   // The tick at which a look is due.
-  std::atomic<std::int64_t> served_at{0};  // When timers and poller were last looked at.
-  std::atomic<std::uint64_t> created{0};   // Fibers created and ended here; the owner writes.
-  std::atomic<std::uint64_t> ended{0};
+  const std::shared_ptr<poller> poll;        // Shared with the watches of its descriptors, which may outlive it.
+  detail::spinlock polling;                  // wait() is for one thread at a time.
+  detail::atomic<worker*> owner{nullptr};    // Changed by the hand-off protocol alone.
+  std::atomic<std::uint64_t> tick{0};        // Counts dispatched fibers; the owner writes, the monitor reads.
+  std::atomic<std::uint64_t> look_at{0};     // The tick at which a look is due.
+  std::atomic<std::int64_t> served_at{0};    // When timers and poller were last looked at.
+  detail::atomic<std::uint64_t> created{0};  // Fibers created and ended here; the owner writes.
+  detail::atomic<std::uint64_t> ended{0};
 
   // --- The owner's, inside the runtime.
   static constexpr std::size_t stack_cache_max = 64;

@@ -22,6 +22,8 @@
 
 #include <thrum/detail/atomic.hpp>
 
+#include "sched/sizes.hpp"
+
 namespace thrum::sched {
 
 struct activity;
@@ -137,6 +139,6 @@ class bounded_run_queue {
   detail::atomic<activity*> slots_[capacity]{};
 };
 
-using run_queue = bounded_run_queue<4096, 128>;  // A burst of so many events on one processor stays in order.
+using run_queue = bounded_run_queue<sizes::run_queue, sizes::stolen_at_once>;
 
 }  // namespace thrum::sched

@@ -71,7 +71,7 @@ void scheduler::shut_down() noexcept {
     if (!w) break;
     w->dismiss();
   }
-  for (auto& w : workers_) ::pthread_join(w->thread, nullptr);
+  for (auto& w : workers_) os::join_thread(w->thread);
   monitor_.stalls().look(*this, os::now_ns());  // What has ended since the monitor did.
   while (visitors_.load(std::memory_order_acquire) != 0) os::yield_thread();
   uninstall_diagnostics(*this);
@@ -115,7 +115,7 @@ void scheduler::fence_of_few() const noexcept {
   if (light_fence_)
     os::membarrier_private();
   else
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    detail::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
 // In this order: a fiber created meanwhile either sees the flag or is met by the walk.
@@ -292,7 +292,7 @@ void scheduler::deliver(fiber_control& f, worker& finder) noexcept {
     target.has_mail.store(true, std::memory_order_relaxed);
   }
   if (was_spare) return finder.give_processor_to(target);
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // Waker's step 2; pairs with sleep().
+  detail::atomic_thread_fence(std::memory_order_seq_cst);  // Waker's step 2; pairs with sleep().
   for (auto& p : processors_) {
     if (p->owner.load(std::memory_order_acquire) != &target) continue;
     p->request_look();

@@ -30,6 +30,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <thrum/detail/atomic.hpp>
 #include <thrum/detail/spinlock.hpp>
 
 #include "context/stack_pool.hpp"
@@ -174,7 +175,7 @@ class scheduler {
     if (light_fence_)
       std::atomic_signal_fence(std::memory_order_seq_cst);
     else
-      std::atomic_thread_fence(std::memory_order_seq_cst);
+      detail::atomic_thread_fence(std::memory_order_seq_cst);
   }
   void fence_of_few() const noexcept;
   std::uint64_t serial() const noexcept { return serial_; }  // Unique in the process.
@@ -274,22 +275,22 @@ class scheduler {
   std::atomic<context::stack_class*> stacks_[stack_classes]{};       // By log2 of the size.
   block_pool<fiber_control> fibers_;
   block_pool<task_control> tasks_{nullptr, tasks_max};
-  std::atomic<std::uint64_t> created_elsewhere_{0};
-  std::atomic<std::uint64_t> ended_elsewhere_{0};
-  std::atomic<bool> stopping_{false};
-  std::atomic<std::uint32_t> visitors_{0};  // Threads of others inside inject().
-  std::atomic<bool> cancelling_{false};
+  detail::atomic<std::uint64_t> created_elsewhere_{0};
+  detail::atomic<std::uint64_t> ended_elsewhere_{0};
+  detail::atomic<bool> stopping_{false};
+  detail::atomic<std::uint32_t> visitors_{0};  // Threads of others inside inject().
+  detail::atomic<bool> cancelling_{false};
 
   // Guarded by global_lock_; the count may be read without it.
   detail::spinlock global_lock_;
   runnable_batch global_;
-  std::atomic<std::size_t> global_count_{0};
+  detail::atomic<std::size_t> global_count_{0};
 
   // Guarded by threads_lock_; the counts may be read without it.
   detail::spinlock threads_lock_;
   std::vector<std::unique_ptr<worker>> workers_;
   worker* spare_ = nullptr;
-  std::atomic<std::size_t> spare_count_{0};
+  detail::atomic<std::size_t> spare_count_{0};
   std::atomic<std::size_t> spares_starting_{0};  // Created, but not yet in the pool.
   std::atomic<std::size_t> workers_total_{0};
 

@@ -94,6 +94,8 @@ class runtime_host {
   virtual ~runtime_host() = default;
   // The program cannot go on: says so, and ends the process.
   [[noreturn]] virtual void fail(const char* what) noexcept = 0;
+  // Calls what the program has offloaded, at once and here: that may do what the program itself must not.
+  virtual void call_outside(void (*call)(void* argument) noexcept, void* argument) noexcept = 0;
 };
 
 class seams {

@@ -1,4 +1,4 @@
-// The system's calls on sockets, where they are not the kernel's: what a simulation brings. See seams.hpp.
+// The system's calls on sockets and pipes, where they are not the kernel's: what a simulation brings. See seams.hpp.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +14,21 @@ class socket_system {
  public:
   virtual ~socket_system() = default;
 
-  virtual int open(int family) noexcept = 0;
+  virtual int open(int family, int type) noexcept = 0;
+  virtual int open_pair(int family, int type, int (&ends)[2]) noexcept = 0;
+  virtual int open_pipe(int (&ends)[2]) noexcept = 0;
+  virtual bool is_ready(int fd, bool to_write) noexcept = 0;  // As poll(2) tells it: or at its end, or none.
+  // SO_LINGER is 1, for no time, or 0.
   virtual int set_option(int fd, int level, int option, int value) noexcept = 0;
-  virtual int listen(int fd, const sockaddr* address, socklen_t length, int backlog) noexcept = 0;  // Binds, too.
+  virtual int get_option(int fd, int level, int option, int& value) noexcept = 0;
+  virtual int bind(int fd, const sockaddr* address, socklen_t length) noexcept = 0;
+  virtual int listen(int fd, int backlog) noexcept = 0;
   virtual int accept(int fd) noexcept = 0;
   virtual int connect(int fd, const sockaddr* address, socklen_t length) noexcept = 0;
   virtual long receive(int fd, std::span<std::byte> buffer, bool peek) noexcept = 0;
   virtual long send(int fd, std::span<const std::byte> data) noexcept = 0;
+  virtual long send_message(int fd, const msghdr& m) noexcept = 0;
+  virtual long receive_message(int fd, msghdr& m, int flags) noexcept = 0;
   virtual int shut_down_writing(int fd) noexcept = 0;
   virtual int take_error(int fd) noexcept = 0;  // SO_ERROR, which asking clears; -1 for no socket.
   virtual int local_name(int fd, sockaddr* address, socklen_t* length) noexcept = 0;

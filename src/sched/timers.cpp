@@ -6,6 +6,8 @@
 #include <mutex>
 #include <utility>
 
+#include <thrum/detail/touch.hpp>
+
 #include "base/assert.hpp"
 #include "base/cpu.hpp"
 #include "os/thread.hpp"
@@ -170,9 +172,17 @@ void timer_set::update_next() noexcept {
 // ---------------------------------------------------------------------------------------------------------------
 // The heap. A node is due no later than its children, which are a list.
 
+// Chance is asked at each such meeting, so every order can come about.
+bool timer_heap::comes_first(const timer& a, const timer& b) noexcept {
+  if (a.when != b.when || !chance_) [[likely]]
+    return a.when < b.when;
+  detail::touch(chance_);  // As in random_below().
+  return chance_->next() >> 63 != 0;
+}
+
 timer* timer_heap::meld(timer* a, timer* b) noexcept {
   if (!a || !b) return a ? a : b;
-  if (b->when < a->when) std::swap(a, b);
+  if (comes_first(*b, *a)) std::swap(a, b);
   b->previous = a;
   b->next = a->child;
   if (b->next) b->next->previous = b;

@@ -50,23 +50,29 @@ struct timer {
 };
 
 // A pairing heap (Fredman, Sedgewick, Sleator and Tarjan, 1986), by time: pushing is O(1), taking out O(log n)
-// amortised.
+// amortised. Of two that are due at the same instant either may come first; with a source of chance, that decides.
 class timer_heap {
  public:
+  void break_ties_by(random_source& chance) noexcept { chance_ = &chance; }
   timer* first() const noexcept { return root_; }
   void push(timer& t) noexcept;
   void erase(timer& t) noexcept;
 
  private:
-  static timer* meld(timer* a, timer* b) noexcept;
-  static timer* meld_all(timer* first) noexcept;
+  bool comes_first(const timer& a, const timer& b) noexcept;
+  timer* meld(timer* a, timer* b) noexcept;
+  timer* meld_all(timer* first) noexcept;
 
   timer* root_ = nullptr;
+  random_source* chance_ = nullptr;
 };
 
 class timer_set {
  public:
   timer_set() noexcept;
+
+  // Has timers that are due at the same instant fire in any order, by chance. Before the first is armed.
+  void break_ties_by(random_source& chance) noexcept { heap_.break_ties_by(chance); }
 
   // The timer must not be armed. Returns true when it is now the earliest, so that a sleeping worker must be told.
   bool arm(timer& t, std::int64_t now) noexcept;

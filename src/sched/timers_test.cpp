@@ -3,6 +3,7 @@
 #include "sched/timers.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <map>
@@ -336,6 +337,31 @@ class model_test : public timers, public ::testing::WithParamInterface<unsigned>
   std::multimap<std::int64_t, test_timer*> model;
   std::vector<test_timer> all = std::vector<test_timer>(timers_max);
 };
+
+// Near ones and far ones, whose way leads through the wheel.
+TEST_F(timers, with_a_source_of_chance_those_of_one_instant_fire_in_every_order) {
+  seeded_source chance{base::rng(1)};
+  set.break_ties_by(chance);
+  std::array<test_timer, 3> three{test_timer(&fired), test_timer(&fired), test_timer(&fired)};
+  test_timer earlier(&fired), later(&fired);
+  for (const auto away : {10 * us, hour}) {
+    std::map<std::vector<test_timer*>, int> seen;
+    for (int i = 0; i < 600; ++i) {
+      fired.clear();
+      const auto when = now + away;
+      arm(later, when + 1);
+      for (auto& t : three) arm(t, when);
+      arm(earlier, when - 1);
+      sleep_until(when + 1);
+      ASSERT_EQ(fired.size(), 5u);
+      EXPECT_EQ(fired.front(), &earlier);
+      EXPECT_EQ(fired.back(), &later);
+      ++seen[{fired.begin() + 1, fired.end() - 1}];
+    }
+    EXPECT_EQ(seen.size(), 6u);
+    for (const auto& [order, times] : seen) EXPECT_GT(times, 20);
+  }
+}
 
 TEST_P(model_test, behaves_as_an_ordered_map_would) {
   for (auto& t : all) t.log = &fired;

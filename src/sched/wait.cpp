@@ -19,6 +19,12 @@ void withdraw(detail::wait_queue& q, wait_node& n) noexcept {
   if (n.linked) remove(q.waiters, n);
 }
 
+const wait_node* node_of(const detail::wait_list& list, const waiter& who) noexcept {
+  const wait_node* n = list.first;
+  while (n && n->who != &who) n = n->next;
+  return n;
+}
+
 claimed_waiter claim_first(detail::wait_list& list) noexcept {
   wait_node& n = *list.first;
   remove(list, n);
@@ -54,7 +60,11 @@ waiter& thread_that_may_wait() noexcept {
 std::uint32_t random_below(std::uint32_t bound) noexcept {
   {
     runtime_section inside;
-    if (inside.w && inside.w->p) return static_cast<std::uint32_t>((inside.w->p->random->next() >> 32) * bound >> 32);
+    if (inside.w && inside.w->p) {
+      auto& source = *inside.w->p->random;
+      detail::touch(&source);  // It has given out so many numbers.
+      return static_cast<std::uint32_t>((source.next() >> 32) * bound >> 32);
+    }
   }
   // On threads without a processor there is no seeded source to draw from.
   thread_local base::rng own(reinterpret_cast<std::uintptr_t>(&own));

@@ -78,6 +78,9 @@ inline void remove(detail::wait_list& list, wait_node& n) noexcept {
   n.linked = false;
 }
 
+// With the queue's lock held: the first node of that waiter; null if there is none.
+const wait_node* node_of(const detail::wait_list& list, const waiter& who) noexcept;
+
 // Takes the node out if it is still linked; takes the lock.
 void withdraw(detail::wait_queue& q, wait_node& n) noexcept;
 

@@ -12,7 +12,11 @@
 namespace thrum::detail {
 namespace {
 
-constexpr sched::wait_kind awaited_future{"a future"};
+const char* ready_already(const void* core, const sched::waiter&) noexcept {
+  return static_cast<const future_core*>(core)->ready() ? "which is ready" : nullptr;
+}
+
+constexpr sched::wait_kind awaited_future{.what = "a future", .could_go_on = &ready_already};
 
 }  // namespace
 

@@ -40,7 +40,16 @@ class scope_core {
     return &static_cast<scope_core*>(const_cast<void*>(scope))->node;
   }
 
-  bool has(std::uint32_t flags) const noexcept { return node.flags.load(std::memory_order_acquire) & flags; }
+  static const char* without_children(const void* scope, const sched::waiter&) noexcept {
+    const auto& s = *static_cast<const scope_core*>(scope);
+    std::lock_guard held(s.queue.lock);
+    return s.children == 0 ? "all of whom have ended" : nullptr;
+  }
+
+  bool has(std::uint32_t flags) const noexcept {
+    node.lock.touch();
+    return node.flags.load(std::memory_order_acquire) & flags;
+  }
   std::vector<std::exception_ptr> failures() const;
 
  private:
@@ -66,7 +75,8 @@ class scope_core {
 
 namespace {
 
-constexpr sched::wait_kind awaited_children{.what = "the children of a scope", .needed = &scope_core::node_of};
+constexpr sched::wait_kind awaited_children{
+    .what = "the children of a scope", .needed = &scope_core::node_of, .could_go_on = &scope_core::without_children};
 
 }  // namespace
 

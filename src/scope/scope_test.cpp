@@ -1,4 +1,5 @@
 // What scope.hpp promises. What each waiting call does when it is cancelled: tests/semantics_cancellation_test.cpp.
+#include <thrum/latch.hpp>
 #include <thrum/scope.hpp>
 
 #include <atomic>
@@ -361,16 +362,21 @@ TEST_P(scope_test, join_of_an_inner_scope_passes_the_outer_cancellation_on) {
 
 TEST_P(scope_test, a_shield_stops_cancellation_from_outside) {
   run([] {
-    bool slept = false, refused_after = false;
+    std::atomic<int> waited{0};
+    bool refused_after = false;
+    latch is_shielded(1), is_cancelled(1);
     scope outer;
     outer.go([&] {
       {
         scope shielded{.shield = true};
-        shielded.go([&] {
-          this_fiber::sleep_for(3 * a_moment);
-          slept = true;
-        });
-        this_fiber::sleep_for(2 * a_moment);
+        const auto wait = [&] {
+          is_cancelled.wait();
+          this_fiber::sleep_for(a_moment);
+          ++waited;
+        };
+        shielded.go(wait);
+        is_shielded.count_down();
+        wait();
         shielded.join();
       }
       try {
@@ -379,10 +385,11 @@ TEST_P(scope_test, a_shield_stops_cancellation_from_outside) {
         refused_after = true;
       }
     });
-    settle();
+    is_shielded.wait();
     outer.cancel();
+    is_cancelled.count_down();
     outer.join();
-    EXPECT_TRUE(slept);
+    EXPECT_EQ(waited, 2);
     EXPECT_TRUE(refused_after);
   });
 }

@@ -32,6 +32,7 @@ void combination::watched_all() noexcept {
 void combination::on_ready(continuation& c) noexcept {
   auto& m = static_cast<member&>(c);
   auto& self = *m.owner;
+  touch(&self);
   if (self.missing_.fetch_sub(1, std::memory_order_relaxed) == 1) {
     self.last_ = static_cast<std::size_t>(&m - self.members_.get());
     self.decide();

@@ -10,6 +10,7 @@
 #include <optional>
 #include <stdexcept>
 #include <system_error>
+#include <unordered_map>
 
 #include <poll.h>
 #include <sys/wait.h>
@@ -52,19 +53,19 @@ class shared_record final : public recorder {
   shared_record(const shared_record&) = delete;
   shared_record& operator=(const shared_record&) = delete;
 
-  void decided(std::size_t choice, std::size_t candidates) noexcept override {
-    candidates_.push_back(static_cast<std::uint32_t>(candidates));
+  void decided(const decision& d) noexcept override {
+    decisions_.push_back(d);
     const auto n = record_->made.load(std::memory_order_relaxed);
-    if (n < record::choices_max) record_->choices[n] = static_cast<std::uint32_t>(choice);
+    if (n < record::choices_max) record_->choices[n] = static_cast<std::uint32_t>(d.choice);
     record_->made.store(n + 1, std::memory_order_release);
   }
   void begin(std::uint64_t index, std::uint64_t horizon) noexcept {
     record_->schedule.store(index, std::memory_order_relaxed);
     record_->horizon.store(horizon, std::memory_order_relaxed);
     record_->made.store(0, std::memory_order_release);
-    candidates_.clear();
+    decisions_.clear();
   }
-  const std::vector<std::uint32_t>& candidates() const noexcept { return candidates_; }  // Of each decision.
+  const std::vector<decision>& decisions() const noexcept { return decisions_; }
   record* operator->() const noexcept { return record_; }
 
   std::vector<deviation> deviations() const {
@@ -78,7 +79,7 @@ class shared_record final : public recorder {
  private:
   void* const memory_;
   record* record_;
-  std::vector<std::uint32_t> candidates_;
+  std::vector<decision> decisions_;
 };
 
 struct ending {
@@ -121,32 +122,59 @@ class explorer {
  private:
   bool is_exhaustive() const noexcept { return budget_.how == strategy::exhaustive; }
 
+  // A schedule to be tried: the decisions that depart from running in turn, and how many of them preempt.
+  struct branch {
+    std::vector<deviation> script;
+    unsigned preemptions = 0;
+  };
+  // By states: with how few preemptions one was reached.
+  using states = std::unordered_map<std::uint64_t, unsigned>;
+
   // In the child, as run_all(). Each schedule tells what could have been decided otherwise after its last deviation.
   int exhaust() {
-    std::deque<std::vector<deviation>> open{{}};
+    std::deque<branch> open(1);
+    states seen;
     for (std::size_t i = 0; i < budget_.schedules && !open.empty(); ++i) {
       schedule s = nth(0, 0);
-      s.deviations = std::move(open.front());
+      const branch b = std::move(open.front());
       open.pop_front();
+      s.deviations = b.script;
       record_.begin(i, 0);
       const auto t = succeeds(s, false);
       if (!t) return failure_status;
       record_->decisions.fetch_add(t->decisions);
-      if (s.deviations.size() < s.chosen.depth) add_those_with_one_more(s.deviations, open);
+      add_those_with_one_more(b, s.chosen, seen, open);
     }
     record_->exhausted.store(open.empty());
     return 0;
   }
 
-  void add_those_with_one_more(const std::vector<deviation>& script, std::deque<std::vector<deviation>>& open) const {
-    const auto& candidates = record_.candidates();
-    for (auto at = script.empty() ? 0 : script.back().decision + 1; at < candidates.size(); ++at) {
-      for (std::uint32_t choice = 1; choice < candidates[at]; ++choice) {
-        if (open.size() > budget_.schedules) return;  // More than will be tried.
-        open.push_back(script);
-        open.back().push_back({at, choice});
+  // Up to a state that has been reached before with as few preemptions: what can follow it has been added then.
+  void add_those_with_one_more(const branch& b, const options& o, states& seen, std::deque<branch>& open) const {
+    const auto& made = record_.decisions();
+    auto preemptions = b.preemptions;
+    for (std::size_t at = b.script.empty() ? 0 : b.script.back().decision + 1; at < made.size(); ++at) {
+      const auto& d = made[at];
+      if (o.reduction) {
+        const auto [found, is_new] = seen.try_emplace(d.state, preemptions);
+        if (!is_new && found->second <= preemptions) return;
+        found->second = preemptions;
       }
+      for (std::size_t choice = 1; choice < d.candidates; ++choice) {
+        const auto with_it = preemptions + cost(d, choice);
+        if (with_it > o.depth) continue;
+        if (open.size() > budget_.schedules) return;  // More than will be tried.
+        open.push_back({b.script, with_it});
+        open.back().script.push_back({static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(choice)});
+      }
+      preemptions += cost(d, 0);
     }
+  }
+
+  // Who could go on is preempted, or who gave way goes on although others could.
+  static unsigned cost(const decision& d, std::size_t choice) noexcept {
+    if (d.last == nobody) return 0;
+    return d.last_is_preempted == (choice != d.last) ? 1 : 0;
   }
 
   // In the child: the exit status.
@@ -155,6 +183,7 @@ class explorer {
     for (std::size_t i = 0; i < end; ++i) {
       const auto s = nth(i, horizon_);
       record_.begin(i, horizon_);
+      const census known = census_;
       const auto first = succeeds(s, false);
       if (!first) return failure_status;
       record_->decisions.fetch_add(first->decisions);
@@ -163,6 +192,7 @@ class explorer {
       horizon_ = longest_;
       if (i % schedules_per_self_check != 0) continue;
       record_.begin(i, s.chosen.horizon);
+      census_ = known;
       const auto second = succeeds(s, false);
       if (!second) return failure_status;
       if (first == second) continue;
@@ -181,7 +211,8 @@ class explorer {
   std::optional<trace> succeeds(const schedule& s, bool tells) {
     trace t;
     try {
-      t = run_in_world(s, {.program = program_, .where = where_, .told = &record_, .tells = tells});
+      t = run_in_world(s,
+                       {.program = program_, .where = where_, .told = &record_, .tells = tells, .counted = &census_});
     } catch (const std::bad_alloc& e) {
       if (s.chosen.goes_wrong != fault::allocation) return failed_by(e.what());
     } catch (const std::system_error& e) {
@@ -231,9 +262,9 @@ class explorer {
       schedule scripted = s;
       scripted.scripted = true;
       scripted.deviations = record_.deviations();
-      if (is_exhaustive())
-        s = std::move(scripted);  // Those with fewer deviations do not fail.
-      else if (budget_.shrink && !first.hung && attempt(scripted, false).is_like(first))
+      // A census is not in the line. Of `exhaustive` no schedule with fewer deviations has failed.
+      if (s.chosen.how == strategy::uniform || is_exhaustive()) s = scripted;
+      if (!is_exhaustive() && budget_.shrink && !first.hung && attempt(scripted, false).is_like(first))
         s = shrunk(std::move(scripted), first);
       last = attempt(s, true);
       replays = last.is_like(first);
@@ -330,6 +361,7 @@ class explorer {
   const std::source_location where_;
   shared_record record_;
   std::size_t horizon_ = 0;  // For the next schedule: the longest one yet.
+  census census_;            // Of the last schedule; for the strategy `uniform`, others leave it empty.
   std::size_t longest_ = 1;
   int attempts_left_ = 0;
 };

@@ -1,8 +1,10 @@
-// The strategies: uniform, by priorities (PCT), and as a replay line says.
+// The strategies: at random, by priorities (PCT), by a census (uniform), and as a replay line says.
 #include "sim/chooser.hpp"
 
 #include <algorithm>
 #include <unordered_map>
+
+#include "base/mix.hpp"
 
 namespace thrum::sim {
 namespace {
@@ -70,6 +72,34 @@ class by_priority final : public chooser {
   std::unordered_map<std::uint64_t, standing> standings_;
 };
 
+// Who has, with those it is still to create, n of all N steps before it runs next with a probability of n / N: so each
+// interleaving of steps that do not block each other is as likely as any other, if the census is right.
+class by_census final : public chooser {
+ public:
+  by_census(std::uint64_t seed, const census& known) : rng_(make_rng(seed, 1)), taker_(known) {}
+
+  std::size_t choose(std::uint64_t, const std::vector<sched::activity*>& candidates) override {
+    std::uint64_t all = 0;
+    for (const auto* a : candidates) all += left(*a);
+    auto drawn = rng_.next() % all;
+    std::size_t i = 0;
+    for (; drawn >= left(*candidates[i]); ++i) drawn -= left(*candidates[i]);
+    return i;
+  }
+
+  void step(std::uint64_t who, const sched::runnable_batch& woken) override {
+    if (who != 0) taker_.count(who);
+    taker_.meet(woken, who);
+  }
+  census counted() override { return taker_.take(); }
+
+ private:
+  std::uint64_t left(const sched::activity& a) { return taker_.left(a.id.load(std::memory_order_relaxed)); }
+
+  base::rng rng_;
+  census_taker taker_;
+};
+
 class scripted final : public chooser {
  public:
   explicit scripted(const std::vector<deviation>& all) {
@@ -87,18 +117,15 @@ class scripted final : public chooser {
 
 }  // namespace
 
-std::unique_ptr<chooser> make_chooser(const schedule& s) {
+std::unique_ptr<chooser> make_chooser(const schedule& s, const census& known) {
   if (s.scripted) return std::make_unique<scripted>(s.deviations);
   if (s.chosen.how == strategy::pct) return std::make_unique<by_priority>(s.chosen);
+  if (s.chosen.how == strategy::uniform) return std::make_unique<by_census>(s.chosen.seed, known);
   return std::make_unique<random_walk>(s.chosen.seed);
 }
 
-// Steele, Lea and Flood's splitmix64.
 base::rng make_rng(std::uint64_t seed, std::uint64_t use) noexcept {
-  auto z = seed + use * 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return base::rng(z ^ (z >> 31));
+  return base::rng(base::scrambled(seed + use * 0x9e3779b97f4a7c15u));
 }
 
 }  // namespace thrum::sim

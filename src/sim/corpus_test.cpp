@@ -685,7 +685,8 @@ constexpr std::size_t to_acquit = 1000;
 constexpr std::size_t to_acquit = 100;
 #endif
 
-constexpr sim::strategy strategies[] = {sim::strategy::random_walk, sim::strategy::pct, sim::strategy::exhaustive};
+constexpr sim::strategy strategies[] = {sim::strategy::random_walk, sim::strategy::pct, sim::strategy::uniform,
+                                        sim::strategy::exhaustive};
 
 sim::verdict check(const pattern& p, bool right, const sim::budget& b) {
   auto those = b;

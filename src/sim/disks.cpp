@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <thrum/detail/touch.hpp>
+
 #include "sched/scheduler.hpp"
 #include "sim/allocations.hpp"
 #include "sim/chooser.hpp"
@@ -62,11 +64,17 @@ disks::volume& disks::volume_of(host_id h) {
   auto& v = volumes_[h];
   if (v) return *v;
   v = std::make_unique<volume>();
-  v->root = std::make_shared<inode>();
-  v->root->mode = S_IFDIR | 0755;
-  const auto tmp = std::make_shared<inode>(*v->root);
-  v->root->entries["tmp"] = v->root->synced_entries["tmp"] = tmp;
+  v->root = make_node(S_IFDIR | 0755);
+  v->root->entries["tmp"] = v->root->synced_entries["tmp"] = make_node(S_IFDIR | 0755);
   return *v;
+}
+
+disks::node disks::make_node(unsigned mode) {
+  auto made = std::make_shared<inode>();
+  made->number = ++last_inode_;
+  made->mode = mode;
+  made->modified_at = clock_.now_ns();
+  return made;
 }
 
 void disks::set(std::string_view host, const disk& d) {
@@ -128,10 +136,7 @@ int disks::make_directory(const char* path, unsigned mode) noexcept {
   const auto n = look_up(v, path);
   if (!n) return -1;
   if (n->found) return refuse(EEXIST);
-  auto made = std::make_shared<inode>();
-  made->mode = S_IFDIR | (mode & ~nobody_elses);
-  made->modified_at = clock_.now_ns();
-  change_names(v, {{n->directory, n->last, std::move(made)}});
+  change_names(v, {{n->directory, n->last, make_node(S_IFDIR | (mode & ~nobody_elses))}});
   return 0;
 }
 
@@ -145,6 +150,38 @@ int disks::remove(const char* path) noexcept {
   if (!n->found->entries.empty()) return refuse(ENOTEMPTY);
   change_names(v, {{n->directory, n->last, nullptr}});
   return 0;
+}
+
+// Whoever closes it may be on another host than the file.
+void disks::remove_socket(const char* path, std::uint64_t inode) noexcept {
+  const own_allocations unwatched;
+  for (auto& [host, v] : volumes_) {
+    const auto n = look_up(*v, path);
+    if (n && n->found && n->found->number == inode) return change_names(*v, {{n->directory, n->last, nullptr}});
+  }
+}
+
+// The network comes here by itself, and not through the program's calls on files.
+void disks::touch() noexcept { detail::touch_in_time(static_cast<sched::file_system*>(this)); }
+
+int disks::make_socket(host_id h, std::string_view path, int socket) {
+  touch();
+  auto& v = volume_of(h);
+  const auto n = look_up(v, path);
+  if (!n) return errno;
+  if (n->found) return EADDRINUSE;
+  auto made = make_node(S_IFSOCK | (0777 & ~nobody_elses));
+  made->socket = socket;
+  change_names(v, {{n->directory, n->last, std::move(made)}});
+  return 0;
+}
+
+int disks::socket_at(host_id h, std::string_view path) {
+  touch();
+  const auto n = look_up(volume_of(h), path);
+  if (!n) return -1;
+  if (!n->found) return refuse(ENOENT);
+  return S_ISSOCK(n->found->mode) ? n->found->socket : refuse(ECONNREFUSED);
 }
 
 int disks::rename(const char* from, const char* to) noexcept {
@@ -211,6 +248,7 @@ void disks::record(inode& f, change c) {
 }
 
 int disks::open_found(const node& n, int flags) noexcept {
+  if (S_ISSOCK(n->mode)) return refuse(ENXIO);
   if ((flags & O_CREAT) && (flags & O_EXCL)) return refuse(EEXIST);
   if (n->is_directory() && (may_write(flags) || (flags & O_CREAT))) return refuse(EISDIR);
   if ((flags & O_TRUNC) && !n->seen.empty()) record(*n, {0, {}, true});
@@ -227,9 +265,7 @@ int disks::open(const char* path, int flags, unsigned mode) noexcept {
     if (open_found(n->found, flags) != 0) return -1;
   } else {
     if (!(flags & O_CREAT)) return refuse(ENOENT);
-    n->found = std::make_shared<inode>();
-    n->found->mode = S_IFREG | (mode & ~nobody_elses);
-    n->found->modified_at = clock_.now_ns();
+    n->found = make_node(S_IFREG | (mode & ~nobody_elses));
     change_names(v, {{n->directory, n->last, n->found}});
   }
   handles_.emplace(next_fd_, handle{std::move(n->found), &v, v.power_cuts, flags});
@@ -321,6 +357,7 @@ namespace {
 template <class Inode>
 void describe_inode(const Inode& n, struct stat& s) noexcept {
   s = {};
+  s.st_ino = n.number;
   s.st_mode = n.mode;
   s.st_nlink = 1;
   s.st_size = static_cast<off_t>(n.seen.size());

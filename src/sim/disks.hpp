@@ -47,6 +47,13 @@ class disks final : public sched::file_system {
   int make_directory(const char* path, unsigned mode) noexcept override;
   int remove(const char* path) noexcept override;
   int rename(const char* from, const char* to) noexcept override;
+  void remove_socket(const char* path, std::uint64_t inode) noexcept override;
+
+  // --- The network's side.
+  // A file by which others find the socket. 0 or an errno value.
+  int make_socket(host_id h, std::string_view path, int socket);
+  // The socket of that name, which may be gone; -1, and errno, when there is none.
+  int socket_at(host_id h, std::string_view path);
 
  private:
   struct change {  // To the bytes of a file.
@@ -55,7 +62,9 @@ class disks final : public sched::file_system {
     bool cuts = false;  // It ends at the offset instead: a truncation.
   };
   struct inode {
+    std::uint64_t number = 0;
     unsigned mode = 0;
+    int socket = -1;  // Whose file it is.
     std::int64_t modified_at = 0;
     std::string seen, synced;
     std::vector<change> unsynced;
@@ -88,7 +97,9 @@ class disks final : public sched::file_system {
     std::int64_t position = 0;
   };
 
+  void touch() noexcept;
   volume& volume_of(host_id h);
+  node make_node(unsigned mode);
   volume& here() { return volume_of(hosts_.of_caller()); }
   static std::optional<name> look_up(volume& v, std::string_view path);
   static void commit(volume& v, std::size_t steps);
@@ -108,6 +119,7 @@ class disks final : public sched::file_system {
   hosts& hosts_;
   base::rng rng_;
   int next_fd_;
+  std::uint64_t last_inode_ = 0;
   std::map<host_id, std::unique_ptr<volume>> volumes_;
   std::map<int, handle> handles_;
 };

@@ -1,4 +1,4 @@
-// What sockets do to each other, and when it arrives.
+// Sockets, their addresses and options, and when what they do to each other arrives.
 #include "sim/network.hpp"
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "sched/park.hpp"
@@ -18,57 +19,57 @@ namespace {
 
 constexpr int first_fd = 1 << 30;  // Beyond the kernel's, so that neither takes the other's.
 constexpr std::uint16_t first_port = 40000;
-constexpr std::size_t inbox_max = std::size_t{64} << 10;
-constexpr std::uint32_t one_in_split = 4;
-constexpr std::uint32_t one_in_short_sends = 16;
-// Linux's defaults: six requests, and fifteen times the same data.
-constexpr std::chrono::seconds patience_connecting{127}, patience_sending{924};
 
 using sched::fd_watch;
 
-int fail(int error) noexcept {
+}  // namespace
+
+network::network(const options& o, sched::clock_source& clock, hosts& h, disks& d)
+    : options_(o),
+      clock_(clock),
+      hosts_(h),
+      disks_(d),
+      rng_(make_rng(o.seed, 5)),
+      next_fd_(first_fd),
+      next_port_(first_port) {}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Endpoints.
+
+int network::fail(int error) noexcept {
   errno = error;
   return -1;
 }
 
 // Not ours: closed, or the kernel's, which the program has adopted.
-int no_such(int fd) noexcept { return fd >= first_fd ? EBADF : EOPNOTSUPP; }
+int network::no_such(int fd) noexcept { return fd < 0 || fd >= first_fd ? EBADF : EOPNOTSUPP; }
 
-}  // namespace
-
-network::network(const options& o, sched::clock_source& clock, hosts& h)
-    : options_(o), clock_(clock), hosts_(h), rng_(make_rng(o.seed, 5)), next_fd_(first_fd), next_port_(first_port) {}
-
-// ---------------------------------------------------------------------------------------------------------------
-// Endpoints.
+net::address network::copy_of(const void* address, socklen_t length) noexcept {
+  net::address a{.length = length};
+  std::memcpy(&a.storage, address, length);
+  return a;
+}
 
 network::endpoint* network::find(int fd) noexcept {
   const auto at = endpoints_.find(fd);
   return at == endpoints_.end() ? nullptr : at->second.get();
 }
 
-network::endpoint& network::add(int family, host_id host) {
+network::endpoint& network::add(int family, int type, host_id host) {
   auto fresh = std::make_unique<endpoint>();
   fresh->fd = next_fd_++;
   fresh->family = family;
-  fresh->host = host;
+  fresh->type = type;
+  fresh->host = fresh->peer_host = host;
   auto& e = *fresh;
   endpoints_.emplace(e.fd, std::move(fresh));
   return e;
 }
 
-// In the order of their opening.
-std::vector<network::endpoint*> network::listeners_at(const net::address& wanted, host_id host) {
-  std::vector<endpoint*> all;
-  for (auto& [fd, e] : endpoints_) {
-    if (e->is != state::listening || e->host != host || e->local.port() != wanted.port()) continue;
-    if (e->family == wanted.family() && (is_any(e->local) || same_host(e->local, wanted))) all.push_back(e.get());
-  }
-  return all;
-}
-
-std::uint16_t network::free_port() noexcept {
-  return next_port_ == UINT16_MAX ? next_port_ = first_port : next_port_++;
+void network::join(endpoint& a, endpoint& b) noexcept {
+  a.is = b.is = state::connected;
+  a.other = b.fd;
+  b.other = a.fd;
 }
 
 int network::watch(int fd, fd_watch& w) noexcept {
@@ -82,15 +83,54 @@ int network::watch(int fd, fd_watch& w) noexcept {
 
 unsigned network::readiness(const endpoint& e) noexcept {
   unsigned edges = 0;
-  if (!e.inbox.empty() || !e.pending.empty()) edges |= fd_watch::can_read;
+  if (!e.inbox.empty() || !e.pending.empty() || !e.datagrams.empty()) edges |= fd_watch::can_read;
   if (e.ended) edges |= fd_watch::read_ended;
-  if (e.is == state::connected) edges |= fd_watch::can_write;
+  if (e.is == state::connected || e.is_datagram()) edges |= fd_watch::can_write;
   if (e.error != 0 || e.is_reset) edges |= fd_watch::ended;
   return edges;
 }
 
 void network::tell(endpoint& e, unsigned edges, sched::runnable_batch& out) noexcept {
-  if (e.watched_by && edges != 0) e.watched_by->ready(edges, e.generation, out);
+  if (!e.watched_by || edges == 0) return;
+  if (chance(options_.one_in_spurious)) edges |= fd_watch::can_read | fd_watch::can_write;
+  e.watched_by->ready(edges, e.generation, out);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Ports.
+
+namespace {
+
+bool overlap(const net::address& a, const net::address& b) noexcept {
+  return a.family() == b.family() && a.port() == b.port() && (is_any(a) || is_any(b) || same_host(a, b));
+}
+
+}  // namespace
+
+// Several may have an address if all of them have said so.
+bool network::is_taken(const net::address& wanted, const endpoint& by) const noexcept {
+  return std::any_of(endpoints_.begin(), endpoints_.end(), [&](const auto& known) {
+    const endpoint& e = *known.second;
+    if (!e.owns_name || e.type != by.type || e.host != by.host || !overlap(e.local, wanted)) return false;
+    const auto both = [&](int option) { return e.value_of(option, 0) != 0 && by.value_of(option, 0) != 0; };
+    return !both(SO_REUSEPORT) && !(by.is_datagram() && both(SO_REUSEADDR));
+  });
+}
+
+std::uint16_t network::free_port() noexcept {
+  return next_port_ == UINT16_MAX ? next_port_ = first_port : next_port_++;
+}
+
+int network::bind_port(endpoint& e, net::address wanted) {
+  if (hosts_.owner_of(wanted, e.host) != e.host) return fail(EADDRNOTAVAIL);
+  if (wanted.port() == 0) {
+    do wanted.set_port(free_port());
+    while (is_taken(wanted, e));
+  } else if (is_taken(wanted, e)) {
+    return fail(EADDRINUSE);
+  }
+  e.local = wanted;
+  return 0;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -120,7 +160,7 @@ void network::break_connections(std::string_view a, std::string_view b) {
   const path p{hosts_.named(a), hosts_.named(b)};
   sched::runnable_batch woken;
   for (auto& [fd, e] : endpoints_)
-    if (e->is == state::connected && !e->is_reset && (from_to(*e) == p || from_to(*e) == p.back()))
+    if (!e->is_datagram() && e->is == state::connected && !e->is_reset && (from_to(*e) == p || from_to(*e) == p.back()))
       break_off(*e, ECONNRESET, woken);
   sched::make_runnable(woken);
 }
@@ -134,12 +174,7 @@ std::int64_t network::next_event_at() const noexcept {
 
 void network::schedule_at(std::int64_t at, event e) { events_.emplace(std::pair{at, posted_++}, std::move(e)); }
 
-// On its way, or held until there is one. A reset is not sent again.
-void network::post(event e, endpoint* in_order_to) {
-  if (hosts_.is_cut(e.along)) {
-    if (e.what != kind::reset) held_.push_back(std::move(e));
-    return;
-  }
+void network::schedule_along(event e, endpoint* in_order_to) {
   auto at = hosts_.arrival_at(e.along, e.bytes.size(), clock_.now_ns());
   const auto least = options_.latency_min.count(), most = std::max(least, options_.latency_max.count());
   at += least + static_cast<std::int64_t>(rng_.next() % static_cast<std::uint64_t>(most - least + 1));
@@ -147,24 +182,12 @@ void network::post(event e, endpoint* in_order_to) {
   schedule_at(at, std::move(e));
 }
 
-// Where no answer can come now: who has sent something waits for it so long.
-void network::give_up_later(int sender, const path& p, std::chrono::seconds patience) {
-  const auto now = clock_.now_ns();
-  if (!hosts_.is_mute_since(p, now)) return;
-  schedule_at(now + std::chrono::nanoseconds(patience).count(),
-              {.what = kind::gives_up, .to = sender, .along = p, .since = now});
-}
-
-void network::give_up(const event& e, sched::runnable_batch& out) {
-  if (!hosts_.is_mute_since(e.along, e.since)) return;
-  auto& sender = *find(e.to);
-  if (sender.is_reset) return;
-  break_off(sender, ETIMEDOUT, out);
-  std::erase_if(held_, [&](const event& h) {
-    if (h.from != e.to) return false;
-    if (auto* to = find(h.to)) to->under_way -= h.bytes.size();
-    return true;
-  });
+// On its way, or held until there is one. A reset is not sent again.
+void network::post(event e, endpoint* in_order_to) {
+  if (!hosts_.is_cut(e.along))
+    schedule_along(std::move(e), in_order_to);
+  else if (e.what != kind::reset)
+    held_.push_back(std::move(e));
 }
 
 void network::deliver(std::int64_t now, sched::runnable_batch& out) noexcept {
@@ -176,6 +199,7 @@ void network::deliver(std::int64_t now, sched::runnable_batch& out) noexcept {
 
 void network::happen(event& e, sched::runnable_batch& out) {
   if (e.what == kind::request) return request_arrives(e, out);
+  if (e.what == kind::datagram) return datagram_arrives(e, out);
   auto* to = find(e.to);
   if (!to) {  // It is gone: whoever sends to it learns that.
     auto* from = find(e.from);
@@ -203,185 +227,100 @@ void network::happen(event& e, sched::runnable_batch& out) {
       return tell(*to, fd_watch::can_write, out);
     case kind::gives_up:
       return give_up(e, out);
+    case kind::unreachable:
+      return is_unreachable(e, *to, out);
     case kind::request:
+    case kind::datagram:
       return;
   }
 }
 
-// The other end's half of the handshake: an endpoint that waits to be accepted.
-void network::request_arrives(const event& e, sched::runnable_batch& out) {
-  auto* client = find(e.from);
-  if (!client || client->is != state::connecting) return;
-  const auto host = e.along.to;
-  const auto listeners = listeners_at(e.address, host);
-  auto* server = listeners.empty() ? nullptr : listeners[rng_.next() % listeners.size()];
-  if (!server || server->pending.size() > server->backlog) {
-    post({.what = kind::refused, .to = e.from, .along = e.along.back()}, client);
-    return;
-  }
-  auto& mine = add(client->family, host);
-  mine.peer_host = client->host;
-  mine.is = state::connected;
-  mine.local = e.address;
-  mine.remote = client->local;
-  mine.other = client->fd;
-  server->pending.push_back(mine.fd);
-  post({.what = kind::accepted, .to = client->fd, .from = mine.fd, .along = e.along.back()}, client);
-  tell(*server, fd_watch::can_read, out);
-}
-
-void network::data_arrives(event& e, sched::runnable_batch& out) {
-  auto& to = *find(e.to);
-  to.under_way -= e.bytes.size();
-  if (chance(options_.one_in_resets)) {
-    if (auto* from = find(e.from)) break_off(*from, ECONNRESET, out);
-    return break_off(to, ECONNRESET, out);
-  }
-  if (to.is_reset) return;
-  to.inbox.insert(to.inbox.end(), e.bytes.begin(), e.bytes.end());
-  tell(to, fd_watch::can_read, out);
-}
-
-// What has arrived and was not read is lost, as with TCP.
-void network::break_off(endpoint& e, int error, sched::runnable_batch& out) {
-  e.is_reset = true;
-  e.error = error;
-  e.inbox.clear();
-  tell(e, fd_watch::can_read | fd_watch::can_write | fd_watch::ended, out);
-}
-
 // ---------------------------------------------------------------------------------------------------------------
-// Calls.
+// Options.
 
-int network::open(int family) noexcept {
-  const own_allocations unwatched;
-  return add(family, hosts_.of_caller()).fd;
+namespace {
+
+constexpr int buffer_size = 212'992;  // Linux's default, which is the most as well.
+constexpr int buffer_size_min = 2304;
+
+bool is_size(int level, int option) noexcept {
+  return level == SOL_SOCKET && (option == SO_RCVBUF || option == SO_SNDBUF);
+}
+
+// 0, or why there is none.
+int check_option(int family, int type, int level, int option) noexcept {
+  if (level == IPPROTO_TCP && option == TCP_NODELAY) return family != AF_UNIX && type == SOCK_STREAM ? 0 : ENOPROTOOPT;
+  if (is_size(level, option)) return 0;
+  constexpr int known[] = {SO_REUSEADDR, SO_REUSEPORT, SO_KEEPALIVE, SO_BROADCAST, SO_LINGER};
+  const bool is_known = level == SOL_SOCKET && std::find(std::begin(known), std::end(known), option) != std::end(known);
+  return is_known ? 0 : EOPNOTSUPP;
+}
+
+}  // namespace
+
+int network::endpoint::value_of(int option, int otherwise) const noexcept {
+  const auto at = options.find({SOL_SOCKET, option});
+  return at == options.end() ? otherwise : at->second;
 }
 
 int network::set_option(int fd, int level, int option, int value) noexcept {
-  auto* e = find(fd);
-  if (!e) return fail(no_such(fd));
-  if (level == SOL_SOCKET && option == SO_REUSEPORT) e->shares_port = value != 0;
-  return 0;
-}
-
-int network::listen(int fd, const sockaddr* address, socklen_t length, int backlog) noexcept {
   const own_allocations unwatched;
   auto* e = find(fd);
   if (!e) return fail(no_such(fd));
-  net::address wanted{.length = length};
-  std::memcpy(&wanted.storage, address, length);
-  if (hosts_.owner_of(wanted, e->host) != e->host) return fail(EADDRNOTAVAIL);
-  if (wanted.port() == 0)
-    wanted.set_port(free_port());
-  else
-    for (const auto* other : listeners_at(wanted, e->host))
-      if (!e->shares_port || !other->shares_port) return fail(EADDRINUSE);
-  e->local = wanted;
-  e->is = state::listening;
-  e->backlog = static_cast<std::size_t>(std::max(backlog, 0));
+  if (const int error = check_option(e->family, e->type, level, option)) return fail(error);
+  if (is_size(level, option)) value = std::max(2 * std::clamp(value, 0, buffer_size), buffer_size_min);
+  e->options[{level, option}] = value;
   return 0;
 }
 
-int network::accept(int fd) noexcept {
+int network::get_option(int fd, int level, int option, int& value) noexcept {
   auto* e = find(fd);
   if (!e) return fail(no_such(fd));
-  if (e->is != state::listening) return fail(EINVAL);
-  if (is_interrupted()) return fail(EINTR);
-  if (e->pending.empty()) return fail(EAGAIN);
-  const int accepted = e->pending.front();
-  e->pending.pop_front();
-  return accepted;
+  if (level == SOL_SOCKET && option == SO_DOMAIN) return value = e->family, 0;
+  if (const int error = check_option(e->family, e->type, level, option)) return fail(error);
+  const auto at = e->options.find({level, option});
+  value = at != e->options.end() ? at->second : is_size(level, option) ? buffer_size : 0;
+  return 0;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Calls on sockets of every kind. Those of streams and of datagrams have their own files.
+
+int network::open(int family, int type) noexcept {
+  const own_allocations unwatched;
+  return add(family, type, hosts_.of_caller()).fd;
+}
+
+int network::open_pair(int family, int type, int (&ends)[2]) noexcept {
+  const own_allocations unwatched;
+  const auto host = hosts_.of_caller();
+  auto &a = add(family, type, host), &b = add(family, type, host);
+  join(a, b);
+  ends[0] = a.fd;
+  ends[1] = b.fd;
+  return 0;
+}
+
+int network::bind(int fd, const sockaddr* address, socklen_t length) noexcept {
+  const own_allocations unwatched;
+  auto* e = find(fd);
+  if (!e) return fail(no_such(fd));
+  if (e->owns_name) return fail(EINVAL);
+  const auto wanted = copy_of(address, length);
+  if ((e->is_unix() ? bind_name(*e, wanted) : bind_port(*e, wanted)) != 0) return -1;
+  e->owns_name = true;
+  return 0;
 }
 
 int network::connect(int fd, const sockaddr* address, socklen_t length) noexcept {
   const own_allocations unwatched;
   auto* e = find(fd);
   if (!e) return fail(no_such(fd));
+  const auto to = copy_of(address, length);
+  if (e->is_datagram()) return e->is_unix() ? set_unix_peer(*e, to) : set_udp_peer(*e, to);
   if (e->is == state::connected) return fail(EISCONN);
   if (e->is != state::fresh) return fail(EALREADY);
-  e->remote.length = length;
-  std::memcpy(&e->remote.storage, address, length);
-  e->local = hosts_.own_address(e->host, e->remote);
-  if (e->local.length == 0) return fail(ENETUNREACH);
-  e->local.set_port(free_port());
-  e->peer_host = hosts_.owner_of(e->remote, e->host);
-  e->is = state::connecting;
-  give_up_later(fd, from_to(*e), patience_connecting);
-  post({.what = kind::request, .to = -1, .from = fd, .along = from_to(*e), .address = e->remote}, nullptr);
-  return fail(is_interrupted() ? EINTR : EINPROGRESS);  // It goes on all the same.
-}
-
-long network::receive(int fd, std::span<std::byte> buffer, bool peek) noexcept {
-  const own_allocations unwatched;
-  auto* e = find(fd);
-  if (!e) return fail(no_such(fd));
-  if (is_interrupted()) return fail(EINTR);
-  if (!e->inbox.empty()) {
-    const auto n = std::min(buffer.size(), e->inbox.size());
-    const auto end = e->inbox.begin() + static_cast<std::ptrdiff_t>(n);
-    std::copy(e->inbox.begin(), end, buffer.begin());
-    if (peek) return static_cast<long>(n);
-    e->inbox.erase(e->inbox.begin(), end);
-    auto* from = find(e->other);
-    if (from && std::exchange(from->wants_room, false))
-      post({.what = kind::room, .to = from->fd, .along = from_to(*e)}, nullptr);
-    return static_cast<long>(n);
-  }
-  if (e->error != 0) return fail(std::exchange(e->error, 0));
-  if (e->ended || e->is_reset) return 0;
-  return fail(e->is == state::connected ? EAGAIN : ENOTCONN);
-}
-
-long network::send(int fd, std::span<const std::byte> data) noexcept {
-  const own_allocations unwatched;
-  auto* e = find(fd);
-  if (!e) return fail(no_such(fd));
-  if (is_interrupted()) return fail(EINTR);
-  if (e->error != 0) return fail(std::exchange(e->error, 0));
-  if (e->sent_end || e->is_reset) return fail(EPIPE);
-  if (e->is != state::connected) return fail(ENOTCONN);
-  auto* to = find(e->other);
-  if (!to) {  // The first one is taken and answered with a reset.
-    data = data.first(std::min(data.size(), inbox_max));
-    give_up_later(fd, from_to(*e), patience_sending);
-    post({.what = kind::data, .to = e->other, .from = fd, .along = from_to(*e), .bytes = {data.begin(), data.end()}},
-         nullptr);
-    return static_cast<long>(data.size());
-  }
-  const auto used = to->inbox.size() + to->under_way;
-  auto n = std::min(data.size(), inbox_max - std::min(used, inbox_max));
-  if (n == 0 && !data.empty()) {
-    e->wants_room = true;
-    return fail(EAGAIN);
-  }
-  if (n > 1 && chance(one_in_short_sends)) n = some_of(n);  // As if there were room for no more.
-  send_segments(*e, *to, data.first(n));
-  return static_cast<long>(n);
-}
-
-void network::send_segments(const endpoint& from, endpoint& to, std::span<const std::byte> data) {
-  give_up_later(from.fd, from_to(from), patience_sending);
-  while (!data.empty()) {
-    auto n = data.size();
-    if (n > 1 && chance(one_in_split)) n = some_of(n);
-    const auto part = data.first(n);
-    to.under_way += n;
-    post(
-        {.what = kind::data, .to = to.fd, .from = from.fd, .along = from_to(from), .bytes = {part.begin(), part.end()}},
-        &to);
-    data = data.subspan(n);
-  }
-}
-
-int network::shut_down_writing(int fd) noexcept {
-  const own_allocations unwatched;
-  auto* e = find(fd);
-  if (!e) return fail(no_such(fd));
-  if (e->is != state::connected || e->is_reset) return fail(ENOTCONN);
-  if (std::exchange(e->sent_end, true)) return 0;
-  if (auto* to = find(e->other)) post({.what = kind::end, .to = to->fd, .from = fd, .along = from_to(*e)}, to);
-  return 0;
+  return e->is_unix() ? connect_unix(*e, to) : connect_tcp(*e, to);
 }
 
 int network::take_error(int fd) noexcept {
@@ -406,24 +345,20 @@ int network::peer_name(int fd, sockaddr* address, socklen_t* length) noexcept {
   return 0;
 }
 
-// Unread bytes, or connections that nobody accepted, make it a reset.
+// Connections that nobody has accepted are reset.
 void network::close(int fd) noexcept {
   const own_allocations unwatched;
-  const auto at = endpoints_.find(fd);
-  if (at == endpoints_.end()) {
+  const auto known = endpoints_.extract(fd);
+  if (!known) {
     if (fd < first_fd) ::close(fd);  // The kernel's: the program has adopted it.
     return;
   }
-  const auto gone = std::move(at->second);
-  endpoints_.erase(at);
-  for (const int waiting : gone->pending) close(waiting);
-  auto* to = find(gone->other);
-  if (!to) return;
-  const bool lost = !gone->inbox.empty() || gone->under_way > 0;
-  if (lost)
-    post({.what = kind::reset, .to = to->fd, .along = from_to(*gone)}, to);
-  else if (!gone->sent_end)
-    post({.what = kind::end, .to = to->fd, .from = fd, .along = from_to(*gone)}, to);
+  const endpoint& gone = *known.mapped();
+  for (const int waiting : gone.pending) hang_up(*endpoints_.extract(waiting).mapped(), true);
+  if (gone.is_datagram())
+    make_room(gone);
+  else
+    hang_up(gone, !gone.is_unix() && gone.value_of(SO_LINGER, 0) != 0);
 }
 
 }  // namespace thrum::sim

@@ -1,11 +1,18 @@
-// The simulated network: stream sockets of one program that talk to each other.
+// The simulated network: sockets and pipes of one program that talk to each other.
 //
 // Model. A socket is an endpoint; what one end does reaches the other as an event, after a latency that the seed
-// chooses, and in order. A segment that is sent may arrive in pieces, so that reads are short. An end that is gone
-// answers with a reset, as TCP does; so does any end when the seed says so. The poller is told of edges, as by epoll.
+// chooses. The poller is told of edges, as by epoll. Endpoints are on hosts (hosts.hpp).
 //
-// Endpoints are on hosts (hosts.hpp). What is sent while the link is cut is held, as TCP would send it again, and goes
-// its way once the link is restored; who has sent into silence gives up after TCP's time.
+// Streams: nothing overtakes. A segment that is sent may arrive in pieces, so that reads are short. An end that is gone
+// answers with a reset, as TCP does; so does any end when the seed says so. What is sent while the link is cut is held,
+// as TCP would send it again, and goes its way once the link is restored; who has sent into silence gives up after
+// TCP's time.
+//
+// UDP: a datagram is sent to an address, and meets there whoever has it when it arrives. It is on its own: it may be
+// lost or come twice, and overtakes others, but not within a host. Nothing is held for it.
+//
+// Unix sockets, and pipes, stay on their host. They are streams without resets by the network, or datagrams that are
+// neither lost nor overtaken. A path is a file on the host's disk, which knows the socket's number.
 //
 // Everything here belongs to the one worker.
 #pragma once
@@ -20,6 +27,8 @@
 #include <utility>
 #include <vector>
 
+#include <sys/socket.h>
+
 #include "base/rng.hpp"
 #include "net/address.hpp"
 #include "sched/fd_watch.hpp"
@@ -29,9 +38,11 @@
 
 namespace thrum::sim {
 
+class disks;
+
 class network final : public sched::socket_system {
  public:
-  network(const options& o, sched::clock_source& clock, hosts& h);
+  network(const options& o, sched::clock_source& clock, hosts& h, disks& d);
 
   // --- The poller's side.
   int watch(int fd, sched::fd_watch& w) noexcept;  // 0 or an errno value.
@@ -44,13 +55,20 @@ class network final : public sched::socket_system {
   void break_connections(std::string_view a, std::string_view b);
 
   // --- The sockets' side.
-  int open(int family) noexcept override;
+  int open(int family, int type) noexcept override;
+  int open_pair(int family, int type, int (&ends)[2]) noexcept override;
+  int open_pipe(int (&ends)[2]) noexcept override;
+  bool is_ready(int fd, bool to_write) noexcept override;
   int set_option(int fd, int level, int option, int value) noexcept override;
-  int listen(int fd, const sockaddr* address, socklen_t length, int backlog) noexcept override;
+  int get_option(int fd, int level, int option, int& value) noexcept override;
+  int bind(int fd, const sockaddr* address, socklen_t length) noexcept override;
+  int listen(int fd, int backlog) noexcept override;
   int accept(int fd) noexcept override;
   int connect(int fd, const sockaddr* address, socklen_t length) noexcept override;
   long receive(int fd, std::span<std::byte> buffer, bool peek) noexcept override;
   long send(int fd, std::span<const std::byte> data) noexcept override;
+  long send_message(int fd, const msghdr& m) noexcept override;
+  long receive_message(int fd, msghdr& m, int flags) noexcept override;
   int shut_down_writing(int fd) noexcept override;
   int take_error(int fd) noexcept override;
   int local_name(int fd, sockaddr* address, socklen_t* length) noexcept override;
@@ -59,62 +77,120 @@ class network final : public sched::socket_system {
 
  private:
   enum class state : std::uint8_t { fresh, listening, connecting, connected };
+  struct datagram {
+    std::vector<std::byte> bytes;
+    net::address from;
+  };
   struct endpoint {
     int fd = -1;
     int family = 0;
+    int type = 0;
+    bool is_pipe = false;
     host_id host = other_host;
     host_id peer_host = other_host;
     state is = state::fresh;
     net::address local, remote;
-    int other = -1;      // The peer's descriptor, which may be gone.
-    int error = 0;       // SO_ERROR.
-    bool ended = false;  // The peer has sent its end.
+    bool owns_name = false;  // It was bound: by `local` others find it.
+    int other = -1;          // The peer's descriptor, which may be gone. Of UDP there is none.
+    int error = 0;           // SO_ERROR.
+    bool ended = false;      // The peer has sent its end.
     bool sent_end = false;
     bool is_reset = false;
     bool wants_room = false;
     std::deque<std::byte> inbox;
-    std::size_t under_way = 0;         // Bytes on their way here.
+    std::deque<datagram> datagrams;
+    std::size_t charged = 0;           // What they take of the receive buffer, with what is kept beside each.
+    std::size_t under_way = 0;         // Bytes, or Unix datagrams, on their way here.
     std::int64_t last_arrival_at = 0;  // Of what is on its way here: nothing overtakes.
     std::deque<int> pending;           // Of a listener: accepted by nobody yet.
     std::size_t backlog = 0;
-    bool shares_port = false;
+    std::map<std::pair<int, int>, int> options;  // That were set, by level and name.
     sched::fd_watch* watched_by = nullptr;
     std::uint16_t generation = 0;
+
+    bool is_unix() const noexcept { return family == AF_UNIX; }
+    bool is_datagram() const noexcept { return type == SOCK_DGRAM; }
+    int value_of(int option, int otherwise) const noexcept;  // Of SOL_SOCKET.
   };
-  enum class kind : std::uint8_t { look, request, refused, accepted, data, end, reset, room, gives_up };
+  enum class kind : std::uint8_t {
+    look,
+    request,
+    refused,
+    accepted,
+    data,
+    end,
+    reset,
+    room,
+    gives_up,
+    datagram,
+    unreachable,
+  };
   struct event {
     kind what;
     int to;
     int from = -1;
     path along{};
     std::vector<std::byte> bytes{};
-    net::address address{};
+    net::address address{};  // Where a request or a datagram goes, or went.
+    net::address source{};   // Of a datagram.
     std::int64_t since = 0;  // Of gives_up: when it has sent what was not answered.
   };
 
+  // --- network.cpp
+  static int fail(int error) noexcept;
+  static int no_such(int fd) noexcept;  // An errno value.
+  static net::address copy_of(const void* address, socklen_t length) noexcept;
   endpoint* find(int fd) noexcept;
-  endpoint& add(int family, host_id host);
-  std::vector<endpoint*> listeners_at(const net::address& wanted, host_id host);
+  endpoint& add(int family, int type, host_id host);
+  static void join(endpoint& a, endpoint& b) noexcept;
+  bool is_taken(const net::address& wanted, const endpoint& by) const noexcept;
   std::uint16_t free_port() noexcept;
+  int bind_port(endpoint& e, net::address wanted);
   void schedule_at(std::int64_t at, event e);
+  void schedule_along(event e, endpoint* in_order_to);
   void post(event e, endpoint* in_order_to);
-  void give_up_later(int sender, const path& p, std::chrono::seconds patience);
-  void give_up(const event& e, sched::runnable_batch& out);
-  void send_segments(const endpoint& from, endpoint& to, std::span<const std::byte> data);
+  void happen(event& e, sched::runnable_batch& out);
   bool is_interrupted() noexcept { return chance(options_.one_in_interrupted); }
   bool chance(std::uint32_t one_in) noexcept { return one_in > 0 && rng_.below(one_in) == 0; }
   std::size_t some_of(std::size_t n) noexcept { return 1 + static_cast<std::size_t>(rng_.next() % (n - 1)); }
-  void happen(event& e, sched::runnable_batch& out);
+  static path from_to(const endpoint& e) noexcept { return {e.host, e.peer_host}; }
+  void tell(endpoint& e, unsigned edges, sched::runnable_batch& out) noexcept;
+  static unsigned readiness(const endpoint& e) noexcept;
+
+  // --- network_streams.cpp
+  int connect_tcp(endpoint& e, const net::address& to);
+  std::vector<endpoint*> listeners_at(const net::address& wanted, host_id host);
   void request_arrives(const event& e, sched::runnable_batch& out);
   void data_arrives(event& e, sched::runnable_batch& out);
   void break_off(endpoint& e, int error, sched::runnable_batch& out);
-  static path from_to(const endpoint& e) noexcept { return {e.host, e.peer_host}; }
-  static void tell(endpoint& e, unsigned edges, sched::runnable_batch& out) noexcept;
-  static unsigned readiness(const endpoint& e) noexcept;
+  static std::size_t room_at(const endpoint& to) noexcept;
+  void send_segments(const endpoint& from, endpoint& to, std::span<const std::byte> data);
+  void give_up_later(int sender, const path& p, std::chrono::seconds patience);
+  void give_up(const event& e, sched::runnable_batch& out);
+  void hang_up(const endpoint& gone, bool resets);
+
+  // --- network_unix.cpp
+  int bind_name(endpoint& e, const net::address& wanted);
+  endpoint* named(const net::address& name, const endpoint& by);  // Of its type and on its host; null, and errno.
+  int connect_unix(endpoint& e, const net::address& to);
+  int set_unix_peer(endpoint& e, const net::address& to);
+  long send_unix(endpoint& e, std::vector<std::byte> bytes, const net::address& to);
+  static bool may_send(const endpoint& e, const endpoint& to) noexcept;
+  void make_room(const endpoint& at);
+
+  // --- network_datagrams.cpp
+  int set_udp_peer(endpoint& e, const net::address& to);
+  long send_udp(endpoint& e, std::vector<std::byte> bytes, const net::address& to);
+  net::address source_of(const endpoint& e, const net::address& to) const;  // Of length 0: none, and errno.
+  endpoint* receiver_of(const net::address& to, const net::address& from, host_id host);
+  void send_off(const event& e, endpoint* in_order_to);
+  void datagram_arrives(event& e, sched::runnable_batch& out);
+  void is_unreachable(const event& e, endpoint& sender, sched::runnable_batch& out);
 
   const options& options_;
   sched::clock_source& clock_;
   hosts& hosts_;
+  disks& disks_;
   base::rng rng_;
   int next_fd_;
   std::uint16_t next_port_;

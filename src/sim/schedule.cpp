@@ -63,6 +63,8 @@ std::string to_line(const schedule& s) {
   std::string line = "THRUM_SIM=seed=" + std::to_string(s.chosen.seed);
   if (s.chosen.how == strategy::pct) {
     line += ",how=pct,depth=" + std::to_string(s.chosen.depth) + ",horizon=" + std::to_string(s.chosen.horizon);
+  } else if (s.chosen.how == strategy::uniform) {
+    line += ",how=uniform";
   } else if (s.chosen.how == strategy::exhaustive) {
     line += ",how=exhaustive";
   }
@@ -95,6 +97,8 @@ schedule from_text(std::string_view text, const options& defaults) {
       s.chosen.horizon = number<std::size_t>(value, text);
     } else if (key == "how" && value == "pct") {
       s.chosen.how = strategy::pct;
+    } else if (key == "how" && value == "uniform") {
+      s.chosen.how = strategy::uniform;
     } else if (key == "how" && value == "random_walk") {
       s.chosen.how = strategy::random_walk;
     } else if (key == "how" && value == "exhaustive") {

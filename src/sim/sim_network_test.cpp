@@ -203,6 +203,65 @@ TEST(sim_network_links, connections_break_at_both_ends) {
   });
 }
 
+// A megabyte flows, and nothing the other way: whoever waits for that may be told of it all the same.
+int told_in_vain(std::uint32_t one_in_spurious) {
+  int count = 0;
+  for (sim::options o{.one_in_spurious = one_in_spurious}; o.seed <= 10; ++o.seed)
+    sim::run(o, [&] {
+      auto [near, far] = connected();
+      near.set_timeout(1s);
+      std::string sent(1'000'000, ' ');
+      for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<char>(i % 251);
+      fiber writer = spawn([&, &near = near] { near.write_all(std::as_bytes(std::span(sent))); });
+      fiber reader = spawn([&, &far = far] { EXPECT_TRUE(read(far, sent.size()) == sent); });
+      std::error_code error;
+      near.wait_readable(error);
+      EXPECT_TRUE(!error || error == std::errc::timed_out) << error.message();
+      if (!error) ++count;
+      writer.join();
+      reader.join();
+      std::byte nothing;
+      EXPECT_EQ(near.read_some({&nothing, 1}, error), 0u);
+      EXPECT_EQ(error, std::errc::timed_out);
+    });
+  return count;
+}
+
+TEST(sim_network, sockets_look_ready_in_vain_where_the_options_say_so) {
+  EXPECT_GT(told_in_vain(2), 0);
+  EXPECT_EQ(told_in_vain(0), 0);
+}
+
+// Room for what is to be written wakes the reader, too; it waits for no longer because of that.
+TEST(sim_network, who_is_woken_for_nothing_times_out_all_the_same) {
+  for (const bool by_task : {false, true})
+    for (sim::options o{.one_in_spurious = 1}; o.seed <= 10; ++o.seed)
+      sim::run(o, [&] {
+        auto [near, far] = connected();
+        near.set_timeout(1s);
+        const std::string much(200'000, 'x');
+        fiber writer = spawn([&, &near = near] {
+          for (int i = 0; i < 50; ++i) {
+            near.write_all(std::as_bytes(std::span(much)));
+            this_fiber::sleep_for(100ms);
+          }
+        });
+        fiber reader = spawn([&, &far = far] { EXPECT_EQ(read(far, 50 * much.size()).size(), 50 * much.size()); });
+        std::byte nothing;
+        std::error_code error;
+        const auto waited = took([&, &near = near] {
+          if (by_task)
+            spawn(near.async_read_some({&nothing, 1}, error)).join();
+          else
+            near.read_some({&nothing, 1}, error);
+        });
+        EXPECT_EQ(error, std::errc::timed_out);
+        EXPECT_LT(waited, 1500ms);
+        writer.join();
+        reader.join();
+      });
+}
+
 TEST(sim_network, misuse_is_told) {
   EXPECT_THROW(sim::on_host(here, [] {}), std::logic_error);
   EXPECT_THROW(sim::set_link(here, there, {}), std::logic_error);

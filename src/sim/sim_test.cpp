@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <set>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -77,6 +78,45 @@ TEST(sim_run, time_jumps) {
     EXPECT_LT(clock::now() - began, 25h + 1s);
   });
   EXPECT_GE(t.elapsed, 25h);
+}
+
+// How many different results f() has.
+template <class F>
+std::size_t outcomes_of(F f) {
+  std::set<int> seen;
+  sim::options o;
+  for (o.seed = 1; o.seed <= 32; ++o.seed) sim::run(o, [&] { seen.insert(f()); });
+  return seen.size();
+}
+
+TEST(sim_run, what_is_due_at_one_instant_happens_in_any_order) {
+  const auto deadline_and_sleep = [] {
+    bool slept = false;
+    const auto then = clock::now() + 1s;
+    scope s{.deadline = 1s};
+    s.go([&] {
+      this_fiber::sleep_until(then);
+      slept = true;
+    });
+    EXPECT_THROW(s.join(), timed_out);
+    return slept;
+  };
+  EXPECT_EQ(outcomes_of(deadline_and_sleep), 2u);
+
+  const auto timer_and_time_out = [] {
+    const auto then = clock::now() + 1s;
+    timer t(1s);
+    return t.receive_until(then).has_value();
+  };
+  EXPECT_EQ(outcomes_of(timer_and_time_out), 2u);
+
+  const auto timers_of_one_select = [] {
+    int which = 0;
+    select(after(2s, [] {}), after(1s, [&] { which = 1; }), after(1s, [&] { which = 2; }),
+           after(1s, [&] { which = 3; }));
+    return which;
+  };
+  EXPECT_EQ(outcomes_of(timers_of_one_select), 3u);
 }
 
 TEST(sim_run, spinning_for_others_lets_them_run) {

@@ -93,6 +93,7 @@ class world::waiting_room final : public sched::poller {
     if (deadline_ns <= now_ns) return;
     const own_allocations unwatched;
     const auto next = std::min(deadline_ns, world_.network_.next_event_at());
+    world_.look_for_lost_wake_ups(next);
     if (next != sched::never) {
       world_.now_.store(std::max(next, now_ns), std::memory_order_relaxed);
       return world_.network_.deliver(next, out);
@@ -114,15 +115,17 @@ class world::waiting_room final : public sched::poller {
   std::atomic<std::uint32_t> wakes_{0};
 };
 
-world::world(const schedule& s, recorder* r, bool tells)
+world::world(const schedule& s, const census& known, recorder* r, bool tells)
     : plan_(s),
       recorder_(r),
       tells_(tells),
-      chooser_(make_chooser(s)),
+      chooser_(make_chooser(s, known)),
       stalls_(make_rng(s.chosen.seed, 3)),
       now_(epoch_ns),
-      network_(plan_.chosen, *this, hosts_),
-      disks_(plan_.chosen, *this, hosts_) {}
+      disks_(plan_.chosen, *this, hosts_),
+      network_(plan_.chosen, *this, hosts_, disks_) {
+  if (s.chosen.how == strategy::exhaustive) causality_.emplace();
+}
 
 std::unique_ptr<sched::random_source> world::make_random(unsigned index) {
   return std::make_unique<sched::seeded_source>(make_rng(plan_.chosen.seed, 4 + index));
@@ -133,9 +136,13 @@ std::unique_ptr<sched::poller> world::make_poller() { return std::make_unique<wa
 void world::begin(sched::scheduler& home) {
   threads_ = os::thread_count();
   home_ = &home;
+  if (causality_) causality_->begin();
 }
 
-void world::end() noexcept { home_ = nullptr; }
+void world::end() noexcept {
+  if (causality_) causality_->end();
+  home_ = nullptr;
+}
 
 trace world::so_far() const noexcept {
   return {.calls = calls_,
@@ -146,14 +153,51 @@ trace world::so_far() const noexcept {
           .elapsed = std::chrono::nanoseconds(now_.load(std::memory_order_relaxed) - epoch_ns)};
 }
 
-void world::fail(const char* what) noexcept {
+void world::warn_of_threads() const noexcept {
   if (os::thread_count() > threads_)
     os::report("thrum: sim: the program has threads of its own, which are not simulated: what follows may be wrong\n");
+}
+
+void world::fail(const char* what) noexcept {
+  warn_of_threads();
   os::report("thrum: sim: %s\n", what);
+  give_up();
+}
+
+void world::escaped(const char* function, const char* advice) noexcept {
+  os::report("thrum: sim: the program calls %s, which is not simulated: %s\n  called by ", function, advice);
+  if (const auto* who = sched::current_activity())
+    sched::describe(*who, sched::labels::shown);
+  else
+    os::report("the simulation, for the program");
+  os::report("\n");
+  context::trace t;
+  context::capture(t);
+  context::print(t);
+  give_up();
+}
+
+void world::give_up() noexcept {
   sched::report_findings(*home_);
   sched::dump_all(*home_);
   os::report("thrum: sim: replay with %s\n", to_line(plan_).c_str());
   ::_exit(failure_status);
+}
+
+bool world::program_is_inside() const noexcept {
+  const auto* who = sched::current_activity();
+  for (const auto* c = outside_; c; c = c->next)
+    if (c->who == who) return false;
+  return home_ != nullptr;
+}
+
+void world::call_outside(void (*call)(void* argument) noexcept, void* argument) noexcept {
+  outside_call here{sched::current_activity(), outside_};
+  outside_ = &here;
+  call(argument);
+  auto** at = &outside_;
+  while (*at != &here) at = &(*at)->next;
+  *at = here.next;
 }
 
 bool world::preempts(sched::activity& caller) noexcept {
@@ -204,11 +248,42 @@ void world::look_whether_the_last_is_stuck() noexcept {
   if (std::any_of(found.begin(), found.end(), for_ever)) fail("deadlock: some can never go on, whatever the others do");
 }
 
+// A look at everybody, shared out among so many jumps of the clock that it costs each of them little; and before every
+// jump that is long enough to lose somebody.
+bool world::look_is_due(std::int64_t next_ns) noexcept {
+  constexpr std::size_t looked_at_per_jump = 4;
+  const bool long_enough = next_ns - now_ns() >= plan_.chosen.lost_after.count();
+  if (++jumps_ * looked_at_per_jump < home_->fibers().total() + home_->tasks().total() && !long_enough) return false;
+  jumps_ = 0;
+  return true;
+}
+
+// Nothing happens before `next_ns`.
+void world::look_for_lost_wake_ups(std::int64_t next_ns) noexcept {
+  if (!home_ || !look_is_due(next_ns)) return;
+  auto& here = *sched::this_worker();
+  if (causality_) causality_->end();  // To look is no step.
+  here.leave();                       // Predicates are the program's.
+  const auto lost = lost_.look(*home_, now_ns(), next_ns, plan_.chosen.lost_after.count());
+  here.enter();
+  if (causality_) causality_->begin();
+  if (lost.empty() || (next_ns != sched::never && os::thread_count() > threads_)) return;
+  warn_of_threads();
+  os::report("thrum: sim: a wake-up was lost: what is waited for is there, and nobody says so\n");
+  for (const auto& v : lost) {
+    os::report("  ");
+    sched::describe(*v.who, sched::labels::left_out);
+    os::report(" waits for %s %p, %s\n", v.who->reason.kind->what, v.who->reason.object, v.how);
+  }
+  give_up();
+}
+
 sched::activity* world::pick(const sched::runnable_batch& found) noexcept {
   const own_allocations unwatched;
   look_whether_the_last_is_stuck();
   sched::runnable_batch all = found;
   network_.deliver(now_ns(), all);
+  end_step(all);
   for (auto* a = all.first; a; a = a->next) runnable_.push_back(a);
   if (runnable_.empty()) return nullptr;
   if (++picks_ > plan_.chosen.decisions_max) fail("the program does not end: it has made too many decisions");
@@ -221,7 +296,25 @@ sched::activity* world::pick(const sched::runnable_batch& found) noexcept {
   if (tells_ && (next != last_ || id_of(*next) != last_id_)) tell(*next);
   last_ = next;
   last_id_ = id_of(*next);
+  step_is_under_way_ = true;
   return next;
+}
+
+// Tells who keeps account of steps that one has ended, if one was under way: `woken` are those who can run since.
+void world::end_step(const sched::runnable_batch& woken) noexcept {
+  const auto who = std::exchange(step_is_under_way_, false) ? last_id_ : 0;
+  chooser_->step(who, woken);
+  if (!causality_) return;
+  if (who == 0) return causality_->due(woken);
+  if (id_of(*last_) == who) causality_->touched(&last_->cancel_lock);  // It has looked whether it is cancelled.
+  causality_->step(who, has_yielded(woken), now_ns(), woken);
+}
+
+// Whoever has neither parked, nor ended, nor was preempted.
+bool world::has_yielded(const sched::runnable_batch& woken) const noexcept {
+  for (const auto* a = woken.first; a; a = a->next)
+    if (a == last_ && a != preempted_ && id_of(*a) == last_id_) return true;
+  return false;
 }
 
 void world::let_time_pass() noexcept {
@@ -236,6 +329,7 @@ void world::let_time_pass() noexcept {
 void world::put_preempted_in_its_place() noexcept {
   const auto* who = std::exchange(preempted_, nullptr);
   const auto at = std::find(runnable_.begin(), runnable_.end(), who);
+  last_is_preempted_ = at != runnable_.end();
   if (in_a_row_ >= in_a_row_max) {
     in_a_row_ = 0;
     chooser_->demote(*last_);
@@ -246,11 +340,21 @@ void world::put_preempted_in_its_place() noexcept {
 
 std::size_t world::decide() noexcept {
   const auto choice = chooser_->choose(decisions_, runnable_);
-  if (recorder_) recorder_->decided(choice, runnable_.size());
+  if (recorder_) recorder_->decided(situation(choice));
   ++decisions_;
   fingerprint_ = mix(mix(fingerprint_, runnable_.size()), id_of(*runnable_[choice]));
   fingerprint_ = mix(fingerprint_, static_cast<std::uint64_t>(now_.load(std::memory_order_relaxed)));
   return choice;
+}
+
+decision world::situation(std::size_t choice) noexcept {
+  decision d{.choice = choice, .candidates = runnable_.size(), .state = 0, .last = nobody, .last_is_preempted = false};
+  if (!causality_) return d;
+  for (std::size_t i = 0; i < runnable_.size(); ++i)
+    if (runnable_[i] == last_ && id_of(*last_) == last_id_) d.last = i;
+  d.last_is_preempted = last_is_preempted_;
+  d.state = causality_->state_at(now_ns(), d.last == nobody ? 0 : last_id_, last_is_preempted_);
+  return d;
 }
 
 void world::tell(const sched::activity& next) noexcept {
@@ -287,7 +391,7 @@ void end_the_others(sched::scheduler& home, world& w, const options& o) {
 }  // namespace
 
 trace run_in_world(const schedule& s, const simulation& what) {
-  auto owned = std::make_unique<world>(s, what.told, what.tells);
+  auto owned = std::make_unique<world>(s, what.counted ? *what.counted : census{}, what.told, what.tells);
   world& w = *owned;
   sched::scheduler home({.processors = 1, .stack_size = s.chosen.stack_size, .monitored = false}, std::move(owned));
   std::exception_ptr failure;
@@ -303,6 +407,7 @@ trace run_in_world(const schedule& s, const simulation& what) {
     }
     end_the_others(home, w, s.chosen);
     result = w.so_far();
+    if (what.counted) *what.counted = w.counted();
     w.end();
   };
   detail::fiber_access::make(detail::launch(&home, {.name = "main"}, main, what.where, false)).join();

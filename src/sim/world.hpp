@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <source_location>
 #include <vector>
 
@@ -17,8 +18,10 @@
 #include "base/rng.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/seams.hpp"
+#include "sim/causality.hpp"
 #include "sim/chooser.hpp"
 #include "sim/disks.hpp"
+#include "sim/lost_wake_ups.hpp"
 #include "sim/network.hpp"
 #include "sim/schedule.hpp"
 
@@ -26,11 +29,22 @@ namespace thrum::sim {
 
 inline constexpr int failure_status = 2;
 
+inline constexpr std::size_t nobody = SIZE_MAX;
+
+struct decision {
+  std::size_t choice;
+  std::size_t candidates;
+  // Of a search through all schedules:
+  std::uint64_t state;     // Before it; see causality.hpp.
+  std::size_t last;        // The candidate who ran last; or nobody.
+  bool last_is_preempted;  // It could go on; else it has given way by itself.
+};
+
 // Told of each decision, before it takes effect: it may be the last.
 class recorder {
  public:
   virtual ~recorder() = default;
-  virtual void decided(std::size_t choice, std::size_t candidates) noexcept = 0;
+  virtual void decided(const decision& d) noexcept = 0;
 };
 
 class world final : public sched::seams,
@@ -38,15 +52,21 @@ class world final : public sched::seams,
                     public sched::pick_policy,
                     public sched::runtime_host {
  public:
-  world(const schedule& s, recorder* r, bool tells);
+  world(const schedule& s, const census& known, recorder* r, bool tells);
 
   // Between these two the program runs, and nothing to do is a deadlock. On the main fiber.
   void begin(sched::scheduler& home);
   void end() noexcept;
 
   trace so_far() const noexcept;
+  census counted() const { return chooser_->counted(); }
   // Reports the sentence and every fiber, with the line that replays it, and ends the process.
   [[noreturn]] void fail(const char* what) noexcept override;
+  // The same, of a call by the program that nothing simulates.
+  [[noreturn]] void escaped(const char* function, const char* advice) noexcept;
+  void call_outside(void (*call)(void* argument) noexcept, void* argument) noexcept override;
+  // The program runs, and has not offloaded what it does now.
+  bool program_is_inside() const noexcept;
 
   // --- What the scheduler sees.
   sched::clock_source& clock() override { return *this; }
@@ -72,11 +92,22 @@ class world final : public sched::seams,
 
  private:
   class waiting_room;
+  struct outside_call {
+    const sched::activity* who;
+    outside_call* next;
+  };
 
+  void warn_of_threads() const noexcept;
+  [[noreturn]] void give_up() noexcept;
   void look_whether_the_last_is_stuck() noexcept;
+  void look_for_lost_wake_ups(std::int64_t next_ns) noexcept;
+  bool look_is_due(std::int64_t next_ns) noexcept;
   void let_time_pass() noexcept;
   void put_preempted_in_its_place() noexcept;
+  void end_step(const sched::runnable_batch& woken) noexcept;
+  bool has_yielded(const sched::runnable_batch& woken) const noexcept;
   std::size_t decide() noexcept;
+  decision situation(std::size_t choice) noexcept;
   void tell(const sched::activity& next) noexcept;
   void tell_of_the_last(const sched::activity& last) noexcept;
 
@@ -84,20 +115,26 @@ class world final : public sched::seams,
   recorder* const recorder_;
   const bool tells_;
   const std::unique_ptr<chooser> chooser_;
+  std::optional<causality> causality_;  // Of a search through all schedules.
   base::rng stalls_;
   detail::atomic<std::int64_t> now_;
   hosts hosts_;
-  network network_;
   disks disks_;
+  network network_;
 
   // The worker's thread's.
   sched::scheduler* home_ = nullptr;  // Null unless the program runs.
   int threads_ = 0;                   // Of the process, when it began.
+  outside_call* outside_ = nullptr;   // Those that are under way: they may wait, too.
+  lost_wake_ups lost_;
+  std::size_t jumps_ = 0;  // Of the clock, since wake-ups were looked for.
   std::vector<sched::activity*> runnable_;
   const sched::activity* preempted_ = nullptr;  // It could go on.
   const sched::activity* last_ = nullptr;
   std::uint64_t last_id_ = 0;
-  std::size_t in_a_row_ = 0;  // Times that `last_` was chosen although others could run.
+  bool step_is_under_way_ = false;  // That of the last one.
+  bool last_is_preempted_ = false;  // At this decision.
+  std::size_t in_a_row_ = 0;        // Times that `last_` was chosen although others could run.
   std::uint64_t calls_ = 0;
   std::uint64_t allocations_ = 0;
   std::uint64_t starts_ = 0;
@@ -110,7 +147,8 @@ struct simulation {
   const std::function<void()>& program;
   std::source_location where;
   recorder* told = nullptr;
-  bool tells = false;  // The story, on standard error.
+  bool tells = false;         // The story, on standard error.
+  census* counted = nullptr;  // For the strategy `uniform`: of the schedule before, and then of this one.
 };
 // Runs the program in a world of its own. What it throws is rethrown; other failures end the process: world::fail().
 trace run_in_world(const schedule& s, const simulation& what);

@@ -7,11 +7,18 @@
 #include "sched/task_wait.hpp"
 
 namespace thrum::detail {
-namespace {
 
-constexpr sched::wait_kind awaited_barrier{"a barrier"};
-
-}  // namespace
+struct barrier_core::waited_for {
+  // A waiter's node keeps the phase that it waits for.
+  static void* as_slot(std::uint64_t phase) noexcept { return reinterpret_cast<void*>(phase); }
+  static const char* could_go_on(const void* core, const sched::waiter& who) noexcept {
+    auto& b = *static_cast<barrier_core*>(const_cast<void*>(core));
+    std::lock_guard held(b.queue_.lock);
+    const auto* n = node_of(b.queue_.waiters, who);
+    return n && n->slot != as_slot(b.phase_) ? "whose phase is over" : nullptr;
+  }
+  static constexpr sched::wait_kind kind{.what = "a barrier", .could_go_on = &could_go_on};
+};
 
 barrier_core::barrier_core(std::ptrdiff_t expected) : expected_(expected), remaining_(expected) {
   if (expected < 0) throw barrier_overrun();
@@ -47,13 +54,16 @@ std::uint64_t barrier_core::arrive(std::ptrdiff_t n, bool drop, void (*last)(voi
 }
 
 bool barrier_core::wait_until_ns(std::uint64_t phase, std::int64_t deadline_ns) {
-  return sched::wait_until(queue_, [this, phase] { return phase_ != phase; }, deadline_ns, {&awaited_barrier, this});
+  return sched::wait_until(
+      queue_, [this, phase] { return phase_ != phase; }, deadline_ns, {&waited_for::kind, this},
+      sched::cancellation::point, waited_for::as_slot(phase));
 }
 
 bool barrier_core::begin_wait(std::uint64_t phase, detail::async_wait& w, detail::async_timer* timer,
                               std::int64_t deadline_ns) {
-  return sched::begin_wait(w, timer, queue_, [this, phase] { return phase_ != phase; }, deadline_ns,
-                           {&awaited_barrier, this});
+  return sched::begin_wait(
+      w, timer, queue_, [this, phase] { return phase_ != phase; }, deadline_ns, {&waited_for::kind, this},
+      sched::cancellation::point, waited_for::as_slot(phase));
 }
 
 }  // namespace thrum::detail

@@ -9,7 +9,11 @@
 namespace thrum {
 namespace {
 
-constexpr sched::wait_kind awaited_event{"an event"};
+const char* set_already(const void* e, const sched::waiter&) noexcept {
+  return static_cast<const event*>(e)->is_set() ? "which is set" : nullptr;
+}
+
+constexpr sched::wait_kind awaited_event{.what = "an event", .could_go_on = &set_already};
 
 }  // namespace
 

@@ -32,7 +32,12 @@ const sched::waiter* owner_of(const void* word) noexcept {
   return reinterpret_cast<const sched::waiter*>(w & owner_mask);
 }
 
-constexpr sched::wait_kind awaited_mutex{.what = "a mutex", .holder = &owner_of, .is_lock = true};
+const char* free_mutex(const void* word, const sched::waiter&) noexcept {
+  return owner_of(word) ? nullptr : "which is free";
+}
+
+constexpr sched::wait_kind awaited_mutex{
+    .what = "a mutex", .holder = &owner_of, .is_lock = true, .could_go_on = &free_mutex};
 
 }  // namespace
 
@@ -44,6 +49,7 @@ mutex::~mutex() {
 
 // Takes a free mutex, also past those who wait, unless one of them starves. Acquire pairs with unlock().
 bool mutex::take(std::uintptr_t self) noexcept {
+  queue_.lock.touch();
   auto w = word_.load(std::memory_order_relaxed);
   while ((w & (owner_mask | starving)) == 0)
     if (word_.compare_exchange_weak(w, self | w, std::memory_order_acquire, std::memory_order_relaxed)) return true;
@@ -121,6 +127,7 @@ bool mutex::take_or_announce(std::uintptr_t self, bool was_woken, bool starved) 
 }
 
 void mutex::unlock() noexcept {
+  queue_.lock.touch();
   const auto self = identity(sched::current_waiter());
   auto w = self;
   // Release pairs with the acquire in take().

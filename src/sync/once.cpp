@@ -15,11 +15,15 @@ constexpr sched::claim_code is_done = sched::clause_code(0);
 constexpr sched::claim_code try_yourself = sched::clause_code(1);
 
 const sched::waiter* runner_of(const void* state) noexcept {
-  const auto s = static_cast<const std::atomic<std::uintptr_t>*>(state)->load(std::memory_order_relaxed);
+  const auto s = static_cast<const detail::atomic<std::uintptr_t>*>(state)->load(std::memory_order_relaxed);
   return s > 1 ? reinterpret_cast<const sched::waiter*>(s) : nullptr;  // Neither nobody nor done.
 }
 
-constexpr sched::wait_kind awaited_once{"call_once", &runner_of};
+const char* without_runner(const void* state, const sched::waiter&) noexcept {
+  return runner_of(state) ? nullptr : "whose function nobody calls";
+}
+
+constexpr sched::wait_kind awaited_once{.what = "call_once", .holder = &runner_of, .could_go_on = &without_runner};
 
 std::uintptr_t as_runner(const sched::waiter& w) noexcept { return reinterpret_cast<std::uintptr_t>(&w); }
 

@@ -11,9 +11,15 @@ namespace {
 
 constexpr std::ptrdiff_t may_wait = 1, permit = 2;
 
-constexpr sched::wait_kind awaited_permit{"a semaphore"};
-
 }  // namespace
+
+struct semaphore_core::waited_for {
+  static const char* could_go_on(const void* core, const sched::waiter&) noexcept {
+    const auto w = static_cast<const semaphore_core*>(core)->word_.load(std::memory_order_relaxed);
+    return w >= permit ? "which has permits" : nullptr;
+  }
+  static constexpr sched::wait_kind kind{.what = "a semaphore", .could_go_on = &could_go_on};
+};
 
 semaphore_core::semaphore_core(std::ptrdiff_t permits, std::ptrdiff_t max) : max_(max), word_(permits * permit) {
   if (permits < 0 || permits > max) throw semaphore_overflow();
@@ -26,6 +32,7 @@ semaphore_core::~semaphore_core() {
 }
 
 bool semaphore_core::try_acquire() noexcept {
+  queue_.lock.touch();
   auto w = word_.load(std::memory_order_relaxed);
   while (w >= permit)
     // Acquire pairs with the release in release().
@@ -45,17 +52,18 @@ bool semaphore_core::announce() noexcept {
 bool semaphore_core::acquire_until_ns(std::int64_t deadline_ns) {
   const auto call = sched::begin_call();
   if (!call.cancelled && try_acquire()) return true;
-  return sched::wait_until(queue_, [this] { return announce(); }, deadline_ns, {&awaited_permit, this});
+  return sched::wait_until(queue_, [this] { return announce(); }, deadline_ns, {&waited_for::kind, this});
 }
 
 bool semaphore_core::begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns) {
   sched::begin_task_call(sched::cancellation::point);
   if (try_acquire()) return sched::go_on();
-  return sched::begin_wait(w, timer, queue_, [this] { return announce(); }, deadline_ns, {&awaited_permit, this});
+  return sched::begin_wait(w, timer, queue_, [this] { return announce(); }, deadline_ns, {&waited_for::kind, this});
 }
 
 void semaphore_core::release(std::ptrdiff_t count) {
   if (count < 0 || count > max_) throw semaphore_overflow();
+  queue_.lock.touch();
   auto w = word_.load(std::memory_order_relaxed);
   while (!(w & may_wait)) {
     if (w / permit > max_ - count) throw semaphore_overflow();

@@ -4,9 +4,9 @@
 //   written    a writer holds it
 //   awaited    the queue is not empty
 //   competing  somebody has been woken to compete and has not tried yet: leaving it free need not wake another
-//   queueing   somebody has waited for a millisecond, or a task waits to write: who comes must queue, and the next time
-//              that the mutex is left free it is handed over to the head of the queue
-//   the rest   counts readers
+//   queueing   somebody starves, or a task waits to write: who comes must queue, and the next time that the mutex is
+//              left free it is handed over to the head of the queue
+//   the rest   counts readers, and for a moment those who come to read and find that they must not
 // All but `written` and the count change only under the queue's lock. Who leaves the mutex free while somebody waits
 // does so under that lock too, and then wakes or hands over; so does the next owner before it may destroy the mutex.
 //
@@ -15,8 +15,12 @@
 // queue, and nobody competing. But waiters announce themselves by a compare-and-swap on a word that shows why they
 // wait; who ends that finds the announcement.
 //
+// Whoever has waited for a millisecond and has lost several times starves. Time alone does not tell: of a thousand
+// fibers each waits longer than that for its turn to run, and the mutex would be handed over, to fibers that do not run
+// either, most of the time.
+//
 // Readers that overlap may never leave the mutex free. So a fiber or thread that waits to write looks again after a
-// millisecond, and then announces that it starves. (Just then it cannot be woken, and who is behind it may be served
+// millisecond, and soon announces that it starves. (Just then it cannot be woken, and who is behind it may be served
 // first.) A task cannot look again: it is resumed once, as the owner. So it gets the mutex handed over, and when it is
 // to write all who come queue behind it.
 //
@@ -27,6 +31,7 @@
 #include <mutex>
 
 #include "base/assert.hpp"
+#include "sched/sizes.hpp"
 #include "sched/task_wait.hpp"
 #include "sync/compete.hpp"
 
@@ -48,13 +53,19 @@ bool left_to_others(std::uint64_t w) noexcept {
   return is_free_for(true, w) && (w & awaited) && (w & (competing | queueing)) != competing;
 }
 
-const sched::waiter* writer_of(const void* writer) noexcept {
-  return static_cast<const std::atomic<const sched::waiter*>*>(writer)->load(std::memory_order_relaxed);
-}
-
-constexpr sched::wait_kind awaited_shared_mutex{.what = "a shared mutex", .holder = &writer_of, .is_lock = true};
-
 }  // namespace
+
+struct shared_mutex::waited_for {
+  static const sched::waiter* writer_of(const void* m) noexcept {
+    return static_cast<const shared_mutex*>(m)->writer_.load(std::memory_order_relaxed);
+  }
+  static const char* could_go_on(const void* m, const sched::waiter&) noexcept {
+    const auto w = static_cast<const shared_mutex*>(m)->word_.load(std::memory_order_relaxed);
+    return is_free_for(true, w) ? "which is free" : nullptr;
+  }
+  static constexpr sched::wait_kind kind{
+      .what = "a shared mutex", .holder = &writer_of, .is_lock = true, .could_go_on = &could_go_on};
+};
 
 shared_mutex::~shared_mutex() {
   // Who unlocks may still hold the queue's lock: wait for it, so that the next owner may destroy the mutex.
@@ -65,6 +76,7 @@ shared_mutex::~shared_mutex() {
 
 // Acquire pairs with the release of whoever held it.
 bool shared_mutex::take(bool writing, const sched::waiter* self) noexcept {
+  queue_.lock.touch();
   auto w = word_.load(std::memory_order_relaxed);
   while (is_free_for(writing, w) && !(w & queueing)) {
     if (!word_.compare_exchange_weak(w, w + (writing ? written : reader), std::memory_order_acquire,
@@ -84,7 +96,22 @@ void shared_mutex::lock() {
 }
 void shared_mutex::lock_shared() {
   sched::begin_call();
-  if (!try_lock_shared()) lock_slow(false);
+  if (!join_readers()) lock_slow(false);
+}
+
+// By an addition, which among many readers never has to be tried again. Who finds that the mutex is not for readers now
+// has been counted all the same, and leaves as a reader does.
+bool shared_mutex::join_readers() noexcept {
+  queue_.lock.touch();
+  auto w = word_.fetch_add(reader, std::memory_order_acquire) + reader;
+  while (w & (written | queueing)) {
+    if (left_to_others(w - reader)) {
+      unlock_slow(reader);
+      return false;
+    }
+    if (word_.compare_exchange_weak(w, w - reader, std::memory_order_relaxed, std::memory_order_acquire)) return false;
+  }
+  return true;
 }
 
 void shared_mutex::lock_slow(bool writing) {
@@ -94,6 +121,7 @@ void shared_mutex::lock_slow(bool writing) {
   node.slot = writing ? &writes : &reads;
   const auto since_ns = sched::now_ns();
   std::uint64_t marks = 0;
+  int losses = 0;
   for (bool waited = false;; waited = true) {
     sched::waiting w(sched::cancellation::none);
     sched::runnable_batch batch;
@@ -120,10 +148,11 @@ void shared_mutex::lock_slow(bool writing) {
     }
     if (taken) return make_runnable(batch);
     const auto deadline_ns = node.slot == &writes ? since_ns + starving_after_ns : sched::never;
-    const auto code = w.park(deadline_ns, {&awaited_shared_mutex, &writer_});
+    const auto code = w.park(deadline_ns, {&waited_for::kind, this});
     if (code == handed_over) return;
     marks = code == compete ? competing : 0;
-    if (sched::now_ns() - since_ns >= starving_after_ns) marks |= queueing;
+    if (++losses >= sched::sizes::losses_of_who_starves && sched::now_ns() - since_ns >= starving_after_ns)
+      marks |= queueing;
   }
 }
 
@@ -153,11 +182,12 @@ bool shared_mutex::begin_wait(detail::async_wait& w, bool writing) {
     }
   }
   if (w.at == detail::async_wait::state::satisfied) return sched::go_on();
-  park_task(self, {&awaited_shared_mutex, &writer_}, sched::never, nullptr);
+  park_task(self, {&waited_for::kind, this}, sched::never, nullptr);
   return false;
 }
 
 void shared_mutex::unlock() noexcept {
+  queue_.lock.touch();
   const auto* self = &sched::current_waiter();
   auto w = word_.load(std::memory_order_relaxed);
   if (!(w & written)) base::panic("unlock of a shared_mutex that is not locked for writing");
@@ -170,6 +200,7 @@ void shared_mutex::unlock() noexcept {
 }
 
 void shared_mutex::unlock_shared() noexcept {
+  queue_.lock.touch();
   auto w = word_.load(std::memory_order_relaxed);
   do {
     if (w < reader) base::panic("unlock of a shared_mutex that is not locked for reading");

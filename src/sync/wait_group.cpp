@@ -7,11 +7,14 @@
 #include "sched/task_wait.hpp"
 
 namespace thrum {
-namespace {
 
-constexpr sched::wait_kind awaited_group{"a wait group"};
-
-}  // namespace
+struct wait_group::waited_for {
+  static const char* could_go_on(const void* group, const sched::waiter&) noexcept {
+    const auto count = static_cast<const wait_group*>(group)->count_.load(std::memory_order_relaxed);
+    return count == 0 ? "which is at zero" : nullptr;
+  }
+  static constexpr sched::wait_kind kind{.what = "a wait group", .could_go_on = &could_go_on};
+};
 
 wait_group::~wait_group() {
   // The last done() may still hold the lock: wait for it, so that a waiter may destroy the group at once.
@@ -20,6 +23,7 @@ wait_group::~wait_group() {
 }
 
 bool wait_group::change(std::int64_t count) noexcept {
+  queue_.lock.touch();
   auto now = count_.load(std::memory_order_relaxed);
   while (now + count > 0)
     // Release pairs with the acquire in wait: what was done before done() is visible after wait().
@@ -41,12 +45,12 @@ bool wait_group::change(std::int64_t count) noexcept {
 
 bool wait_group::wait_until_ns(std::int64_t deadline_ns) {
   return sched::wait_until(queue_, [this] { return count_.load(std::memory_order_acquire) == 0; }, deadline_ns,
-                           {&awaited_group, this});
+                           {&waited_for::kind, this});
 }
 
 bool wait_group::begin_wait(detail::async_wait& w, detail::async_timer* timer, std::int64_t deadline_ns) {
   return sched::begin_wait(w, timer, queue_, [this] { return count_.load(std::memory_order_acquire) == 0; },
-                           deadline_ns, {&awaited_group, this});
+                           deadline_ns, {&waited_for::kind, this});
 }
 
 }  // namespace thrum

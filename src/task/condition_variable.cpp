@@ -7,11 +7,12 @@
 
 namespace thrum {
 
-task<bool> condition_variable::async_wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns) {
+task<bool> condition_variable::async_wait_shown(std::unique_lock<mutex>& hold, std::int64_t deadline_ns,
+                                                const detail::shown_predicate* shown) {
   bool notified = false;
   std::exception_ptr failure;
   try {
-    notified = co_await detail::timed_awaiter(deadline_ns, beginning{*this, hold});
+    notified = co_await detail::timed_awaiter(deadline_ns, beginning{*this, hold, shown});
   } catch (...) {
     failure = std::current_exception();
   }
@@ -21,8 +22,12 @@ task<bool> condition_variable::async_wait_until_ns(std::unique_lock<mutex>& hold
   co_return notified;
 }
 
+task<bool> condition_variable::async_wait_until_ns(std::unique_lock<mutex>& hold, std::int64_t deadline_ns) {
+  return async_wait_shown(hold, deadline_ns, nullptr);
+}
+
 task<void> condition_variable::async_wait(std::unique_lock<mutex>& hold) {
-  (void)co_await async_wait_until_ns(hold, detail::never);
+  (void)co_await async_wait_shown(hold, detail::never, nullptr);
 }
 
 }  // namespace thrum

@@ -106,6 +106,14 @@ struct ends {
   }
 };
 
+// A number that was a descriptor's, and will be nobody else's: no other case uses one as high.
+inline int closed_number(int lowest) {
+  const auto p = ends::pipe();
+  const int fd = ::fcntl(p.a, F_DUPFD, lowest);
+  ::close(fd);
+  return fd;
+}
+
 struct one_case {
   const char* name;
   void (*run)(record&);

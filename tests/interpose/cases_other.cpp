@@ -7,7 +7,9 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "cases.hpp"
@@ -109,11 +111,17 @@ void hosts_the_old_way(record& r) {
   note_host(r, ::gethostbyaddr(&address, 3, AF_INET));
 }
 
+constexpr int stops = -1;
+
+// Ends with the code, or stops itself. Has nobody's descriptors by then: who waits for the end of a pipe would wait for
+// the child, too, and the fibers of its thread with it.
 pid_t child(int code, std::chrono::milliseconds after) {
   const pid_t pid = ::fork();
   if (pid != 0) return pid;
+  ::syscall(SYS_close_range, 3, ~0U, 0);
   const timespec time{.tv_sec = after.count() / 1000, .tv_nsec = after.count() % 1000 * 1'000'000};
   ::nanosleep(&time, nullptr);
+  if (code == stops) ::kill(::getpid(), SIGSTOP);
   ::_exit(code);
 }
 
@@ -138,6 +146,37 @@ void children(record& r) {
     r.call("killed", [&] { return ::waitpid(three, &status, 0) == three; });
   }
   r.note("status", status);
+}
+
+// A child in a process group of its own, so that whoever waits for any of the group gets none of other cases'.
+pid_t child_in_a_group(int code, std::chrono::milliseconds after) {
+  const pid_t pid = child(code, after);
+  ::setpgid(pid, pid);
+  return pid;
+}
+
+// Whichever ends first; and what waits for them knows nothing of pidfds.
+void any_child(record& r) {
+  int status = -1;
+  const pid_t one = child_in_a_group(1, 5ms);
+  r.call("any", [&] { return ::waitpid(-one, &status, 0) == one; });
+  r.note("status", status);
+  rusage usage{};
+  const pid_t two = child_in_a_group(2, 5ms);
+  r.call("wait4", [&] { return ::wait4(-two, &status, 0, &usage) == two; });
+  r.note("status", status);
+  siginfo_t info{};
+  const pid_t three = child_in_a_group(3, 5ms);
+  r.call("waitid", [&] { return ::waitid(P_PGID, static_cast<id_t>(three), &info, WEXITED); });
+  r.note("who", info.si_pid == three);
+  const pid_t four = child_in_a_group(stops, 5ms);
+  r.call("stopped", [&] { return ::waitpid(four, &status, WUNTRACED) == four; });
+  r.note("stopped", WIFSTOPPED(status));
+  r.call("not now", [&] { return ::waitpid(-four, &status, WNOHANG); });
+  ::kill(four, SIGKILL);
+  r.call("killed", [&] { return ::waitpid(-four, &status, 0) == four; });
+  r.call("nobody", [&] { return ::waitpid(-four, &status, 0); });
+  r.call("bad options", [&] { return ::waitpid(-1, &status, 0x1000); });
 }
 
 struct temporary_file {
@@ -170,7 +209,42 @@ void locks(record& r) {
     });
     r.call("lock", [&] { return ::fcntl(other, F_OFD_SETLKW, &whole); });
   }
+  whole.l_type = F_UNLCK;
+  r.call("unlock", [&] { return ::fcntl(other, F_OFD_SETLK, &whole); });
+  r.call("section", [&] { return ::lockf(f.fd, F_LOCK, 0); });
+  r.call("mode", [&] { return ::fcntl(other, F_GETFL) & O_ACCMODE; });
+  r.call("bad", [&] { return ::flock(-1, LOCK_EX); });
+  r.call("bad", [&] { return ::fcntl(-1, F_SETLKW, &whole); });
   ::close(other);
+}
+
+// Locks of one process do not exclude each other: somebody else has them.
+void locks_of_processes(record& r) {
+  const temporary_file f;
+  auto e = ends::sockets();
+  const pid_t holder = ::fork();
+  if (holder == 0) {
+    const int file = ::fcntl(f.fd, F_DUPFD, 900), to_parent = ::fcntl(e.b, F_DUPFD, 900);
+    ::syscall(SYS_close_range, 3, 899, 0);
+    struct flock whole {};
+    whole.l_type = F_WRLCK;
+    ::fcntl(file, F_SETLK, &whole);
+    char byte = 'x';
+    (void)!::write(to_parent, &byte, 1);
+    (void)!::read(to_parent, &byte, 1);
+    ::_exit(0);
+  }
+  char byte;
+  r.call("told", [&] { return ::read(e.a, &byte, 1); });
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  r.call("not now", [&] { return ::fcntl(f.fd, F_SETLK, &whole); });
+  {
+    const later opener([&] { (void)!::write(e.a, "x", 1); });
+    r.call("lock", [&] { return ::fcntl(f.fd, F_SETLKW, &whole); });
+  }
+  r.call("section", [&] { return ::lockf(f.fd, F_LOCK, 10); });
+  r.call("end", [&] { return ::waitpid(holder, nullptr, 0) == holder; });
 }
 
 void syncs(record& r) {
@@ -233,7 +307,7 @@ void numbers_are_used_again(record& r) {
   r.call("itself", [&] { return ::dup3(kept, kept, 0); });
   r.call("bad", [&] { return ::dup2(-1, kept); });
   r.call("close", [&] { return ::close(kept); });
-  r.call("closed", [&] { return ::close(kept); });
+  r.call("closed", [&] { return ::close(closed_number(700)); });
 }
 
 // A stream of libc's own closes its descriptor unseen, and the number is used again.
@@ -276,7 +350,9 @@ cases other_cases() {
           {"hosts", &hosts},
           {"hosts_the_old_way", &hosts_the_old_way},
           {"children", &children},
+          {"any_child", &any_child},
           {"locks", &locks},
+          {"locks_of_processes", &locks_of_processes},
           {"syncs", &syncs},
           {"fifos", &fifos},
           {"numbers_are_used_again", &numbers_are_used_again},

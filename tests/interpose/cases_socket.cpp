@@ -92,22 +92,18 @@ void connects(record& r) {
 }
 
 void connect_fails(record& r) {
-  sockaddr_in nobody{};
-  {
-    listener gone;
-    nobody = gone.address;
-  }
-  const auto* address = reinterpret_cast<const sockaddr*>(&nobody);
+  listener not_listening(-1);
+  const auto* address = not_listening.generic();
   const int client = ::socket(AF_INET, SOCK_STREAM, 0);
-  r.call("refused", [&] { return ::connect(client, address, sizeof nobody); });
-  r.call("refused", [&] { return ::connect(client, address, sizeof nobody); });
+  r.call("refused", [&] { return ::connect(client, address, sizeof not_listening.address); });
+  r.call("refused", [&] { return ::connect(client, address, sizeof not_listening.address); });
   r.call("short", [&] { return ::connect(client, address, 3); });
   ::close(client);
-  r.call("bad", [&] { return ::connect(-1, address, sizeof nobody); });
+  r.call("bad", [&] { return ::connect(-1, address, sizeof not_listening.address); });
   auto p = ends::pipe();
-  r.call("no socket", [&] { return ::connect(p.a, address, sizeof nobody); });
+  r.call("no socket", [&] { return ::connect(p.a, address, sizeof not_listening.address); });
   const int datagrams = ::socket(AF_INET, SOCK_DGRAM, 0);
-  r.call("datagrams", [&] { return ::connect(datagrams, address, sizeof nobody); });
+  r.call("datagrams", [&] { return ::connect(datagrams, address, sizeof not_listening.address); });
   ::close(datagrams);
 }
 

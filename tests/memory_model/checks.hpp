@@ -13,9 +13,13 @@ class thread_waiter;
 
 namespace thrum::memory_model {
 
-// The waiters of the threads, made anew: for programs whose threads wait as plain ones do.
+// The waiters of the threads, made anew, and the time, which timeouts make go on: for programs whose threads wait as
+// plain ones do.
 void fresh_waiters();
 sched::thread_waiter& waiter_of(std::size_t thread);
+
+// Whether the threads that the library starts run, or are as ones that the system never schedules.
+inline bool threads_run = true;
 
 constexpr mutation weakened(const char* function, operation what) {
   return {function, what, mutation::kind::weakened, 0};
@@ -31,6 +35,14 @@ inline void expect_holds(const set_up& p, const limits& l) {
   EXPECT_TRUE(o.passed) << o.report;
   EXPECT_TRUE(o.exhausted) << "not all executions have been tried: " << o.executions;
   ::testing::Test::RecordProperty("executions", static_cast<int>(o.executions));
+}
+
+// For what is too big to be exhausted: so many executions that are drawn.
+inline void expect_holds_at_random(const set_up& p, long executions, limits l = {}) {
+  l.seed = 1;
+  l.executions = executions;
+  const auto o = explore(l, p);
+  EXPECT_TRUE(o.passed) << o.report;
 }
 
 // The report of the execution that fails.

@@ -18,7 +18,7 @@ bool releases(std::memory_order o) {
 }  // namespace
 
 void memory::clear() {
-  locations_.clear();
+  count_ = 0;
   threads_ = {};
   sequential_ = {};
   for (std::size_t i = 0; i < threads_max; ++i) step(i);
@@ -26,24 +26,38 @@ void memory::clear() {
 
 // From the back: a new object may lie where an older one lay.
 std::size_t memory::find(const void* object) const {
-  for (std::size_t i = locations_.size(); i-- > 0;)
+  for (std::size_t i = count_; i-- > 0;)
     if (locations_[i].object == object) return i;
   return SIZE_MAX;
 }
 
 std::size_t memory::create(const void* object, std::uint64_t value) {
-  if (locations_.size() == locations_max) std::abort();  // Raise it.
-  location l{object, {}, {0}};
-  message initial;
-  initial.value = value;
-  l.messages.push_back(initial);
-  locations_.push_back(l);
-  return locations_.size() - 1;
+  if (count_ == locations_max) std::abort();  // Raise it.
+  auto& l = locations_[count_];
+  l.object = object;
+  l.messages.clear();
+  l.messages.emplace_back().value = value;
+  l.order.assign(1, 0);
+  l.life = {};
+  l.is_destroyed = false;
+  return count_++;
+}
+
+bool memory::use(std::size_t thread, std::size_t where) {
+  auto& l = locations_[where];
+  read_plain(thread, l.life);
+  return !l.is_destroyed;
+}
+
+bool memory::destroy(std::size_t thread, std::size_t where) {
+  auto& l = locations_[where];
+  l.is_destroyed = true;
+  return !write_plain(thread, l.life);
 }
 
 void memory::see_stores(view& v, const view& other) const {
-  for (std::size_t i = 0; i < locations_.size(); ++i)
-    if (rank(i, other.seen[i]) > rank(i, v.seen[i])) v.seen[i] = other.seen[i];
+  for (std::size_t i = 0; i < count_; ++i)
+    if (other.seen[i] != v.seen[i] && rank(i, other.seen[i]) > rank(i, v.seen[i])) v.seen[i] = other.seen[i];
 }
 
 void memory::see(view& v, const view& other) const {
@@ -75,19 +89,21 @@ void memory::read(std::size_t thread, std::size_t where, std::uint16_t number, s
   if (acquires(order)) see(t.current, m.released);
 }
 
-void memory::insert(std::size_t thread, std::size_t where, std::uint16_t behind, message m, std::memory_order order) {
+void memory::insert(std::size_t thread, std::size_t where, std::uint16_t behind, const message& m,
+                    std::memory_order order) {
   auto& l = locations_[where];
   auto& t = threads_[thread];
   const auto number = static_cast<std::uint16_t>(l.messages.size());
-  m.rank = rank(where, behind) + 1;
+  const auto place = rank(where, behind) + 1;
   l.messages.push_back(m);
-  l.order.insert(l.order.begin() + m.rank, number);
-  for (std::size_t i = m.rank + 1; i < l.order.size(); ++i) ++l.messages[l.order[i]].rank;
+  l.messages.back().rank = place;
+  l.order.insert(l.order.begin() + place, number);
+  for (std::size_t i = place + 1; i < l.order.size(); ++i) ++l.messages[l.order[i]].rank;
   t.current.seen[where] = number;
   view released = releases(order) ? t.current : t.fenced;
   released.seen[where] = number;
   see(l.messages[number].released, released);
-  if (order == std::memory_order_seq_cst && m.rank > rank(where, sequential_.seen[where]))
+  if (order == std::memory_order_seq_cst && place > rank(where, sequential_.seen[where]))
     sequential_.seen[where] = number;
 }
 
@@ -117,6 +133,21 @@ void memory::fence(std::size_t thread, std::memory_order order) {
   if (releases(order)) t.fenced = t.current;
 }
 
+// Whoever knows of the load knows of the message.
+void memory::read_late(std::size_t thread, std::size_t where, std::uint16_t number, std::uint32_t when) {
+  const auto raise = [&](view& v) {
+    if (v.before[thread] > when && rank(where, number) > rank(where, v.seen[where])) v.seen[where] = number;
+  };
+  for (auto& t : threads_) {
+    raise(t.current);
+    raise(t.acquirable);
+    raise(t.fenced);
+  }
+  for (std::size_t i = 0; i < count_; ++i)
+    for (auto& m : locations_[i].messages) raise(m.released);
+  see(threads_[thread].acquirable, at(where, number).released);
+}
+
 bool memory::read_plain(std::size_t thread, plain_history& h) const {
   const auto& before = threads_[thread].current.before;
   h.read[thread] = before[thread];
@@ -132,15 +163,15 @@ bool memory::write_plain(std::size_t thread, plain_history& h) const {
   return races;
 }
 
-void memory::begin(std::size_t thread) {
-  see(threads_[thread].current, threads_[0].current);
-  step(0);
+void memory::begin(std::size_t thread, std::size_t by) {
+  see(threads_[thread].current, threads_[by].current);
+  step(by);
 }
 
-void memory::end(std::size_t thread) { see(threads_[0].current, threads_[thread].current); }
+void memory::end(std::size_t thread, std::size_t by) { see(threads_[by].current, threads_[thread].current); }
 
 void memory::freshen(std::size_t thread) {
-  for (std::size_t i = 0; i < locations_.size(); ++i) threads_[thread].current.seen[i] = locations_[i].order.back();
+  for (std::size_t i = 0; i < count_; ++i) threads_[thread].current.seen[i] = locations_[i].order.back();
 }
 
 }  // namespace thrum::memory_model

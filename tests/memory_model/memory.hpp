@@ -1,4 +1,4 @@
-// The memory that the checker models: C++20's, without load buffering.
+// The memory that the checker models: C++20's. Load buffering is in late_reads.hpp.
 //
 // Model. It is operational, in views (Kang, Hur, Lahav, Vafeiadis and Dreyer, 2017), without promises. Each atomic
 // object is a location with the messages (stores) that it has received, in modification order. A thread's view says for
@@ -13,8 +13,7 @@
 // A view also counts, for each thread, how much of it happens before: that tells races on plain objects. What a
 // seq_cst fence alone makes visible does not happen before, so the counts do not travel through the one more view.
 //
-// Not modelled: a load that is carried out after a store that follows it in its thread (load buffering), and what
-// compilers do across a missing atomic_signal_fence.
+// Not modelled: what compilers do across a missing atomic_signal_fence.
 #pragma once
 
 #include <array>
@@ -25,7 +24,7 @@
 namespace thrum::memory_model {
 
 inline constexpr std::size_t threads_max = 5;  // The first is the one that sets the others up.
-inline constexpr std::size_t locations_max = 64;
+inline constexpr std::size_t locations_max = 192;
 
 struct view {
   std::array<std::uint16_t, locations_max> seen{};  // A message's number in its location.
@@ -37,12 +36,7 @@ struct message {
   view released;
   std::uint32_t rank = 0;    // In modification order.
   bool is_followed = false;  // By a read-modify-write, with nothing between.
-};
-
-struct location {
-  const void* object = nullptr;
-  std::vector<message> messages;     // By number.
-  std::vector<std::uint16_t> order;  // Their numbers in modification order.
+  std::uint8_t guesser = 0;  // The thread whose guess it may depend on (late_reads.hpp).
 };
 
 // Who has last written and read a plain object, by the writer's own count.
@@ -52,6 +46,14 @@ struct plain_history {
   std::array<std::uint32_t, threads_max> read{};
 };
 
+struct location {
+  const void* object = nullptr;
+  std::vector<message> messages;     // By number.
+  std::vector<std::uint16_t> order;  // Their numbers in modification order.
+  plain_history life = {};           // Every use is a read, the destruction is a write.
+  bool is_destroyed = false;
+};
+
 class memory {
  public:
   // For a new execution.
@@ -59,6 +61,10 @@ class memory {
 
   std::size_t find(const void* object) const;  // SIZE_MAX when it has not been touched.
   std::size_t create(const void* object, std::uint64_t value);
+
+  // False: it has been destroyed; others may still use it.
+  bool use(std::size_t thread, std::size_t where);
+  bool destroy(std::size_t thread, std::size_t where);
 
   // The numbers of the messages that the thread may read, the newest first.
   std::vector<std::uint16_t> readable(std::size_t thread, std::size_t where, std::memory_order order) const;
@@ -75,12 +81,25 @@ class memory {
               std::memory_order order);
   void fence(std::size_t thread, std::memory_order order);
 
+  // A load of this thread, at its count `when`, has waited for the message.
+  void read_late(std::size_t thread, std::size_t where, std::uint16_t number, std::uint32_t when);
+  void mark_guessed(std::size_t where, std::uint16_t number, std::size_t thread) {
+    locations_[where].messages[number].guesser = static_cast<std::uint8_t>(thread);
+  }
+  std::uint16_t last_number(std::size_t where) const {
+    return static_cast<std::uint16_t>(locations_[where].messages.size() - 1);
+  }
+  // What `thread` has seen: of a location, and of another thread or itself.
+  std::uint16_t seen_by(std::size_t thread, std::size_t where) const { return threads_[thread].current.seen[where]; }
+  std::uint32_t seen_of(std::size_t thread, std::size_t other) const { return threads_[thread].current.before[other]; }
+
   // True: it races.
   bool read_plain(std::size_t thread, plain_history& h) const;
   bool write_plain(std::size_t thread, plain_history& h) const;
 
-  void begin(std::size_t thread);    // The thread starts, after all that the first one has done.
-  void end(std::size_t thread);      // It has ended, before all that the first one does from now on.
+  // The thread starts, after all that `by` has done; it has ended, before all that `by` does from now on.
+  void begin(std::size_t thread, std::size_t by);
+  void end(std::size_t thread, std::size_t by);
   void freshen(std::size_t thread);  // All stores have become visible to it.
   // What it does from now on is told apart from what it has published.
   void step(std::size_t thread) { ++threads_[thread].current.before[thread]; }
@@ -96,9 +115,10 @@ class memory {
   std::uint32_t bound(std::size_t thread, std::size_t where, std::memory_order order) const;
   void see(view& v, const view& other) const;
   void see_stores(view& v, const view& other) const;
-  void insert(std::size_t thread, std::size_t where, std::uint16_t behind, message m, std::memory_order order);
+  void insert(std::size_t thread, std::size_t where, std::uint16_t behind, const message& m, std::memory_order order);
 
-  std::vector<location> locations_;
+  std::array<location, locations_max> locations_;  // They keep their room from one execution to the next.
+  std::size_t count_ = 0;
   std::array<thread_views, threads_max> threads_;
   view sequential_;
 };

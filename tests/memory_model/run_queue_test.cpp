@@ -2,7 +2,7 @@
 #include "sched/run_queue.hpp"
 
 #include <array>
-#include <memory>
+#include <new>
 
 #include <gtest/gtest.h>
 
@@ -44,7 +44,7 @@ void steal(Queue& from, Queue& own) {
 template <class Queue>
 struct queues {
   Queue mine{true}, first{true}, second{true};
-  std::array<item, 4> items;
+  std::array<item, 8> items;
 
   // In the end: what has been pushed has been taken.
   void settle() {
@@ -55,6 +55,13 @@ struct queues {
   }
 };
 
+// In one place for all executions: the addresses of the items are what late reads guess.
+template <class Queue>
+queues<Queue>* fresh_queues() {
+  alignas(queues<Queue>) static std::byte room[sizeof(queues<Queue>)];
+  return new (room) queues<Queue>;
+}
+
 template <class Queue>
 using part = std::function<void(queues<Queue>&)>;
 
@@ -62,7 +69,7 @@ using part = std::function<void(queues<Queue>&)>;
 template <class Queue>
 std::function<void(program&)> contended(part<Queue> owner, part<Queue> thief, part<Queue> other = nullptr) {
   return [=](program& p) {
-    auto q = std::make_shared<queues<Queue>>();
+    auto* q = fresh_queues<Queue>();
     p.thread("owner", [=] { owner(*q); });
     p.thread("thief", [=] { thief(*q); });
     if (other) p.thread("other", [=] { other(*q); });
@@ -99,10 +106,19 @@ const auto two_thieves = contended<queue>(
       if (auto* a = q.mine.pop_newest()) take(a);
     },
     steal_first, [](queues<queue>& q) { steal(q.mine, q.second); });
+// The same, where the owner synchronises with the thief by nothing but push().
+const auto overwritten_beside_a_thief = contended<queue>(
+    [](queues<queue>& q) {
+      push(q.mine, q.items[0]);
+      push(q.mine, q.items[1]);
+      q.items[2].taken.set(1);
+      if (!q.mine.push(pointer(q.items[2]))) take(pointer(q.items[2]));
+    },
+    steal_first);
 // What was stolen is stolen again.
 const auto chain_of_thieves = contended<longer_queue>(
     [](queues<longer_queue>& q) {
-      for (auto& i : q.items) push(q.mine, i);
+      for (std::size_t i = 0; i < 4; ++i) push(q.mine, q.items[i]);
     },
     [](queues<longer_queue>& q) {
       if (auto* a = q.mine.steal_into(q.first)) take(a);
@@ -112,9 +128,55 @@ const auto chain_of_thieves = contended<longer_queue>(
 TEST(memory_run_queue, oldest_first_with_a_thief) { expect_holds(oldest_and_thief, {.preemptions = 3}); }
 TEST(memory_run_queue, newest_first_with_a_thief) { expect_holds(newest_and_thief, {.preemptions = 3}); }
 TEST(memory_run_queue, two_thieves_and_the_newest) { expect_holds(two_thieves, {}); }
+TEST(memory_run_queue, an_exchange_that_fails_without_a_reason_is_tried_again) {
+  expect_holds(oldest_and_thief, {.stale_reads = 2, .spurious_failures = 1});
+  expect_holds(newest_and_thief, {.stale_reads = 2, .spurious_failures = 1});
+}
 TEST(memory_run_queue, what_was_stolen_is_stolen_again) { expect_holds(chain_of_thieves, {}); }
 
-// Not the orders that keep the reads of slots before their overwriting: that would be load buffering (memory.hpp).
+// A slot is read before it is overwritten: otherwise who reads it late gets what was pushed meanwhile.
+constexpr limits with_late_reads{.stale_reads = 1, .late_reads = 1};
+
+TEST(memory_run_queue, slots_are_read_before_they_are_overwritten) {
+  expect_holds(oldest_and_thief, with_late_reads);
+  expect_holds(newest_and_thief, with_late_reads);
+  expect_holds(overwritten_beside_a_thief, with_late_reads);
+}
+TEST(memory_run_queue, slots_that_are_read_too_late_are_noticed) {
+  expect_noticed(overwritten_beside_a_thief, weakened("::steal_into(", operation::modify), with_late_reads);
+  expect_noticed(overwritten_beside_a_thief, weakened("::push(", operation::load), with_late_reads);
+}
+
+// More of everything than can be exhausted: the queue is filled and emptied from both ends, and stolen from by two who
+// steal from each other.
+void steal_from_both(queues<longer_queue>& q, longer_queue& own, longer_queue& other) {
+  steal(q.mine, own);
+  if (auto* a = q.mine.steal_into(own)) take(a);
+  steal(other, own);
+}
+const auto busy = contended<longer_queue>(
+    [](queues<longer_queue>& q) {
+      for (std::size_t i = 0; i < 8; i += 4) {
+        push(q.mine, q.items[i]);
+        push(q.mine, q.items[i + 1]);
+        if (auto* a = q.mine.pop_newest()) take(a);
+        push(q.mine, q.items[i + 2]);
+        push(q.mine, q.items[i + 3]);
+        if (auto* a = q.mine.pop()) take(a);
+        drain(q.mine);
+      }
+    },
+    [](queues<longer_queue>& q) { steal_from_both(q, q.first, q.second); },
+    [](queues<longer_queue>& q) { steal_from_both(q, q.second, q.first); });
+
+TEST(memory_run_queue, a_busy_one_at_random) { expect_holds_at_random(busy, 10'000, {.preemptions = 5}); }
+TEST(memory_run_queue, weaker_orders_are_noticed_at_random) {
+  const limits l{.preemptions = 5, .executions = 20'000, .seed = 1};
+  expect_noticed(busy, weakened("::push(", operation::store), l);
+  expect_noticed(busy, weakened("::pop_newest(", operation::store), l);
+  expect_noticed(busy, left_out("::pop_newest(", operation::modify), l);
+}
+
 TEST(memory_run_queue, weaker_orders_are_noticed) {
   expect_noticed(oldest_and_thief, weakened("::push(", operation::store));
   expect_noticed(newest_and_thief, weakened("::pop_newest(", operation::store));

@@ -49,6 +49,9 @@ TEST(memory_spinlock, weaker_orders_are_noticed) {
 
 TEST(memory_mutex, guards_plain_data_and_forgets_nobody) { expect_holds(guarded<mutex>(2), {.preemptions = 3}); }
 TEST(memory_mutex, nor_among_three) { expect_holds(guarded<mutex>(3), {.stale_reads = 2}); }
+TEST(memory_mutex, nor_when_loads_are_late) {
+  expect_holds(guarded<mutex>(2), {.preemptions = 3, .stale_reads = 2, .late_reads = 2});
+}
 TEST(memory_mutex, weaker_orders_are_noticed) {
   expect_noticed(guarded<mutex>(2), weakened("mutex::take(", operation::modify));
   expect_noticed(guarded<mutex>(2), weakened("mutex::unlock(", operation::modify));

@@ -53,6 +53,12 @@ void two_claim_a_fiber(program& p) {
   p.finally([=] { require(f->resumed.get() == 1, "a fiber is not resumed"); });
 }
 TEST(memory_waiter, a_parked_fiber_is_resumed_once) { expect_holds(two_claim_a_fiber, {.preemptions = 4}); }
+TEST(memory_waiter, an_exchange_that_fails_without_a_reason_is_tried_again) {
+  expect_holds(two_claim_a_fiber, {.preemptions = 3, .spurious_failures = 2});
+}
+TEST(memory_waiter, also_when_loads_are_late) {
+  expect_holds(two_claim_a_fiber, {.preemptions = 3, .stale_reads = 2, .late_reads = 2});
+}
 TEST(memory_waiter, unpublished_contexts_are_noticed) {
   expect_noticed(two_claim_a_fiber, weakened("::publish_parked(", operation::modify));
   expect_noticed(two_claim_a_fiber, weakened("::try_claim(", operation::modify));

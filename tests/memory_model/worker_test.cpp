@@ -111,6 +111,10 @@ TEST(memory_idle_set, a_searcher_wakes_the_next) { expect_holds(one_brings_for_t
 TEST(memory_idle_set, nor_when_two_bring_work_at_once) {
   expect_holds(two_bring_for_two, {.preemptions = 1, .stale_reads = 2});
 }
+TEST(memory_idle_set, nor_by_who_is_preempted_more_often) {
+  expect_holds_at_random(two_bring_for_two, 10'000, {.preemptions = 5});
+}
+TEST(memory_idle_set, nor_when_loads_are_late) { expect_holds(one_brings, {.stale_reads = 2, .late_reads = 2}); }
 TEST(memory_idle_set, missing_fences_are_noticed) {
   expect_lost_wake_up(one_brings, left_out("::wake_one(", operation::fence), {.preemptions = 3});
   expect_lost_wake_up(one_brings, left_out("::sleep(", operation::fence), {.preemptions = 3});
@@ -169,6 +173,10 @@ set_up hand_off(bool membarrier_works) {
 
 TEST(memory_hand_off, a_processor_has_one_owner) { expect_holds(hand_off(true), {.preemptions = 4}); }
 TEST(memory_hand_off, also_without_membarrier) { expect_holds(hand_off(false), {.preemptions = 4}); }
+TEST(memory_hand_off, also_when_loads_are_late) {
+  expect_holds(hand_off(true), {.preemptions = 3, .stale_reads = 2, .late_reads = 2});
+  expect_holds(hand_off(false), {.preemptions = 3, .stale_reads = 2, .late_reads = 2});
+}
 TEST(memory_hand_off, what_is_missing_is_noticed) {
   for (const bool membarrier_works : {true, false}) {
     const auto program = hand_off(membarrier_works);

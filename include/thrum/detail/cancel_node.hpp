@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include <thrum/detail/atomic.hpp>
-#include <thrum/detail/spinlock.hpp>
+#include <thrum/detail/object_lock.hpp>
 
 namespace thrum::sched {
 struct activity;
@@ -17,7 +17,7 @@ struct cancel_node {
 
   // Set by any thread, read by the owner at every waiting call.
   atomic<std::uint32_t> flags{0};
-  spinlock lock;  // Guards children and, with the parent's lock, membership in the parent's list.
+  object_lock lock;  // Guards children and, with the parent's lock, membership in the parent's list.
   cancel_node* parent = nullptr;
   cancel_node* first_child = nullptr;
   cancel_node* previous = nullptr;

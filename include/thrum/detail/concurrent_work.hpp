@@ -85,6 +85,7 @@ class item_source<Range> {
       : first_(std::ranges::begin(items)), count_(static_cast<std::size_t>(std::ranges::size(items))) {}
 
   std::optional<place> take() noexcept {
+    touch(&next_);
     const auto i = next_.fetch_add(1, std::memory_order_relaxed);
     return i < count_ ? std::optional(i) : std::nullopt;
   }
@@ -115,6 +116,7 @@ class numbered_items {
 
   std::size_t count() const noexcept { return places_.size(); }
   std::optional<std::size_t> take() noexcept {
+    touch(&next_);
     const auto i = next_.fetch_add(1, std::memory_order_relaxed);
     return i < count() ? std::optional(i) : std::nullopt;
   }
@@ -151,6 +153,7 @@ class index_pieces {
   template <class Use>
   void drain(Use&& use) {
     while (!this_fiber::stop_requested()) {
+      touch(&next_);
       const auto from = next_.fetch_add(piece_, std::memory_order_relaxed);
       if (from >= count_) return;
       use(from, from + std::min(piece_, count_ - from));

@@ -32,8 +32,14 @@ struct continuation {
 class future_core {
  public:
   // A result has one producer. Where several might try, the first one to ask becomes it.
-  bool become_producer() noexcept { return !produced_.exchange(true, std::memory_order_relaxed); }
-  void resign_as_producer() noexcept { produced_.store(false, std::memory_order_relaxed); }
+  bool become_producer() noexcept {
+    queue_.lock.touch();
+    return !produced_.exchange(true, std::memory_order_relaxed);
+  }
+  void resign_as_producer() noexcept {
+    queue_.lock.touch();
+    produced_.store(false, std::memory_order_relaxed);
+  }
 
   // By the producer, who has stored the value unless there is a failure. Wakes who waits, runs the continuations.
   void complete(std::exception_ptr failure) noexcept;

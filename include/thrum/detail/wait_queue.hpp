@@ -2,11 +2,12 @@
 // What happens in it is internal (src/sched/wait.hpp).
 #pragma once
 
-#include <thrum/detail/spinlock.hpp>
+#include <thrum/detail/object_lock.hpp>
 
 namespace thrum::sched {
+class waiter;
 struct wait_node;
-}
+}  // namespace thrum::sched
 
 namespace thrum::detail {
 
@@ -19,7 +20,7 @@ struct wait_list {
 };
 
 struct wait_queue {
-  spinlock lock;
+  object_lock lock;
   wait_list waiters;
 };
 

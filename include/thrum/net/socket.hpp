@@ -61,8 +61,8 @@ class socket {
   }
   void clear_deadline() noexcept { deadline_ns_ = detail::never; }
 
-  // Every single wait of an operation fails with errc::timed_out when it takes longer than this; read_exactly() and
-  // write_all() may wait several times. Zero or less: no limit.
+  // Every single wait of an operation fails with errc::timed_out when it takes longer than this, however often it is
+  // woken for what somebody else takes; read_exactly() and write_all() may wait several times. Zero or less: no limit.
   void set_timeout(std::chrono::nanoseconds d) noexcept { timeout_ns_ = d.count() > 0 ? d.count() : 0; }
 
   // options.hpp names them. Before the socket is shared, or by its one owner.
@@ -152,9 +152,20 @@ class socket {
   static sched::begun_call begin_call() noexcept;  // Not inline: libraries beside this one cannot see the worker.
   bool begin(std::error_code& error) noexcept;
   bool async_begin(std::error_code& error);
+  // How long the waits of an operation may take. Who was woken for nothing, since another took what there was or there
+  // was nothing, waits for the rest of the time.
+  struct wait_limit {
+    std::int64_t own_deadline_ns = detail::never;  // The call's, beside the socket's.
+    std::int64_t until_ns = 0;                     // The wait's; 0: it has not begun.
+    std::size_t moved = 0;                         // By attempts that have failed in the end.
+  };
+  template <class Attempt>
+  static void note_progress(wait_limit& l, const Attempt& attempt) noexcept;
+  bool begin_or_go_on(wait_limit& l) const noexcept;  // False: the time is over.
+  bool wait_ready(direction d, std::error_code& error, wait_limit& l);
   bool wait_ready(direction d, std::error_code& error);
   // Waiting in a call that has begun. 0, or an errno value; why_unusable() too.
-  int wait_ready(const sched::begun_call& call, direction d, std::int64_t deadline_ns);
+  int wait_ready(const sched::begun_call& call, direction d, wait_limit& l);
   int why_unusable() const noexcept;
   struct readiness;
   bool begin_wait_ready(readiness& r);

@@ -4,8 +4,7 @@
 //   for (;;) thrum::go([c = listener.accept()]() mutable { serve(c); });
 //
 // accept() suspends and is a cancellation point; one listener may be used by several fibers. The file is removed when
-// the listener closes, if it is still its own. In a simulation there are no Unix sockets: bind() fails with
-// errc::address_family_not_supported.
+// the listener closes, if it is still its own. In a simulation names are each host's own, and the files on its disk.
 #pragma once
 
 #include <string>

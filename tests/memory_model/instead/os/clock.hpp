@@ -1,4 +1,4 @@
-// Stands in for src/os/clock.hpp: it is as late as the test says.
+// Stands in for src/os/clock.hpp: it is as late as the latest timeout.
 #pragma once
 
 #include <cstdint>

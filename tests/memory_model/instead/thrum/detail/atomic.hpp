@@ -21,6 +21,9 @@ class atomic {
   constexpr atomic(T v) noexcept : value_(v) {
     if (!std::is_constant_evaluated()) memory_model::created(this, bits(v));
   }
+  constexpr ~atomic() {
+    if (!std::is_constant_evaluated()) memory_model::destroyed(this);
+  }
   atomic(const atomic&) = delete;
   atomic& operator=(const atomic&) = delete;
 
@@ -54,14 +57,17 @@ class atomic {
                                site s = site::current()) noexcept {
     return compare_exchange_strong(expected, v, o, for_failure(o), s);
   }
-  // Does not fail spuriously.
   bool compare_exchange_weak(T& expected, T v, std::memory_order success, std::memory_order failure,
                              site s = site::current()) noexcept {
+    if (memory_model::fails_spuriously()) {
+      expected = load(failure, s);
+      return false;
+    }
     return compare_exchange_strong(expected, v, success, failure, s);
   }
   bool compare_exchange_weak(T& expected, T v, std::memory_order o = std::memory_order_seq_cst,
                              site s = site::current()) noexcept {
-    return compare_exchange_strong(expected, v, o, for_failure(o), s);
+    return compare_exchange_weak(expected, v, o, for_failure(o), s);
   }
 
   T fetch_add(T n, std::memory_order o = std::memory_order_seq_cst, site s = site::current()) noexcept {
