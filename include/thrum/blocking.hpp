@@ -64,6 +64,8 @@ offload_pool& the_offload_pool() noexcept;  // The process's.
 // behind those who wait for him. It has no room when 4,096 threads are busy.
 offload_pool& the_waiting_pool() noexcept;
 
+struct ring_request;
+
 // A call on its way through the pool. It lies with who waits for it, and is all that the pool knows of it.
 struct offloaded {
   explicit offloaded(void (*run)(offloaded&) noexcept) noexcept : run(run) {}
@@ -71,6 +73,7 @@ struct offloaded {
   offloaded& operator=(const offloaded&) = delete;
 
   void (*const run)(offloaded&) noexcept;
+  ring_request* request = nullptr;  // How the kernel can make it without a thread, if it can.
 
   // Guarded by the pool's lock.
   offloaded* previous = nullptr;

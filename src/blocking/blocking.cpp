@@ -13,6 +13,7 @@
 
 #include "base/assert.hpp"
 #include "base/fork.hpp"
+#include "blocking/call_ring.hpp"
 #include "blocking/pool.hpp"
 #include "os/cpus.hpp"
 #include "sched/scheduler.hpp"
@@ -133,7 +134,11 @@ blocking_pool::~blocking_pool() {
 blocking_statistics blocking_pool::stats() const noexcept { return pool_->statistics(); }
 void blocking_pool::set_threads_max(std::size_t threads) noexcept { pool_->set_threads_max(threads); }
 
-blocking_statistics blocking_stats() noexcept { return detail::the_offload_pool().statistics(); }
+blocking_statistics blocking_stats() noexcept {
+  auto all = detail::the_offload_pool().statistics();
+  detail::the_call_ring().add_to(all);
+  return all;
+}
 void set_blocking_threads_max(std::size_t threads) noexcept { detail::the_offload_pool().set_threads_max(threads); }
 
 }  // namespace thrum

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "blocking/call_ring.hpp"
 #include "os/clock.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
@@ -24,12 +25,19 @@ constinit offload_pool pool_of_the_process;
 constinit offload_pool pool_without_a_queue("thrum-waiting", 4096, 0, true);
 
 void end_threads_of_the_process() noexcept {
+  the_call_ring().end_thread();  // It may leave its calls to the pool.
   pool_of_the_process.end_threads();
   pool_without_a_queue.end_threads();
 }
 
-// The caller may return, and take the call with it, as soon as it is claimed or the lock is free.
-void tell_that_it_is_done(offloaded& call) noexcept {
+}  // namespace
+
+offload_pool& the_offload_pool() noexcept { return pool_of_the_process; }
+offload_pool& the_waiting_pool() noexcept { return pool_without_a_queue; }
+
+void end_threads_with_the_last_runtime() noexcept { sched::after_last_scheduler(&end_threads_of_the_process); }
+
+void finish(offloaded& call) noexcept {
   sched::runnable_batch batch;
   {
     std::lock_guard held(call.finished.lock);
@@ -39,17 +47,16 @@ void tell_that_it_is_done(offloaded& call) noexcept {
   sched::make_runnable(batch);
 }
 
-}  // namespace
-
-offload_pool& the_offload_pool() noexcept { return pool_of_the_process; }
-offload_pool& the_waiting_pool() noexcept { return pool_without_a_queue; }
-
 bool offload_pool::in_use() noexcept {
   std::lock_guard held(idle_.lock);
   return queued_ > 0 || running_ > 0;
 }
 
 bool offload_pool::submit(offloaded& call) noexcept {
+  return (call.request && the_call_ring().submit(*call.request)) || submit_to_threads(call);
+}
+
+bool offload_pool::submit_to_threads(offloaded& call) noexcept {
   sched::claimed_waiter woken;
   bool start = false;
   {
@@ -87,6 +94,7 @@ void offload_pool::unlink(offloaded& call) noexcept {
 }
 
 bool offload_pool::withdraw(offloaded& call) noexcept {
+  if (call.request && the_call_ring().withdraw(*call.request)) return true;
   std::lock_guard held(idle_.lock);
   if (!call.queued) return false;
   unlink(call);
@@ -106,7 +114,7 @@ offloaded* offload_pool::take_first() noexcept {
 
 // One more is counted already.
 void offload_pool::start_thread() noexcept {
-  if (is_process_s_) sched::after_last_scheduler(&end_threads_of_the_process);
+  if (is_process_s_) end_threads_with_the_last_runtime();
   pthread_t thread;
   if (os::start_thread(thread, &thread_main, this) != 0) thread_has_not_started();
 }
@@ -122,7 +130,7 @@ void offload_pool::thread_has_not_started() noexcept {
       call->next = std::exchange(abandoned, call);
     }
   }
-  while (abandoned) tell_that_it_is_done(*std::exchange(abandoned, abandoned->next));
+  while (abandoned) finish(*std::exchange(abandoned, abandoned->next));
 }
 
 void* offload_pool::thread_main(void* pool) noexcept {
@@ -176,7 +184,7 @@ void offload_pool::run(offloaded& call) noexcept {
     --running_;
     ++completed_;
   }
-  tell_that_it_is_done(call);
+  finish(call);
 }
 
 void offload_pool::end_threads() noexcept {

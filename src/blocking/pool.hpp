@@ -43,6 +43,7 @@ class offload_pool {
   }
 
   bool submit(offloaded& call) noexcept;    // False: the queue has no room.
+  bool submit_to_threads(offloaded& call) noexcept;  // The same, and not to the ring.
   bool withdraw(offloaded& call) noexcept;  // True: it was queued, and never runs.
   void set_threads_max(std::size_t threads) noexcept;
   blocking_statistics statistics() noexcept;
@@ -86,5 +87,11 @@ class offload_pool {
   predecessor ended_;              // The thread that ended last, to be joined.
   atomic<std::uint32_t> ends_{0};  // Futex: how many threads have ended.
 };
+
+// The caller may return, and take the call with it, as soon as it is told.
+void finish(offloaded& call) noexcept;
+
+// Has the threads of the process's pools and its ring end when nobody can bring calls any more.
+void end_threads_with_the_last_runtime() noexcept;
 
 }  // namespace thrum::detail

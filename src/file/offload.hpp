@@ -14,6 +14,7 @@
 #include <thrum/task.hpp>
 #include <thrum/task_blocking.hpp>
 
+#include "blocking/call_ring.hpp"
 #include "sched/task_wait.hpp"
 
 namespace thrum::files {
@@ -37,6 +38,61 @@ concept may_be_immediate = requires(Call c) {
   { c.at_once() } -> std::same_as<std::optional<result_of<Call>>>;
 };
 
+// Can be made by the kernel in operations, as an object that is told what came of each (blocking/call_ring.hpp).
+template <class Call>
+concept has_operations = requires(Call& c, int result, std::error_code& error) {
+  { c.may_be_made_by_kernel() } -> std::same_as<bool>;
+  { c.operation() } -> std::same_as<detail::ring_operation>;
+  { c.settle(result, error) } -> std::same_as<bool>;  // True: another operation is to follow.
+  { c.result() } -> std::same_as<result_of<Call>>;
+};
+
+template <class Call>
+struct maker {
+  Call& call;
+  std::error_code& error;
+  result_of<Call> operator()() const { return call(error); }
+};
+
+// A call on its way to a thread of the pool, or to the kernel.
+template <class Call>
+class call_elsewhere : maker<Call>, public detail::offloaded_call<maker<Call>> {
+  using by_thread = detail::offloaded_call<maker<Call>>;
+  static constexpr bool may_be_operations = has_operations<Call>;
+
+ public:
+  call_elsewhere(Call& c, std::error_code& error) noexcept
+      : maker<Call>{c, error}, by_thread(static_cast<maker<Call>&>(*this)), by_kernel_(*this) {
+    if constexpr (may_be_operations)
+      if (c.may_be_made_by_kernel()) this->request = &by_kernel_;
+  }
+
+  // Once, when it has been made.
+  result_of<Call> take() {
+    if constexpr (may_be_operations)
+      if (by_kernel_.was_made) return this->call.result();
+    return by_thread::take();
+  }
+
+ private:
+  struct operations : detail::ring_request {
+    explicit operations(call_elsewhere& c) noexcept
+        : ring_request{.settle = &settle_one, .call = c, .next = c.maker<Call>::call.operation()}, whole(c) {}
+    static bool settle_one(ring_request& r, int result) noexcept {
+      call_elsewhere& c = static_cast<operations&>(r).whole;
+      Call& made = c.maker<Call>::call;
+      if (!made.settle(result, c.error)) return false;
+      r.next = made.operation();
+      return true;
+    }
+    call_elsewhere& whole;
+  };
+  struct none {
+    explicit none(call_elsewhere&) noexcept {}
+  };
+  [[no_unique_address]] std::conditional_t<may_be_operations, operations, none> by_kernel_;
+};
+
 template <class Call>
 result_of<Call> report(std::error_code& error, Call call) {
   error.clear();
@@ -47,8 +103,7 @@ result_of<Call> report(std::error_code& error, Call call) {
     }
     if (auto now = call.at_once()) return std::move(*now);
   }
-  auto make = [&] { return call(error); };
-  detail::offloaded_call<decltype(make)> c(make);
+  call_elsewhere<Call> c(call, error);
   const auto how = detail::offload(detail::the_offload_pool(), c);
   note_end(how, error);
   if (how == detail::offload_end::done) return c.take();
@@ -91,8 +146,7 @@ task<result_of<Call>> async_report(std::error_code& error, Call call) {
     auto now = co_await immediate_part(call);
     if (now) co_return std::move(*now);
   }
-  auto make = [&] { return call(error); };
-  detail::offloaded_call<decltype(make)> c(make);
+  call_elsewhere<Call> c(call, error);
   auto& pool = detail::the_offload_pool();
   auto how = co_await detail::offload_start(pool, c);
   if (how == detail::offload_end::still_runs) how = co_await detail::offload_rest(pool, c);

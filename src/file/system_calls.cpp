@@ -67,6 +67,16 @@ bool is_sane(const open_options& o) noexcept {
 
 place beyond(place at, std::size_t bytes) noexcept { return at ? place(*at + bytes) : at; }
 
+// An operation of the ring is a system call: an interrupted one is to be made again. True: there is no more to it.
+bool has_failed(int result, std::error_code& error) noexcept {
+  if (result >= 0 || result == -EINTR) return false;
+  error.assign(-result, std::generic_category());
+  return true;
+}
+
+// A ring has no offsets of more than 63 bits, nor these operations at a file's position (call_ring.hpp).
+bool is_at_an_offset(place at) noexcept { return at && *at <= INT64_MAX; }
+
 struct directory_closer {
   void operator()(DIR* d) const noexcept { ::closedir(d); }
 };
@@ -123,8 +133,44 @@ std::size_t write_call::operator()(std::error_code& error) const {
                   [this](std::size_t from) { return kernel::write(fd, data.subspan(from), beyond(at, from)); });
 }
 
+bool read_call::may_be_made_by_kernel() const noexcept { return is_at_an_offset(at) && done < buffer.size(); }
+
+detail::ring_operation read_call::operation() const noexcept {
+  const auto left = buffer.subspan(done);
+  return {detail::ring_operation::kind::read, fd, left.data(), left.size(), at.value_or(0) + done};
+}
+
+bool read_call::settle(int result, std::error_code& error) noexcept {
+  if (has_failed(result, error) || result == 0) return false;
+  if (result > 0) done += static_cast<std::size_t>(result);
+  return done < buffer.size() && (all || done == 0);
+}
+
+bool write_call::may_be_made_by_kernel() const noexcept { return is_at_an_offset(at) && !data.empty(); }
+
+detail::ring_operation write_call::operation() const noexcept {
+  const auto left = data.subspan(done);
+  return {detail::ring_operation::kind::write, fd, const_cast<std::byte*>(left.data()), left.size(),
+          at.value_or(0) + done};
+}
+
+bool write_call::settle(int result, std::error_code& error) noexcept {
+  if (has_failed(result, error) || result == 0) return false;
+  if (result > 0) done += static_cast<std::size_t>(result);
+  return done < data.size();
+}
+
 void sync_call::operator()(std::error_code& error) const {
   complete(error, [&] { return kernel::sync(fd, data_only); });
+}
+
+detail::ring_operation sync_call::operation() const noexcept {
+  using kind = detail::ring_operation::kind;
+  return {.what = data_only ? kind::data_sync : kind::sync, .fd = fd};
+}
+
+bool sync_call::settle(int result, std::error_code& error) noexcept {
+  return !has_failed(result, error) && result == -EINTR;
 }
 
 std::uint64_t size_call::operator()(std::error_code& error) const {

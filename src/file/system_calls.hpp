@@ -13,6 +13,8 @@
 
 #include <thrum/file.hpp>
 
+#include "blocking/call_ring.hpp"
+
 struct dirent;
 
 namespace thrum::files {
@@ -20,7 +22,8 @@ namespace thrum::files {
 file_kind kind_of_mode(unsigned mode) noexcept;
 file_kind kind_of_entry(const dirent& e) noexcept;
 
-// operator() sets `error` when it fails, and leaves it alone otherwise.
+// operator() sets `error` when it fails, and leaves it alone otherwise. What a call has besides, it has for the ring:
+// see has_operations in offload.hpp.
 struct open_call {
   std::string path;
   open_options options;
@@ -39,17 +42,33 @@ struct read_call {
   // the rest.
   std::optional<std::size_t> at_once() noexcept;
   std::size_t operator()(std::error_code& error) const;
+
+  bool may_be_made_by_kernel() const noexcept;
+  detail::ring_operation operation() const noexcept;
+  bool settle(int result, std::error_code& error) noexcept;
+  std::size_t result() const noexcept { return done; }
 };
 struct write_call {
   int fd;
   place at;
   std::span<const std::byte> data;
+  std::size_t done = 0;
   std::size_t operator()(std::error_code& error) const;
+
+  bool may_be_made_by_kernel() const noexcept;
+  detail::ring_operation operation() const noexcept;
+  bool settle(int result, std::error_code& error) noexcept;
+  std::size_t result() const noexcept { return done; }
 };
 struct sync_call {
   int fd;
   bool data_only;
   void operator()(std::error_code& error) const;
+
+  bool may_be_made_by_kernel() const noexcept { return true; }
+  detail::ring_operation operation() const noexcept;
+  bool settle(int result, std::error_code& error) noexcept;
+  void result() const noexcept {}
 };
 struct size_call {
   int fd;
