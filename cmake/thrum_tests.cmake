@@ -103,7 +103,7 @@ set(thrum_not_simulated
     timer_test.*tick* timer_test.its_time_* ticker_test.serves_plain_* future_test.an_exception_arrives_*
     scope_test.anybody_may_cancel promise_test.*thread then_test.a_plain_thread_* when_test.they_combine_with_then_*
     task_test.*thread task_test.a_task_that_computes_* file_test.directories_are_made_* file_test.*fifo*
-    file_test.*queued_call* file_test.of_the_kernels_* send_file_test.*
+    file_test.*queued_call* file_test.of_the_kernels_* file_test.what_has_no_offsets_* send_file_test.*
     directory_walk_test.* file_watcher_test.*
     process_test.* process_pool_test.* pool_crash_test.* pseudo_terminal_test.* signal_set_test.*
     pipe_test.a_reopened_* pipe_test.a_terminal_* pipe_test.a_regular_file_* pipe_test.a_fifo_*)
@@ -153,6 +153,14 @@ function(thrum_uring_tests executable name)
                SKIP_REGULAR_EXPRESSION "io_uring was asked for by THRUM_IO_ENGINE, but")
 endfunction()
 
+# The tests of files once more without io_uring.
+function(thrum_pool_tests)
+  set(test ${THRUM_TEST_PREFIX}file_engine.pool)
+  add_test(NAME ${test} COMMAND test_file --gtest_brief=1)
+  set_tests_properties(${test} PROPERTIES LABELS unit TIMEOUT 300
+                       ENVIRONMENT "THRUM_FILE_ENGINE=pool;${thrum_test_environment}")
+endfunction()
+
 # thrum_moved_tests(module): a module's tests once more, while processors change hands all the time, in the middle of
 # system calls too.
 set(thrum_moved_modules chan net tls)
@@ -178,6 +186,9 @@ function(thrum_module_tests)
       thrum_test_executable(test_${module} unit ${sources})
       if(THRUM_TEST_HOUSE AND module IN_LIST thrum_simulated_modules)
         thrum_simulations(test_${module} "workers/*/1:-${thrum_not_simulated}")
+      endif()
+      if(THRUM_TEST_HOUSE AND module STREQUAL "file")
+        thrum_pool_tests()
       endif()
       if(module IN_LIST thrum_uring_modules)
         thrum_uring_tests(test_${module} ${module})

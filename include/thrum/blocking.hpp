@@ -50,7 +50,8 @@ struct blocking_statistics {
   std::uint64_t refused = 0;    // Calls that found queue_max others waiting, and never ran.
 };
 
-// Of the process's pool. Neither suspends; any thread. The maximum is 64 until it is set, and 1 at least; calls that
+// Of the process's pool, and of the calls on files that io_uring makes without its threads (file.hpp). Neither
+// suspends; any thread. The maximum is 64 until it is set, and 1 at least; calls that
 // run are not interrupted.
 blocking_statistics blocking_stats() noexcept;
 void set_blocking_threads_max(std::size_t threads) noexcept;

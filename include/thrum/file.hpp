@@ -1,5 +1,6 @@
 // Files that block no worker: what may have to wait for the disk is offloaded (blocking.hpp). Reads of up to 256 KiB
-// look into the page cache first, and need no other thread for what is there.
+// look into the page cache first, and need no other thread for what is there. Reads and writes at an offset and syncs
+// go through io_uring where the kernel allows it: one thread brings them there, however many are under way.
 //
 //   auto f = thrum::file::open("journal", {.write = true, .append = true, .create = true});
 //   f.write_all(std::as_bytes(std::span(line)));
@@ -16,7 +17,10 @@
 // Meant for regular files and directories. To read a FIFO or a terminal works, but occupies a thread of the pool until
 // there is something to read, which cancellation does not interrupt. Sockets are thrum/net's.
 //
-// Changes are watched for by <thrum/file_watcher.hpp>. Not there: io_uring, buffering, locks, memory maps.
+// The environment variable THRUM_FILE_ENGINE=pool has all calls made by the pool, without io_uring; file_engine() says
+// what is the case. Both make no difference to programs but in speed.
+//
+// Changes are watched for by <thrum/file_watcher.hpp>. Not there: buffering, locks, memory maps.
 #pragma once
 
 #include <chrono>
@@ -133,6 +137,14 @@ class file {
 
   int fd_ = -1;
 };
+
+// What makes the calls at an offset and syncs, for the process: decided by the first of them. Does not suspend; any
+// thread.
+struct file_engine_choice {
+  bool is_io_uring;    // False: the pool of blocking().
+  const char* reason;  // In a few words; lives for ever.
+};
+file_engine_choice file_engine() noexcept;
 
 // All of it; of files whose size is not known, like those in /proc, too.
 std::string read_file(std::string path);

@@ -54,6 +54,9 @@ const char* words_for(int error) noexcept {
   return "there is no descriptor or memory for a ring";
 }
 
+// With more descriptors or memory it may be there another time.
+bool is_for_good(int error) noexcept { return error == -ENOSYS || error == -EPERM || error == -EACCES; }
+
 // Null: a ring is to be tried.
 const char* refusal_of_the_environment() noexcept {
   const char* said = std::getenv("THRUM_FILE_ENGINE");
@@ -115,7 +118,7 @@ class call_ring::kernel_side {
   }
   void go_on(ring_request& r) noexcept {
     auto& s = submission();
-    prepare(s, r.next);
+    prepare(s, r.operation);
     ::io_uring_sqe_set_data(&s, &r);
   }
   void end() noexcept { --under_way_; }
@@ -287,13 +290,14 @@ void call_ring::run() noexcept {
   {
     kernel_side k;
     const int error = k.open();
+    const auto without = is_for_good(error) ? state::impossible : state::ended;
     {
       std::lock_guard held(lock_);
       wake_fd_ = k.wake_fd();
       reason_ = nullptr;
-      if (error != 0) retire(state::impossible, words_for(error), predecessor);
+      if (error != 0) retire(without, words_for(error), predecessor);
     }
-    if (error != 0) give_up(state::impossible, words_for(error));
+    if (error != 0) give_up(without, words_for(error));
     while (error == 0 && take_up(k, predecessor)) {
       k.wait();
       hand_back(k);
@@ -306,6 +310,7 @@ void call_ring::run() noexcept {
 void call_ring::retire(state s, const char* why, thread& predecessor) noexcept {
   state_ = s;
   reason_ = why;
+  asleep_ = false;
   predecessor = std::exchange(ended_, {::pthread_self(), true});
   ends_.fetch_add(1, std::memory_order_release);  // Pairs with end_thread().
   os::futex_wake(ends_, 1);

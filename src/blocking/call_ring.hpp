@@ -1,17 +1,18 @@
 // Offloaded calls that the kernel makes by itself: io_uring in place of the pool's threads, one of which each call
 // would occupy while it waits for a disk.
 //
-// Model. A call that is one operation of the kernel after the other (ring_request) comes here instead of the pool. There is one ring for the process and one thread, which opens the ring, alone submits to it and alone waits for
-// it: the kernel works in the name of who submits, and interrupts his system calls for that, which workers could not
-// have (docs/internals/io.md, "Who is interrupted"). Whoever brings a call wakes that thread if it sleeps; meanwhile
-// others may bring theirs, and all go to the kernel in one system call. No more than `under_way_max` are there at a
-// time, so that each finds room for its completion; the others wait their turn and may be withdrawn.
+// Model. A call that is one operation of the kernel after the other (ring_request) comes here instead of the pool.
+// There is one ring for the process and one thread, which opens the ring, alone submits to it and alone waits for it:
+// the kernel works in the name of who submits, and interrupts his system calls for that, which workers could not have
+// (docs/internals/io.md, "Who is interrupted"). Whoever brings a call wakes that thread if it sleeps; meanwhile others
+// may bring theirs, and all go to the kernel in one system call. No more than 1,024 are there at a time, so that each
+// finds room for its completion; the others wait their turn and may be withdrawn.
 //
 // The thread is started by the first call, and ends with the last runtime, as the pool's do. When it finds that it
 // cannot have a ring, the calls that have come go to the pool, and so do all later ones.
 //
-// Only operations at an offset come here: the kernel does not guard a file's position for io_uring as it does for
-// write(2), so two that write at the position could write to the same place.
+// Only operations at an offset come here, and syncs: the kernel does not guard a file's position for io_uring as it
+// does for write(2), so two that write at the position could write to the same place.
 //
 // Thread safety: `lock_` guards everything but what only the thread uses.
 #pragma once
@@ -39,11 +40,11 @@ struct ring_operation {
 
 // An offloaded call as operations. Lies beside the call.
 struct ring_request {
-  // Is told what came of `next`: how much, or a negative errno value. True: `next` is another one now, which is to
-  // follow.
+  // Is told what came of the operation: how much, or a negative errno value. True: there is another one now, which is
+  // to follow.
   bool (*const settle)(ring_request&, int result) noexcept;
   offloaded& call;
-  ring_operation next;
+  ring_operation operation;
   bool was_made = false;  // Here, and not by a thread of the pool. Published by the end of the call.
 
   // The ring's.

@@ -42,9 +42,9 @@ class offload_pool {
     name_[length] = '\0';
   }
 
-  bool submit(offloaded& call) noexcept;    // False: the queue has no room.
+  bool submit(offloaded& call) noexcept;             // False: the queue has no room.
   bool submit_to_threads(offloaded& call) noexcept;  // The same, and not to the ring.
-  bool withdraw(offloaded& call) noexcept;  // True: it was queued, and never runs.
+  bool withdraw(offloaded& call) noexcept;           // True: it was queued, and never runs.
   void set_threads_max(std::size_t threads) noexcept;
   blocking_statistics statistics() noexcept;
   void end_threads() noexcept;  // When nobody is left who could submit.

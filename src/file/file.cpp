@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "blocking/call_ring.hpp"
 #include "file/kernel.hpp"
 #include "file/offload.hpp"
 #include "file/system_calls.hpp"
@@ -85,6 +86,11 @@ void file::truncate(std::uint64_t size, std::error_code& error) {
 
 void file::close() { return files::demand("thrum: close", files::close_call{*this}); }
 void file::close(std::error_code& error) { return files::report(error, files::close_call{*this}); }
+
+file_engine_choice file_engine() noexcept {
+  const auto c = detail::the_call_ring().choice();
+  return {.is_io_uring = c.is_ring, .reason = c.reason};
+}
 
 std::string read_file(std::string path) {
   return files::demand("thrum: read_file", files::read_file_call{std::move(path)});

@@ -13,8 +13,10 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "file_support.hpp"
 #include "support.hpp"
@@ -219,7 +221,64 @@ TEST_P(file_test, what_is_in_the_page_cache_is_read_without_the_pool) {
   });
 }
 
-// The first part may come from the page cache, the rest and the end from the pool.
+// The pool's only thread is busy meanwhile.
+TEST_P(file_test, calls_at_an_offset_and_syncs_need_no_thread_of_the_pool_where_there_is_io_uring) {
+  run([] {
+    const scratch_directory dir;
+    auto f = file::open(dir / "a", {.read = true, .write = true, .create = true});
+    f.write_at(0, bytes("ab"));
+    if (!file_engine().is_io_uring) GTEST_SKIP() << file_engine().reason;
+    std::atomic<bool> begun{false}, let_go{false};
+    set_blocking_threads_max(1);
+    fiber hog = spawn([&] {
+      blocking([&] {
+        begun = true;
+        EXPECT_TRUE(eventually([&] { return let_go.load(); }));
+      });
+    });
+    EXPECT_TRUE(eventually([&] { return begun.load(); }));
+    const std::string data(3'000'000, 'x');  // Longer than what is looked for in the page cache.
+    EXPECT_EQ(f.write_at(7, bytes(data)), data.size());
+    std::string back(data.size() + 7, ' ');
+    EXPECT_EQ(f.read_at(0, room(back)), back.size());
+    EXPECT_TRUE(back == "ab" + std::string(5, '\0') + data);
+    f.sync();
+    f.data_sync();
+    const auto use = [&]() -> task<std::size_t> {
+      co_await f.async_data_sync();
+      co_return co_await f.async_write_at(2, bytes("cdefg")) + co_await f.async_read_at(0, room(back));
+    };
+    EXPECT_EQ(spawn(use()).join(), 5 + back.size());
+    EXPECT_EQ(back.substr(0, 8), "abcdefgx");
+    let_go = true;
+    hog.join();
+    set_blocking_threads_max(64);
+  });
+}
+
+// As pread(2) and pwrite(2) have it.
+TEST_P(file_test, what_has_no_offsets_cannot_be_read_or_written_at_one) {
+  run([] {
+    int fd[2];
+    ASSERT_EQ(::pipe2(fd, O_CLOEXEC), 0);
+    auto in = file::adopt(fd[0]), out = file::adopt(fd[1]);
+    EXPECT_EQ(out.write_all(bytes("abc")), 3u);
+    std::error_code error;
+    EXPECT_EQ(out.write_at(0, bytes("x"), error), 0u);
+    EXPECT_EQ(error, std::errc::invalid_seek);
+    std::array<char, 8> buffer;
+    EXPECT_EQ(in.read_at(0, room(buffer), error), 0u);
+    EXPECT_EQ(error, std::errc::invalid_seek);
+    EXPECT_EQ(in.read_some(room(buffer)), 3u);
+    file none;
+    none.sync(error);
+    EXPECT_EQ(error, std::errc::bad_file_descriptor);
+    EXPECT_EQ(none.write_at(0, bytes("x"), error), 0u);
+    EXPECT_EQ(error, std::errc::bad_file_descriptor);
+  });
+}
+
+// The first part may come from the page cache, the rest and the end from elsewhere.
 TEST_P(file_test, a_read_that_is_larger_than_the_file_ends_with_it) {
   run([] {
     const scratch_directory dir;

@@ -77,12 +77,12 @@ class call_elsewhere : maker<Call>, public detail::offloaded_call<maker<Call>> {
  private:
   struct operations : detail::ring_request {
     explicit operations(call_elsewhere& c) noexcept
-        : ring_request{.settle = &settle_one, .call = c, .next = c.maker<Call>::call.operation()}, whole(c) {}
+        : ring_request{.settle = &settle_one, .call = c, .operation = c.maker<Call>::call.operation()}, whole(c) {}
     static bool settle_one(ring_request& r, int result) noexcept {
       call_elsewhere& c = static_cast<operations&>(r).whole;
       Call& made = c.maker<Call>::call;
       if (!made.settle(result, c.error)) return false;
-      r.next = made.operation();
+      r.operation = made.operation();
       return true;
     }
     call_elsewhere& whole;

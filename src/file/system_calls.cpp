@@ -74,8 +74,11 @@ bool has_failed(int result, std::error_code& error) noexcept {
   return true;
 }
 
-// A ring has no offsets of more than 63 bits, nor these operations at a file's position (call_ring.hpp).
-bool is_at_an_offset(place at) noexcept { return at && *at <= INT64_MAX; }
+// A ring makes no calls at a file's position (call_ring.hpp), takes an offset of 64 bits for that, and pays none any
+// heed where there are no offsets: pread(2) fails there, and so must we.
+bool is_for_a_ring(int fd, place at) noexcept {
+  return at && *at <= INT64_MAX && !kernel::own() && ::lseek(fd, 0, SEEK_CUR) >= 0;
+}
 
 struct directory_closer {
   void operator()(DIR* d) const noexcept { ::closedir(d); }
@@ -133,7 +136,7 @@ std::size_t write_call::operator()(std::error_code& error) const {
                   [this](std::size_t from) { return kernel::write(fd, data.subspan(from), beyond(at, from)); });
 }
 
-bool read_call::may_be_made_by_kernel() const noexcept { return is_at_an_offset(at) && done < buffer.size(); }
+bool read_call::may_be_made_by_kernel() const noexcept { return done < buffer.size() && is_for_a_ring(fd, at); }
 
 detail::ring_operation read_call::operation() const noexcept {
   const auto left = buffer.subspan(done);
@@ -146,7 +149,7 @@ bool read_call::settle(int result, std::error_code& error) noexcept {
   return done < buffer.size() && (all || done == 0);
 }
 
-bool write_call::may_be_made_by_kernel() const noexcept { return is_at_an_offset(at) && !data.empty(); }
+bool write_call::may_be_made_by_kernel() const noexcept { return !data.empty() && is_for_a_ring(fd, at); }
 
 detail::ring_operation write_call::operation() const noexcept {
   const auto left = data.subspan(done);
