@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstring>
+#include <utility>
 
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -80,16 +81,25 @@ bool only(const pollfd& one, int events) noexcept {
 int poll_one(const sched::scheduler& home, pollfd* fds, nfds_t n, pollfd& one, purpose p,
              std::int64_t deadline_ns) noexcept {
   patience waits(home, one.fd, p);
+  const auto asked = static_cast<unsigned short>(one.events);
+  bool first = true;
   const auto look = [&] {
+    if (std::exchange(first, false) && waits.may_spare_attempt()) return 0;
+    if (const unsigned told = waits.told() & (asked | POLLERR | POLLHUP); told != 0 && n == 1) {
+      one.revents = static_cast<short>(told);
+      return 1;
+    }
     waits.before_attempt();
-    return real::poll(fds, n, 0);
+    const int found = real::poll(fds, n, 0);
+    waits.note_hopeless(found == 0);
+    return found;
   };
   const auto block = [&] { return until_not_interrupted([&] { return real::poll(fds, n, ms_until(deadline_ns)); }); };
   bool closed = false;
   const int found = look_again(
       look,
       [&] {
-        const auto how = waits.wait(deadline_ns);
+        const auto how = waits.wait(deadline_ns, asked);
         closed = how == outcome::closed;
         return how;
       },

@@ -3,9 +3,11 @@
 
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -18,12 +20,15 @@
 namespace thrum::interpose {
 
 struct lookout {
-  int epoll = -1;
+  int epoll = -1;  // None: its watch tells of the descriptor itself, by fd_watch::watch_once().
   sched::fd_watch* watch = nullptr;
   lookout* previous = nullptr;  // Among those who wait.
   lookout* next = nullptr;
-  bool spoilt =
-      false;  // Not to be kept: what it looked at has been closed, or cannot be taken out. Guarded while waiting.
+  // Not to be kept: what it looked at has been closed, or it may still be told of it. Guarded while waiting.
+  bool spoilt = false;
+  unsigned hopeless_looks = 0;  // Attempts that were spared since the last one.
+
+  bool is_direct() const noexcept { return epoll < 0; }
 };
 
 struct slot {
@@ -31,6 +36,7 @@ struct slot {
   detail::spinlock lock;
   lookout* idle[purposes] = {};
   lookout* waiting = nullptr;
+  bool has_direct = false;  // One of those who wait is direct; there may be one.
   std::atomic<bool> accepting{false};
 };
 
@@ -75,7 +81,20 @@ void destroy(lookout* l) noexcept {
   delete l;
 }
 
-lookout* make_lookout() noexcept {
+// Null: there is no memory, or the runtime's poller cannot do it.
+lookout* make_direct() noexcept {
+  auto* l = new (std::nothrow) lookout;
+  if (!l) return nullptr;
+  try {
+    l->watch = watch::create_once();
+  } catch (const std::bad_alloc&) {
+  }
+  if (l->watch) return l;
+  destroy(l);
+  return nullptr;
+}
+
+lookout* make_nested() noexcept {
   auto* l = new (std::nothrow) lookout;
   if (!l) return nullptr;
   l->epoll = ::epoll_create1(EPOLL_CLOEXEC);
@@ -94,8 +113,6 @@ int control(const lookout& l, int operation, int fd, std::uint32_t events) noexc
   epoll_event e{.events = events | EPOLLET, .data = {.u64 = 0}};
   return ::epoll_ctl(l.epoll, operation, fd, &e) == 0 ? 0 : errno;
 }
-
-std::uint32_t events_of(purpose p) noexcept { return p == purpose::writing ? EPOLLOUT : EPOLLIN | EPOLLRDHUP; }
 
 }  // namespace
 
@@ -131,37 +148,82 @@ void patience::before_attempt() noexcept {
   if (lookout_) before_ = lookout_->watch->word(watch::reading);
 }
 
-bool patience::has_lookout() noexcept {
-  if (lookout_) return true;
-  lookout_ = make_lookout();
+// Who had to wait the last time will have to wait again, and a direct lookout is told at once if not. Now and then it
+// is worth a look.
+bool patience::may_spare_attempt() noexcept {
+  constexpr unsigned in_a_row = 16;
+  if (!lookout_ || !lookout_->is_direct() || lookout_->hopeless_looks >= in_a_row) return false;
+  ++lookout_->hopeless_looks;
+  return true;
+}
+
+void patience::note_hopeless(bool nothing_was_there) noexcept {
+  if (lookout_) lookout_->hopeless_looks = nothing_was_there ? 0 : UINT_MAX;
+}
+
+bool patience::has_nested() noexcept {
+  if (lookout_ && !lookout_->is_direct()) return true;
+  if (lookout_) destroy(std::exchange(lookout_, nullptr));
+  lookout_ = make_nested();
   before_ = 0;
   return lookout_ != nullptr;
 }
 
-// True: it is registered, or the next attempt will tell why not.
-bool patience::register_at(std::uint32_t events) noexcept {
-  int error = control(*lookout_, EPOLL_CTL_MOD, fd_, events);
-  if (error == ENOENT) error = control(*lookout_, EPOLL_CTL_ADD, fd_, events);
-  return error == 0 || error == EBADF;
+// Among those who wait for the descriptor. False: one of them has the direct place.
+bool patience::enlist(slot& s) noexcept {
+  std::lock_guard held(s.lock);
+  if (lookout_->is_direct()) {
+    if (s.has_direct) return false;
+    s.has_direct = true;
+  }
+  lookout_->next = s.waiting;
+  if (s.waiting) s.waiting->previous = lookout_;
+  s.waiting = lookout_;
+  return true;
 }
 
-outcome patience::wait(std::int64_t deadline_ns) noexcept {
-  slot* s = slot_of(fd_);
-  if (!s || !has_lookout()) return outcome::kernel;
-  lookout_->watch->not_ready(watch::reading, before_);
-  s->used.store(true, std::memory_order_relaxed);
-  {
-    std::lock_guard held(s->lock);
-    lookout_->next = s->waiting;
-    if (s->waiting) s->waiting->previous = lookout_;
-    s->waiting = lookout_;
-  }
-  const auto result = register_at(events_of(purpose_)) ? park(deadline_ns) : outcome::kernel;
-  std::lock_guard held(s->lock);
-  (lookout_->previous ? lookout_->previous->next : s->waiting) = lookout_->next;
+void patience::leave(slot& s) noexcept {
+  std::lock_guard held(s.lock);
+  if (lookout_->is_direct()) s.has_direct = false;
+  (lookout_->previous ? lookout_->previous->next : s.waiting) = lookout_->next;
   if (lookout_->next) lookout_->next->previous = lookout_->previous;
   lookout_->previous = lookout_->next = nullptr;
+}
+
+outcome patience::wait(std::int64_t deadline_ns, unsigned events) noexcept {
+  slot* s = slot_of(fd_);
+  if (!s) return outcome::kernel;
+  s->used.store(true, std::memory_order_relaxed);
+  told_ = 0;
+  if (!lookout_) lookout_ = make_direct();
+  if ((!lookout_ || !enlist(*s)) && (!has_nested() || !enlist(*s))) return outcome::kernel;
+  const auto result = lookout_->is_direct() ? wait_directly(deadline_ns, events) : wait_nested(deadline_ns, events);
+  leave(*s);
   return result;
+}
+
+// The mark of an earlier event is taken back before there can be a new one. A wait that ends otherwise leaves one to
+// come, and so its watch behind.
+outcome patience::wait_directly(std::int64_t deadline_ns, unsigned events) noexcept {
+  auto& w = *lookout_->watch;
+  w.not_ready(watch::reading, w.word(watch::reading));
+  const int error = w.watch_once(fd_, events);
+  if (error == EBADF) return outcome::look;  // The next attempt will tell.
+  if (error != 0) return outcome::kernel;
+  const auto result = park(deadline_ns);
+  if (result == outcome::look)
+    told_ = w.told();
+  else
+    lookout_->spoilt = true;
+  return result;
+}
+
+outcome patience::wait_nested(std::int64_t deadline_ns, unsigned events) noexcept {
+  lookout_->watch->not_ready(watch::reading, before_);
+  int error = control(*lookout_, EPOLL_CTL_MOD, fd_, events);
+  if (error == ENOENT) error = control(*lookout_, EPOLL_CTL_ADD, fd_, events);
+  if (error == EBADF) return outcome::look;
+  return error == 0 ? park(deadline_ns) : outcome::kernel;
 }
 
 outcome patience::park(std::int64_t deadline_ns) noexcept {
@@ -184,7 +246,7 @@ outcome patience::park(std::int64_t deadline_ns) noexcept {
 
 bool patience::look_at(const pollfd& one) noexcept {
   if (one.fd < 0) return true;
-  if (!has_lookout()) return false;
+  if (!has_nested()) return false;
   const auto events = static_cast<std::uint16_t>(one.events);
   int error = control(*lookout_, EPOLL_CTL_ADD, one.fd, events);
   if (error == EEXIST) {  // Named twice: looked at for all that there is.

@@ -58,8 +58,17 @@ class patience {
   patience& operator=(const patience&) = delete;
 
   void before_attempt() noexcept;
-  // For one descriptor. Resumes on the thread that it was called on, as all here.
-  outcome wait(std::int64_t deadline_ns) noexcept;
+  // For one descriptor: for what it was made, or for these bits of poll(2). Resumes on the thread that it was called on,
+  // as all here.
+  outcome wait(std::int64_t deadline_ns) noexcept {
+    return wait(deadline_ns, purpose_ == purpose::writing ? POLLOUT : POLLIN | POLLRDHUP);
+  }
+  outcome wait(std::int64_t deadline_ns, unsigned events) noexcept;
+  // What poll(2) would say after a wait for `events` that says `look`; 0: that is not known.
+  unsigned told() const noexcept { return told_; }
+  // The attempt before a wait for one descriptor may be left out: it hardly ever finds anything here.
+  bool may_spare_attempt() noexcept;
+  void note_hopeless(bool nothing_was_there) noexcept;  // What came of one that was made.
   // For several, of which `fd` is the first: what is to be looked at, once and in the beginning; then, after each
   // attempt that has found nothing, a wait.
   bool look_at(const pollfd& one) noexcept;  // False: it cannot be waited for. Skips negative ones.
@@ -68,8 +77,11 @@ class patience {
   void look_away(const pollfd* all, nfds_t n) noexcept;
 
  private:
-  bool has_lookout() noexcept;
-  bool register_at(std::uint32_t events) noexcept;
+  bool has_nested() noexcept;
+  bool enlist(slot& s) noexcept;
+  void leave(slot& s) noexcept;
+  outcome wait_directly(std::int64_t deadline_ns, unsigned events) noexcept;
+  outcome wait_nested(std::int64_t deadline_ns, unsigned events) noexcept;
   outcome park(std::int64_t deadline_ns) noexcept;
 
   const int fd_;
@@ -77,6 +89,7 @@ class patience {
   slot* const slot_;
   lookout* lookout_ = nullptr;
   std::uint64_t before_ = 0;
+  unsigned told_ = 0;
 };
 
 // The number is about to be closed or to stand for something else.

@@ -49,7 +49,8 @@ fd_watch* fd_watch::from_pool() {
   return w;
 }
 
-fd_watch* fd_watch::create(int fd, errors e) {
+// At the poller of the processor that the calling worker has.
+fd_watch* fd_watch::fresh(errors e) {
   fd_watch* w = from_pool();
   w->errors_ = e;
   runtime_section inside;
@@ -60,6 +61,19 @@ fd_watch* fd_watch::create(int fd, errors e) {
   // Registering reports at once whether there is something to read; writing is possible until an attempt has failed.
   w->sides_[reading].word.store(0, std::memory_order_release);
   w->sides_[writing].word.store(ready_bit, std::memory_order_release);
+  return w;
+}
+
+fd_watch* fd_watch::create_once() {
+  fd_watch* w = fresh(errors::pass);
+  if (w->poller_->adopt(*w)) return w;
+  w->poller_.reset();
+  w->release();
+  return nullptr;
+}
+
+fd_watch* fd_watch::create(int fd, errors e) {
+  fd_watch* w = fresh(e);
   const int error = w->poller_->watch(fd, *w);
   if (error == 0) return w;
   w->poller_.reset();
@@ -146,6 +160,14 @@ void fd_watch::close() noexcept {
     wake_all(s, 1, batch);
   }
   make_runnable(batch);
+}
+
+void fd_watch::ready_once(unsigned events, std::uint16_t generation, runnable_batch& out) noexcept {
+  side& s = sides_[reading];
+  std::lock_guard held(s.queue.lock);
+  if (generation_.load(std::memory_order_relaxed) != generation) return;
+  told_.store(events, std::memory_order_relaxed);
+  edge_seen(s, false, out);
 }
 
 void fd_watch::ready(unsigned events, std::uint16_t generation, runnable_batch& out) noexcept {

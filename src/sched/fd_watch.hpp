@@ -70,6 +70,8 @@ class fd_watch {
   // A watch on the descriptor by the calling worker's poller. Throws std::bad_alloc; null, with errno set, when the
   // poller cannot watch it.
   static fd_watch* create(int fd, errors e = errors::end);
+  // One that watches nothing but by watch_once(). Throws std::bad_alloc; null when the worker's poller cannot do that.
+  static fd_watch* create_once();
   void release() noexcept;           // Before the descriptor is closed.
   void raise_generation() noexcept;  // From now on events of the registration are ignored; release() begins with it.
 
@@ -98,7 +100,14 @@ class fd_watch {
   // The descriptor is about to be closed: whoever waits gets outcome::closed.
   void close() noexcept;
 
+  // Of one that create_once() made. Has the poller tell of these events (poll(2)'s bits) from now on, once, as an edge in
+  // the reading direction; what it told stands in told(). A wait that ends otherwise leaves it to come: only release()
+  // makes it void. Returns 0 or an errno value.
+  int watch_once(int fd, unsigned events) noexcept { return poller_->watch_once(fd, *this, events); }
+  unsigned told() const noexcept { return told_.load(std::memory_order_relaxed); }
+
   // The poller.
+  void ready_once(unsigned events, std::uint16_t generation, runnable_batch& out) noexcept;
   void ready(unsigned events, std::uint16_t generation, runnable_batch& out) noexcept;
   std::uint16_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
 
@@ -108,6 +117,7 @@ class fd_watch {
 
  private:
   static fd_watch* from_pool();
+  static fd_watch* fresh(errors e);
 
   static constexpr std::uint64_t ready_bit = 1, latched_bit = 2, edge = 4;
   static constexpr claim_code closed_code = clause_code(1);
@@ -129,6 +139,7 @@ class fd_watch {
   errors errors_ = errors::end;                // Written by create(), read with the generation's consent.
   std::atomic<std::uint64_t> home_serial_{0};  // It may be asked while it becomes another's.
   std::shared_ptr<poller> poller_;
+  std::atomic<unsigned> told_{0};  // Under the reading side's lock; read by who was woken for it.
   registration at_poller_;
   fd_watch* next_free_ = nullptr;
 };

@@ -2,6 +2,7 @@
 // a simulation passes its own. Nothing in the scheduler asks which it has.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -77,6 +78,13 @@ class poller {
   // generation has been raised, so what is still told of it is ignored. May sleep; outside of the runtime, no locks
   // held that a worker takes inside.
   virtual void forget(fd_watch& w) noexcept = 0;
+
+  // For a descriptor of others, who may close, duplicate or share it unseen. Counts the watch, to be forgotten like any;
+  // false: this poller cannot do it. Then watch_once() has `events`, bits of poll(2), told through
+  // fd_watch::ready_once(): once for each call, and only what is so after it. Not for two watches of one descriptor at a
+  // time. Returns 0 or an errno value. Any thread.
+  virtual bool adopt(fd_watch&) noexcept { return false; }
+  virtual int watch_once(int, fd_watch&, unsigned /*events*/) noexcept { return ENOTSUP; }
 
   // Waits until something is ready, wake() is called or the deadline is reached; `deadline` <= now only looks.
   // Delivers readiness through fd_watch::ready(), which collects what became runnable in `out`.
