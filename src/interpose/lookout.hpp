@@ -1,16 +1,23 @@
 // How an interposed call waits for a descriptor that is not ours: nothing is known of it, any library may close or
 // duplicate it unseen, and its description may be shared with other processes.
 //
-// Model. A lookout is an epoll instance of our own and the runtime's watch on that. What it looks at is told anew at
-// each wait, by EPOLL_CTL_MOD or, if the kernel says that this number does not stand for a file that it knows, by ADD.
-// So it never matters what has become of a descriptor since the last wait, nothing is changed that others can see, and
-// what an older registration still tells wakes somebody for nothing, who looks again. When the wait is over the lookout
-// stays with the number, for the next one: a wait costs one system call more than that of a descriptor of our own.
-// It belongs to one call at a time; two that wait for one descriptor have two.
+// Model. A lookout is told anew at each wait what to look at, by EPOLL_CTL_MOD or, if the kernel says that this number
+// does not stand for a file that it knows, by ADD. So it never matters what has become of a descriptor since the last
+// wait, and nothing is changed that others can see. When the wait is over the lookout stays with the number, for the
+// next one. It belongs to one call at a time; two that wait for one descriptor have two.
 //
-// No edge is lost. The call goes: `before` = the watch's word; attempt; if there is nothing, the mark is taken back
-// unless the word has changed since; register; wait unless marked. An edge after the attempt comes through the old
-// registration and changes the word, or through the new one, which tells at once what is ready.
+// There are two kinds. A direct one is a watch alone, which the runtime's poller tells once of what the descriptor is
+// ready for (fd_watch::watch_once): a system call more than a wait for a descriptor of our own, and what poll(2) is to
+// say comes with it. It is of one descriptor, which has one place for it; whoever else waits for that descriptor, for
+// several, or with a poller that cannot tell once, has a nested one: an epoll instance of its own, and the runtime's
+// watch on that.
+//
+// No edge is lost. A direct lookout is told after an attempt what is so at once. A wait that nothing ended may be told
+// of later: its watch is given back, so that what is still told is void. With a nested one the call goes: `before` =
+// the watch's word; attempt; if there is nothing, the mark is taken back unless the word has changed since; register;
+// wait unless marked. An edge after the attempt comes through the old registration and changes the word, or through the
+// new one, which tells at once what is ready. What an older registration still tells wakes somebody for nothing, who
+// looks again.
 //
 // Closing a number through close, dup2 or dup3 ends the waits for it: the calls fail with EBADF, and do not go on with
 // what the number may stand for by then. The number of a description that was closed otherwise, inside of libc, is only
@@ -19,9 +26,8 @@
 // Thread safety: a slot's lists are guarded by its lock. It is taken outside of the runtime, never inside, and before a
 // watch's locks; a lookout is its call's.
 //
-// Rejected. Registering with the runtime's own pollers: they register for good, and have one place for each descriptor.
-// Holding a duplicate while waiting: the peer of a closed socket would not notice. One epoll instance for all: who
-// serves it? See docs/decisions/0025.
+// Rejected. Registering as descriptors of our own are: for good, and in the place of one that is registered already.
+// Holding a duplicate while waiting: the peer of a closed socket would not notice. See docs/decisions/0025.
 #pragma once
 
 #include <cstdint>
@@ -58,8 +64,8 @@ class patience {
   patience& operator=(const patience&) = delete;
 
   void before_attempt() noexcept;
-  // For one descriptor: for what it was made, or for these bits of poll(2). Resumes on the thread that it was called on,
-  // as all here.
+  // For one descriptor: for what it was made, or for these bits of poll(2). Resumes on the thread that it was called
+  // on, as all here.
   outcome wait(std::int64_t deadline_ns) noexcept {
     return wait(deadline_ns, purpose_ == purpose::writing ? POLLOUT : POLLIN | POLLRDHUP);
   }

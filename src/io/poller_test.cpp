@@ -1,6 +1,7 @@
 // The pollers of all engines, and the watches of their descriptors. In a runtime: that of THRUM_IO_ENGINE.
 #include "io/engine.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -17,6 +18,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -219,6 +221,99 @@ TEST_P(poller_test, a_datagram_that_finds_no_room_is_no_edge_and_room_is_one) {
   forget(w);
   ::close(sender);
   ::close(receiver);
+}
+
+// Of descriptors of others: epoll's.
+class once_test : public poller_test {
+ protected:
+  void SetUp() override {
+    poller_test::SetUp();
+    ASSERT_TRUE(poller->adopt(w));
+  }
+  void TearDown() override {
+    forget(w);
+    poller_test::TearDown();
+  }
+  bool is_told() {
+    wait(0);
+    const auto word = w.word(fd_watch::reading);
+    w.not_ready(fd_watch::reading, word);
+    return fd_watch::may_be_ready(word);
+  }
+
+  fd_watch w;
+};
+INSTANTIATE_TEST_SUITE_P(engines, once_test, ::testing::Values(kind::epoll, kind::epoll_without_pwait2), engine_name);
+
+TEST_P(once_test, tells_once_what_is_so_and_what_becomes_so) {
+  socket_pair s;
+  EXPECT_EQ(poller->watch_once(s.ends[0], w, POLLOUT), 0);
+  EXPECT_TRUE(is_told());
+  EXPECT_EQ(w.told(), unsigned{POLLOUT});
+  EXPECT_FALSE(is_told());
+  EXPECT_EQ(poller->watch_once(s.ends[0], w, POLLIN), 0);
+  EXPECT_FALSE(is_told());
+  s.send(1);
+  EXPECT_TRUE(is_told());
+  EXPECT_EQ(w.told(), unsigned{POLLIN});
+  s.send(1);
+  EXPECT_FALSE(is_told());
+  s.close_one(1);
+  EXPECT_EQ(poller->watch_once(s.ends[0], w, POLLIN | POLLRDHUP), 0);
+  EXPECT_TRUE(is_told());
+  EXPECT_EQ(w.told(), unsigned{POLLIN | POLLRDHUP | POLLHUP});
+}
+
+// The number may stand for another file each time, also while the one before lives on under another number.
+TEST_P(once_test, is_about_what_the_number_stands_for) {
+  socket_pair before, after;
+  EXPECT_EQ(poller->watch_once(before.ends[0], w, POLLIN), 0);
+  const int kept = ::dup(before.ends[0]);
+  ASSERT_EQ(::dup2(after.ends[0], before.ends[0]), before.ends[0]);
+  w.raise_generation();  // As who gives the wait up does.
+  EXPECT_EQ(poller->watch_once(before.ends[0], w, POLLIN), 0);
+  before.send(1);
+  EXPECT_FALSE(is_told());
+  after.send(1);
+  EXPECT_TRUE(is_told());
+  ::close(kept);
+}
+
+TEST_P(once_test, beside_a_watch_of_the_same_descriptor) {
+  socket_pair s;
+  fd_watch ours;
+  EXPECT_EQ(poller->watch(s.ends[0], ours), 0);
+  EXPECT_EQ(poller->watch_once(s.ends[0], w, POLLIN), 0);
+  EXPECT_EQ(poller->watched(), 2u);
+  s.send(1);
+  EXPECT_TRUE(wait_until([&] { return ours.may_be_ready(fd_watch::reading) && w.may_be_ready(fd_watch::reading); }));
+  forget(ours);
+}
+
+TEST_P(once_test, wakes_who_sleeps_and_tells_of_many) {
+  constexpr std::size_t many = 1500;  // More than one call to the kernel brings.
+  std::vector<std::unique_ptr<socket_pair>> pairs(many);
+  std::vector<fd_watch> watches(many);
+  for (std::size_t i = 0; i < many; ++i) {
+    pairs[i] = std::make_unique<socket_pair>();
+    ASSERT_TRUE(poller->adopt(watches[i]));
+    ASSERT_EQ(poller->watch_once(pairs[i]->ends[0], watches[i], POLLIN), 0);
+  }
+  std::thread sender([&] {
+    for (auto& s : pairs) s->send(1);
+  });
+  EXPECT_TRUE(wait_until([&] {
+    return std::all_of(watches.begin(), watches.end(), [](const auto& x) { return x.may_be_ready(fd_watch::reading); });
+  }));
+  sender.join();
+  for (auto& x : watches) forget(x);
+}
+
+TEST_P(once_test, says_why_it_cannot) {
+  EXPECT_EQ(poller->watch_once(-1, w, POLLIN), EBADF);
+  const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  EXPECT_EQ(poller->watch_once(file, w, POLLIN), EPERM);
+  ::close(file);
 }
 
 TEST_P(poller_test, the_end_of_the_stream_stays_marked) {

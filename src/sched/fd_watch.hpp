@@ -100,9 +100,9 @@ class fd_watch {
   // The descriptor is about to be closed: whoever waits gets outcome::closed.
   void close() noexcept;
 
-  // Of one that create_once() made. Has the poller tell of these events (poll(2)'s bits) from now on, once, as an edge in
-  // the reading direction; what it told stands in told(). A wait that ends otherwise leaves it to come: only release()
-  // makes it void. Returns 0 or an errno value.
+  // Of one that create_once() made. Has the poller tell of these events (poll(2)'s bits) from now on, once, as an edge
+  // in the reading direction; what it told stands in told(). A wait that ends otherwise leaves it to come: only
+  // release() makes it void. Returns 0 or an errno value.
   int watch_once(int fd, unsigned events) noexcept { return poller_->watch_once(fd, *this, events); }
   unsigned told() const noexcept { return told_.load(std::memory_order_relaxed); }
 

@@ -79,10 +79,10 @@ class poller {
   // held that a worker takes inside.
   virtual void forget(fd_watch& w) noexcept = 0;
 
-  // For a descriptor of others, who may close, duplicate or share it unseen. Counts the watch, to be forgotten like any;
-  // false: this poller cannot do it. Then watch_once() has `events`, bits of poll(2), told through
-  // fd_watch::ready_once(): once for each call, and only what is so after it. Not for two watches of one descriptor at a
-  // time. Returns 0 or an errno value. Any thread.
+  // For a descriptor of others, who may close, duplicate or share it unseen. Counts the watch, to be forgotten like
+  // any; false: this poller cannot do it. Then watch_once() has `events`, bits of poll(2), told through
+  // fd_watch::ready_once(): once for each call, and only what is so after it. Not for two watches of one descriptor at
+  // a time. Returns 0 or an errno value. Any thread.
   virtual bool adopt(fd_watch&) noexcept { return false; }
   virtual int watch_once(int, fd_watch&, unsigned /*events*/) noexcept { return ENOTSUP; }
 
