@@ -107,6 +107,8 @@ class fd_watch {
   bool belongs_to(const scheduler& s) const noexcept;
 
  private:
+  struct waited_for;
+
   static fd_watch* from_pool();
 
   static constexpr std::uint64_t ready_bit = 1, latched_bit = 2, edge = 4;
