@@ -284,7 +284,7 @@ const wait_of_thrum all_waits[] = {
        auto limit = kept<rate_limiter>(rate_limiter_options{.per_second = 0.01});
        limit->acquire();
        for (int i = 0; i < 2; ++i) s.go([limit] { limit->acquire(); });
-       return [] {};  // Time does, and the last leaves the turn to others.
+       return [limit] { EXPECT_FALSE(limit->try_acquire()); };  // Time brings it; the last leaves the turn to others.
      }},
     {"an event", "which is set",
      [](scope& s) -> std::function<void()> {
