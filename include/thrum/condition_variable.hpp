@@ -18,6 +18,7 @@
 #include <thrum/clock.hpp>
 #include <thrum/detail/async.hpp>
 #include <thrum/detail/deadline.hpp>
+#include <thrum/detail/shown_predicate.hpp>
 #include <thrum/detail/thread_safety.hpp>
 #include <thrum/detail/wait_queue.hpp>
 #include <thrum/mutex.hpp>
@@ -27,31 +28,6 @@ namespace thrum {
 
 template <class T>
 class task;
-
-namespace detail {
-
-// The predicate of whoever waits without a deadline, for those who ask whether its notification was forgotten. Only a
-// simulation does.
-class shown_predicate {
- public:
-  template <class Predicate>
-  shown_predicate(Predicate& done, mutex* lock) noexcept : holds_(&ask<Predicate>), done_(&done), lock_(lock) {}
-  // False also while somebody holds the mutex.
-  bool holds() const noexcept;
-
- private:
-  // With the mutex held.
-  template <class Predicate>
-  static bool ask(void* predicate) THRUM_NO_THREAD_SAFETY_ANALYSIS {
-    return static_cast<bool>((*static_cast<Predicate*>(predicate))());
-  }
-
-  bool (*const holds_)(void* predicate);
-  void* const done_;
-  mutex* const lock_;
-};
-
-}  // namespace detail
 
 class condition_variable {
  public:
@@ -70,7 +46,7 @@ class condition_variable {
   template <class Predicate>
   void wait(std::unique_lock<mutex>& hold, Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS {
     while (!done()) {
-      const detail::shown_predicate shown(done, hold.mutex());
+      const detail::shown_predicate shown(done, *hold.mutex());
       wait_until_ns(hold, detail::never, &shown);
     }
   }
@@ -156,8 +132,9 @@ class condition_variable {
   detail::wait_queue queue_;
 };
 
-// The same for any lock: `hold` needs lock() and unlock(); for tasks it is a std::unique_lock or std::shared_lock of
-// one of our mutexes. May wake somebody without a notification; must not be destroyed while somebody waits.
+// The same for any lock: `hold` needs lock() and unlock(), and try_lock() for a simulation to see what is waited for;
+// for tasks it is a std::unique_lock or std::shared_lock of one of our mutexes. May wake somebody without a
+// notification; must not be destroyed while somebody waits.
 class condition_variable_any {
  public:
   void notify_one() noexcept {
@@ -171,11 +148,14 @@ class condition_variable_any {
 
   template <class Lock>
   void wait(Lock& hold) {
-    wait_released(hold, [this](auto seen) { wait_on_address(changes_, seen); });
+    wait_released(hold, [this](auto seen) { change_after(seen).wait_until_ns(detail::never); });
   }
   template <class Lock, class Predicate>
   void wait(Lock& hold, Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS {
-    while (!done()) wait(hold);
+    while (!done()) {
+      const detail::shown_predicate shown(done, hold);
+      wait_released(hold, [&](auto seen) { change_after(seen, &shown).wait_until_ns(detail::never); });
+    }
   }
   template <class Lock, class Rep, class Period>
   std::cv_status wait_for(Lock& hold, std::chrono::duration<Rep, Period> d) {
@@ -184,7 +164,7 @@ class condition_variable_any {
   template <class Lock, class Clock, class Duration>
   std::cv_status wait_until(Lock& hold, std::chrono::time_point<Clock, Duration> t) {
     bool changed = false;
-    wait_released(hold, [&](auto seen) { changed = wait_on_address_until(changes_, seen, t); });
+    wait_released(hold, [&](auto seen) { changed = change_after(seen).wait_until_ns(detail::deadline_at(t)); });
     return changed ? std::cv_status::no_timeout : std::cv_status::timeout;
   }
   template <class Lock, class Rep, class Period, class Predicate>
@@ -226,8 +206,19 @@ class condition_variable_any {
     } r{hold};
     wait(seen);
   }
+  detail::address_wait change_after(std::uint64_t seen, const detail::shown_predicate* shown = nullptr) const noexcept {
+    auto change = detail::waits_for(changes_, seen);
+    change.of = detail::address_wait::owner::condition;
+    change.shown = shown;
+    return change;
+  }
   template <class Lock>
-  task<bool> async_wait_until_ns(Lock& hold, std::int64_t deadline_ns) THRUM_NO_THREAD_SAFETY_ANALYSIS;
+  task<bool> async_wait_shown(Lock& hold, std::int64_t deadline_ns,
+                              const detail::shown_predicate* shown) THRUM_NO_THREAD_SAFETY_ANALYSIS;
+  template <class Lock>
+  auto async_wait_until_ns(Lock& hold, std::int64_t deadline_ns) {
+    return async_wait_shown(hold, deadline_ns, nullptr);
+  }
   template <class Lock, class Predicate>
   task<bool> async_wait_until_ns(Lock& hold, std::int64_t deadline_ns, Predicate done) THRUM_NO_THREAD_SAFETY_ANALYSIS;
 

@@ -100,7 +100,7 @@ task<> async_call_once(once_flag& flag, F f) {
 template <class Predicate>
 task<void> condition_variable::async_wait(std::unique_lock<mutex>& hold, Predicate done) {
   while (!done()) {
-    const detail::shown_predicate shown(done, hold.mutex());
+    const detail::shown_predicate shown(done, *hold.mutex());
     (void)co_await async_wait_shown(hold, detail::never, &shown);
   }
 }
@@ -115,8 +115,9 @@ task<bool> condition_variable::async_wait_until_ns(std::unique_lock<mutex>& hold
 }
 
 template <class Lock>
-task<bool> condition_variable_any::async_wait_until_ns(Lock& hold, std::int64_t deadline_ns) {
-  const auto change = detail::waits_for(changes_, changes_.load(std::memory_order_acquire));
+task<bool> condition_variable_any::async_wait_shown(Lock& hold, std::int64_t deadline_ns,
+                                                    const detail::shown_predicate* shown) {
+  const auto change = change_after(changes_.load(std::memory_order_acquire), shown);
   hold.unlock();
   bool changed = false;
   std::exception_ptr failure;
@@ -144,7 +145,10 @@ task<void> condition_variable_any::async_wait(Lock& hold) {
 }
 template <class Lock, class Predicate>
 task<void> condition_variable_any::async_wait(Lock& hold, Predicate done) {
-  while (!done()) (void)co_await async_wait_until_ns(hold, detail::never);
+  while (!done()) {
+    const detail::shown_predicate shown(done, hold);
+    (void)co_await async_wait_shown(hold, detail::never, &shown);
+  }
 }
 
 // As guarded::wait(): until the predicate holds on the data, which is then locked.
@@ -152,8 +156,11 @@ template <class T, class Mutex, class Predicate>
 task<typename guarded<T, Mutex>::access> async_wait(guarded<T, Mutex>& data, Predicate holds) {
   auto a = co_await data.async_lock();
   detail::guarded_access::wait_count<guarded<T, Mutex>> counted(data);
-  while (!holds(std::as_const(*a)))
-    co_await detail::guarded_access::changed(data).async_wait(detail::guarded_access::hold(a));
+  if (!holds(std::as_const(*a))) {
+    auto waiting = detail::guarded_access::changed(data).async_wait(detail::guarded_access::hold(a),
+                                                                    [&] { return holds(std::as_const(*a)); });
+    co_await std::move(waiting);
+  }
   co_return a;
 }
 

@@ -6,7 +6,8 @@
 //
 // Waiting suspends unless the atomic has another value, and is a cancellation point. It returns when somebody wakes by
 // the address or, false, when the time is up; the value may be the old one again by then. Waking never suspends. All
-// from any fiber, task or thread. Nothing has to be created or destroyed; the atomic may go once nobody waits.
+// from any fiber, task or thread. Nothing has to be created or destroyed; the atomic may go once nobody waits. Who has
+// changed it and wakes nobody is found by a simulation (sim.hpp).
 //
 // The idea is that of futex(2); the names are those of Windows' WaitOnAddress.
 #pragma once
@@ -26,10 +27,18 @@ namespace detail {
 // Whether the atomic at `address` has another value than `old`.
 using differs = bool (*)(const void* address, std::uint64_t old) noexcept;
 
+class shown_predicate;
+
+// Lies with whoever waits, for as long.
 struct address_wait {
   const void* address;
   differs changed;
   std::uint64_t old;
+
+  // For those who ask whether a wake-up was forgotten: whether the atomic is a condition variable's, and what for.
+  enum class owner : std::uint8_t { program, condition } of = owner::program;
+  const shown_predicate* shown = nullptr;
+  mutable std::uint32_t passed_over = 0;  // Single wake-ups of others before this wait.
 
   bool wait_until_ns(std::int64_t deadline_ns) const;
   bool begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns) const;

@@ -37,19 +37,20 @@ std::align_val_t alignment(const element_type& type) noexcept {
 
 constexpr sched::wait_kind awaited_null{.what = "a null channel", .hopeless = true};
 
-const char* could_send(const void* core, const sched::waiter&) noexcept {
-  const auto& c = *static_cast<const channel_core*>(core);
-  std::lock_guard held(c.lock);
-  if (c.closed) return "which is closed";
-  if (c.count < c.capacity) return "which has room";
-  return c.receivers.empty() ? nullptr : "from which somebody receives";
+bool others_wait(const wait_list& list, const sched::waiter& who) noexcept {
+  const auto* n = list.first;
+  while (n && n->who == &who) n = n->next;
+  return n != nullptr;
 }
-const char* could_receive(const void* core, const sched::waiter&) noexcept {
-  const auto& c = *static_cast<const channel_core*>(core);
-  std::lock_guard held(c.lock);
-  if (c.count > 0) return "which has an element";
-  if (c.closed) return "which is closed";
-  return c.senders.empty() ? nullptr : "on which somebody sends";
+
+const char* could_send(const void* core, const sched::waiter& who) noexcept {
+  static constexpr const char* words[] = {nullptr, "which is closed", "which has room", "from which somebody receives"};
+  return words[static_cast<std::size_t>(static_cast<const channel_core*>(core)->to_send(who))];
+}
+const char* could_receive(const void* core, const sched::waiter& who) noexcept {
+  static constexpr const char* words[] = {nullptr, "which is closed", "which has an element",
+                                          "on which somebody sends"};
+  return words[static_cast<std::size_t>(static_cast<const channel_core*>(core)->to_receive(who))];
 }
 
 constexpr sched::wait_kind awaited_receiver{.what = "sending on a channel", .could_go_on = &could_send};
@@ -111,6 +112,19 @@ channel_result send_where_room_is_made(channel_core& c, void* element) {
 }
 
 }  // namespace
+
+channel_core::chance channel_core::to_send(const sched::waiter& who) const noexcept {
+  std::lock_guard held(lock);
+  if (closed) return chance::closed;
+  if (count < capacity) return chance::in_ring;
+  return others_wait(receivers, who) ? chance::partner : chance::none;
+}
+channel_core::chance channel_core::to_receive(const sched::waiter& who) const noexcept {
+  std::lock_guard held(lock);
+  if (count > 0) return chance::in_ring;
+  if (closed) return chance::closed;
+  return others_wait(senders, who) ? chance::partner : chance::none;
+}
 
 channel_core::~channel_core() {
   THRUM_ASSERT(senders.empty() && receivers.empty());

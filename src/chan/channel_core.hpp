@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include <thrum/detail/atomic.hpp>
 #include <thrum/detail/channel_core.hpp>
@@ -31,6 +32,11 @@ struct alignas(64) channel_core {
   // Under the lock: does it at once if possible. `wake` is to be finished after unlocking.
   channel_result try_send(void* element, sched::claimed_waiter& wake) noexcept;
   channel_result try_receive(void* into, sched::claimed_waiter& wake) noexcept;
+  // What is there for who waits, told by others than itself.
+  enum class chance : std::uint8_t { none, closed, in_ring, partner };
+  chance to_send(const sched::waiter& who) const noexcept;
+  chance to_receive(const sched::waiter& who) const noexcept;
+
   // Constant after construction.
   const element_type& type;
   const std::size_t capacity;

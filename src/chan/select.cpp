@@ -36,10 +36,6 @@ claim_code code_of(std::size_t clause) noexcept {
 constexpr std::size_t none = SIZE_MAX;
 constexpr std::size_t clauses_max = 1 << 15;
 
-constexpr sched::wait_kind awaited_clause{"a select"};
-constexpr sched::wait_kind awaited_event{.what = "a select", .external = true};
-constexpr sched::wait_kind awaited_never{.what = "a select", .hopeless = true};
-
 bool on_channel(const select_clause& c) noexcept {
   return c.kind == clause_kind::receive || c.kind == clause_kind::send;
 }
@@ -56,10 +52,42 @@ bool is_of_descriptor(const select_clause& c) noexcept {
   return c.holds == &sched::fd_watch::readable_or_closed || c.holds == &sched::fd_watch::writable_or_closed;
 }
 
+// For a simulation: what is there for one of the clauses, but for timers, which claim by themselves.
+const char* could_happen(const select_clause& c, const sched::waiter& who) noexcept {
+  static constexpr const char* to_send[] = {nullptr, "one of whose channels is closed",
+                                            "one of whose channels has room",
+                                            "from one of whose channels somebody receives"};
+  static constexpr const char* to_receive[] = {nullptr, "one of whose channels is closed",
+                                               "one of whose channels has an element",
+                                               "on one of whose channels somebody sends"};
+  if (c.kind == clause_kind::end)
+    return sched::has_ended(*c.ended) ? "one of whose fibers or tasks has ended" : nullptr;
+  if (!has_queue(c)) return nullptr;
+  if (c.kind == clause_kind::send) return to_send[static_cast<std::size_t>(c.channel->to_send(who))];
+  if (c.kind == clause_kind::receive) return to_receive[static_cast<std::size_t>(c.channel->to_receive(who))];
+  std::lock_guard held(c.queue->lock);
+  if (!c.holds(c.element)) return nullptr;
+  return is_of_descriptor(c) ? "one of whose descriptors is ready" : "one of whose futures is ready";
+}
+const char* could_go_on(const void* object, const sched::waiter& who) noexcept {
+  const auto& room = *static_cast<const select_room*>(object);
+  for (std::size_t i = 0; i < room.count; ++i)
+    if (const char* how = could_happen(room.clauses[i], who)) return how;
+  return nullptr;
+}
+
+// The object is the select's own room, which says nothing to anybody else.
+constexpr sched::wait_kind awaited_clause{
+    .what = "a select", .could_go_on = &could_go_on, .shown = &sched::wait_kind::nothing};
+constexpr sched::wait_kind awaited_event{
+    .what = "a select", .external = true, .could_go_on = &could_go_on, .shown = &sched::wait_kind::nothing};
+constexpr sched::wait_kind awaited_never{.what = "a select", .hopeless = true};
+
 class selection {
  public:
   explicit selection(const select_room& room)
-      : clauses_(room.clauses),
+      : room_(room),
+        clauses_(room.clauses),
         order_(room.order),
         nodes_(static_cast<sched::wait_node*>(room.nodes)),
         count_(room.count) {
@@ -103,8 +131,9 @@ class selection {
  private:
   // Null channels alone are never ready.
   sched::wait_reason reason() const noexcept {
-    if (is_external_) return {&awaited_event};
-    return {queued_ > 0 || has_ends_ ? &awaited_clause : &awaited_never};
+    if (is_external_) return {&awaited_event, &room_};
+    if (queued_ > 0 || has_ends_) return {&awaited_clause, &room_};
+    return {&awaited_never};
   }
   sched::cancellation sensitivity() const noexcept {
     return cancel_ == none ? sched::cancellation::point : sched::cancellation::reported;
@@ -259,6 +288,7 @@ class selection {
     return {fired / 2, fired % 2 ? channel_result::closed : channel_result::done};
   }
 
+  const select_room& room_;  // The caller's, for as long as it waits.
   select_clause* const clauses_;
   std::uint16_t* const order_;
   sched::wait_node* const nodes_;

@@ -35,10 +35,15 @@ struct wait_kind {
   // object; null otherwise. Asked by a simulation when nobody runs, outside of the runtime (sim/lost_wake_ups.hpp).
   const char* (*could_go_on)(const void* object, const waiter& who) noexcept = nullptr;
   bool told_by_program = false;  // It is the program that has to tell, and it may do so later.
+  // What reports show instead of the object, where that lies with the waiter; asked while it is parked.
+  const void* (*shown)(const void* object) noexcept = nullptr;
+  static const void* nothing(const void*) noexcept { return nullptr; }
 };
 struct wait_reason {
   const wait_kind* kind;
   const void* object = nullptr;
+
+  const void* shown() const noexcept { return kind->shown ? kind->shown(object) : object; }
 };
 inline constexpr wait_kind waits_for_nothing{"nothing"};
 

@@ -58,7 +58,7 @@ void describe_holder(const wait_reason& reason) noexcept {
 void dump_parked(const activity& a) noexcept {
   describe(a, labels::shown);
   os::report(" waits for %s", a.reason.kind->what);
-  if (a.reason.object) os::report(" %p", a.reason.object);
+  if (const void* object = a.reason.shown()) os::report(" %p", object);
   describe_holder(a.reason);
   os::report("\n");
   if (!a.is_fiber()) return;  // A task has no stack.

@@ -13,9 +13,6 @@ namespace {
 
 constexpr std::size_t chunk = 64;
 
-constexpr wait_kind awaited_edge[] = {{"a descriptor to become readable", nullptr, true},
-                                      {"a descriptor to become writable", nullptr, true}};
-
 struct watch_pool {
   detail::spinlock lock;
   fd_watch* free = nullptr;
@@ -29,6 +26,26 @@ watch_pool& watches() {
 }
 
 }  // namespace
+
+// How its waits are told. The object is the watch, which is no name for anybody; its descriptor's number may be
+// another's by the time of a report.
+struct fd_watch::waited_for {
+  template <direction D>
+  static const char* could_go_on(const void* watch, const waiter&) noexcept {
+    auto& w = *static_cast<fd_watch*>(const_cast<void*>(watch));
+    std::lock_guard held(w.sides_[D].queue.lock);
+    if (w.closed_.load(std::memory_order_relaxed)) return "which has been closed";
+    return w.may_be_ready(D) ? "which it is" : nullptr;
+  }
+  static constexpr wait_kind kinds[] = {{.what = "a descriptor to become readable",
+                                         .external = true,
+                                         .could_go_on = &could_go_on<reading>,
+                                         .shown = &wait_kind::nothing},
+                                        {.what = "a descriptor to become writable",
+                                         .external = true,
+                                         .could_go_on = &could_go_on<writing>,
+                                         .shown = &wait_kind::nothing}};
+};
 
 fd_watch* fd_watch::from_pool() {
   auto& all = watches();
@@ -117,7 +134,7 @@ fd_watch::outcome fd_watch::wait(const begun_call& call, direction d, std::int64
   w.open();
   push_back(s.queue.waiters, node);
   s.queue.lock.unlock();
-  const auto code = w.park(deadline_ns, {&awaited_edge[d == reading ? 0 : 1]});
+  const auto code = w.park(deadline_ns, {&waited_for::kinds[d], this});
   if (code == claim_code::first_clause) return outcome::ready;
   if (code == closed_code) return outcome::closed;
   withdraw(s.queue, node);
@@ -141,7 +158,7 @@ bool fd_watch::begin_wait(direction d, detail::async_wait& w, detail::async_time
   }
   return sched::begin_wait(
       w, &timer, sides_[d].queue, [&] { return has_outcome(d, generation, at_once); }, deadline_ns,
-      {&awaited_edge[d == reading ? 0 : 1]}, cancellation::reported);
+      {&waited_for::kinds[d], this}, cancellation::reported);
 }
 
 fd_watch::outcome fd_watch::end_wait(direction d, detail::async_wait& w, detail::async_timer& timer) {

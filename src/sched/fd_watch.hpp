@@ -116,6 +116,8 @@ class fd_watch {
   bool belongs_to(const scheduler& s) const noexcept;
 
  private:
+  struct waited_for;
+
   static fd_watch* from_pool();
   static fd_watch* fresh(errors e);
 

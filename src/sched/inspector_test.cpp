@@ -1,5 +1,8 @@
 // What an inspector says of waits that end again: by cancellation, by a deadline, by others.
+#include <atomic>
 #include <mutex>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <thrum/inspector.hpp>
@@ -149,6 +152,37 @@ TEST_P(inspector_test, a_suspect_is_who_was_seen_in_the_same_wait_before) {
     waits.join();
     EXPECT_TRUE(doctor.look(0ns).empty());
     sleeps.request_stop();
+  });
+}
+
+// Not what lies with who waits.
+TEST_P(inspector_test, what_is_waited_for_is_shown_as_the_program_knows_it) {
+  run([] {
+    std::atomic<int> word{0};
+    shared_mutex m;
+    condition_variable_any changed;
+    channel<int> silent(0);
+    fiber by_address = spawn([&] { wait_on_address(word, 0); });
+    fiber task_by_address = spawn([&] { spawn([&]() -> task<> { co_await async_wait_on_address(word, 0); }).join(); });
+    fiber for_condition = spawn([&] {
+      std::unique_lock hold(m);
+      changed.wait(hold, [] { return false; });
+    });
+    fiber selects = spawn([&] { select(silent.on_receive([](auto) {})); });
+    until_the_others_wait();
+    inspector doctor;
+    (void)doctor.look(0ns);
+    int addresses = 0, others = 0;
+    for (const auto& found : doctor.look(0ns)) {
+      const auto& b = found.members.at(0);
+      const std::string_view what = b.waits_for;
+      addresses += what == "an address" && b.object == &word;
+      others += what == "a condition variable" && b.object == &changed;
+      others += what == "a select" && b.object == nullptr;
+    }
+    EXPECT_EQ(addresses, 2);
+    EXPECT_EQ(others, 2);
+    for (auto* f : {&by_address, &task_by_address, &for_condition, &selects}) f->request_stop();
   });
 }
 

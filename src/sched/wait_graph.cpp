@@ -51,7 +51,7 @@ blocked describe_wait(const waiter& w) {
   auto b = identity_of(w);
   const auto& reason = reason_of(w);
   b.waits_for = reason.kind->what;
-  b.object = reason.object;
+  b.object = reason.shown();
   // Nobody cancels a plain thread.
   b.cancellable = w.kind() != waiter_kind::thread && (w.word() & waiter::cancellable_bit) != 0;
   return b;

@@ -378,6 +378,18 @@ void one_condition_for_two_sides(bool right) {
   s.join();
 }
 
+void stores_and_wakes_nobody(bool right) {
+  std::atomic<bool> stopping{false};
+  both(
+      [&] {
+        while (!stopping) wait_on_address(stopping, false);
+      },
+      [&] {
+        stopping = true;
+        if (right) wake_by_address_all(stopping);
+      });
+}
+
 void event_is_reset_too_early(bool right) {
   event go;
   latch entered(2);
@@ -652,6 +664,7 @@ const pattern patterns[] = {
     {"if_instead_of_while", if_instead_of_while},
     {"one_is_notified_where_all_wait", one_is_notified_where_all_wait},
     {"one_condition_for_two_sides", one_condition_for_two_sides},
+    {"stores_and_wakes_nobody", stores_and_wakes_nobody},
     {"event_is_reset_too_early", event_is_reset_too_early},
     {"nobody_receives", nobody_receives, true},
     {"forgotten_close", forgotten_close, true},

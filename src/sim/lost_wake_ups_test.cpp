@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -16,37 +15,13 @@
 #include "sched/fiber_end.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/wait.hpp"
+#include "sim/expect_lost.hpp"
 #include "support.hpp"
 
 namespace thrum {
 namespace {
 
 using namespace test;
-
-bool says(const sim::verdict& v, const std::string& what) {
-  return v.report.find(what) != std::string::npos || !(std::cerr << v.report);
-}
-
-constexpr const char* sentence = "thrum: sim: a wake-up was lost: what is waited for is there, and nobody says so";
-
-void expect_lost(const std::function<void()>& program, const std::string& what) {
-  const auto v = sim::check(program, {.schedules = 400});
-  EXPECT_FALSE(v.passed);
-  EXPECT_TRUE(says(v, sentence));
-  EXPECT_TRUE(says(v, what));
-  EXPECT_TRUE(says(v, "it ends the process with status 2"));
-}
-
-void expect_well(const std::function<void()>& program, const sim::options& each = {}) {
-  const auto v = sim::check(program, {.schedules = 100, .each = each});
-  EXPECT_TRUE(v.passed) << v.report;
-}
-
-void expect_failure_of_another_kind(const std::function<void()>& program) {
-  const auto v = sim::check(program, {.schedules = 20});
-  EXPECT_FALSE(v.passed);
-  EXPECT_EQ(v.report.find("a wake-up was lost"), std::string::npos) << v.report;
-}
 
 // ---------------------------------------------------------------------------------------------------------------
 // The program's.
@@ -303,6 +278,13 @@ const wait_of_thrum all_waits[] = {
        auto permits = kept<counting_semaphore<>>(0);
        s.go([permits] { permits->acquire(); });
        return [permits] { permits->release(2); };
+     }},
+    {"a semaphore", "which has permits",  // Who is not first in a rate_limiter's queue.
+     [](scope& s) -> std::function<void()> {
+       auto limit = kept<rate_limiter>(rate_limiter_options{.per_second = 0.01});
+       limit->acquire();
+       for (int i = 0; i < 2; ++i) s.go([limit] { limit->acquire(); });
+       return [limit] { EXPECT_FALSE(limit->try_acquire()); };  // Time brings it; the last leaves the turn to others.
      }},
     {"an event", "which is set",
      [](scope& s) -> std::function<void()> {

@@ -273,7 +273,9 @@ void world::look_for_lost_wake_ups(std::int64_t next_ns) noexcept {
   for (const auto& v : lost) {
     os::report("  ");
     sched::describe(*v.who, sched::labels::left_out);
-    os::report(" waits for %s %p, %s\n", v.who->reason.kind->what, v.who->reason.object, v.how);
+    os::report(" waits for %s", v.who->reason.kind->what);
+    if (const void* object = v.who->reason.shown()) os::report(" %p", object);
+    os::report(", %s\n", v.how);
   }
   give_up();
 }

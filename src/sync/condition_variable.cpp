@@ -15,11 +15,10 @@ void require_lock(const std::unique_lock<mutex>& hold) noexcept {
 
 }  // namespace
 
-// By a simulation, on the thread that runs it: as a plain thread that takes the mutex if it is free.
+// By a simulation, on the thread that runs it.
 bool detail::shown_predicate::holds() const noexcept {
-  const std::unique_lock hold(*lock_, std::try_to_lock);
   try {
-    return hold && holds_(done_);
+    return ask_(done_, lock_);
   } catch (...) {
     return false;
   }

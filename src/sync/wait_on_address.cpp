@@ -4,50 +4,86 @@
 #include <cstdint>
 #include <mutex>
 
+#include <thrum/detail/shown_predicate.hpp>
+
 #include "sched/park.hpp"
 #include "sched/task_wait.hpp"
 
 namespace thrum::detail {
 namespace {
 
-constexpr sched::wait_kind awaited_change{"an address"};
-
 struct alignas(64) bucket {
   wait_queue queue;
+  std::uint32_t single_wake_ups = 0;  // Guarded by the queue's lock: how often one was chosen.
 };
 constinit bucket buckets[256];
 
-wait_queue& queue_for(const void* address) noexcept {
+bucket& bucket_for(const void* address) noexcept {
   const auto hash = reinterpret_cast<std::uintptr_t>(address) * 0x9e3779b97f4a7c15u;  // Fibonacci's.
-  return buckets[hash >> 56].queue;
+  return buckets[hash >> 56];
+}
+
+// Under the queue's lock: there is nothing to wait for. Otherwise notes what came before the wait.
+bool is_over(const address_wait& wait, const bucket& b) noexcept {
+  if (wait.changed(wait.address, wait.old)) return true;
+  wait.passed_over = b.single_wake_ups;
+  return false;
+}
+
+const void* address_of(const void* wait) noexcept { return static_cast<const address_wait*>(wait)->address; }
+
+// Another value is no proof once somebody was woken alone: whoever changed the atomic has told one, as it should.
+const char* has_changed(const void* object, const sched::waiter&) noexcept {
+  const auto& wait = *static_cast<const address_wait*>(object);
+  auto& b = bucket_for(wait.address);
+  std::lock_guard held(b.queue.lock);
+  if (b.single_wake_ups != wait.passed_over) return nullptr;
+  return wait.changed(wait.address, wait.old) ? "which has another value by now" : nullptr;
+}
+const char* condition_holds(const void* object, const sched::waiter&) noexcept {
+  const auto* shown = static_cast<const address_wait*>(object)->shown;
+  return shown && shown->holds() ? "although the predicate holds" : nullptr;
+}
+
+constexpr sched::wait_kind awaited_change{
+    .what = "an address", .could_go_on = &has_changed, .told_by_program = true, .shown = &address_of};
+constexpr sched::wait_kind awaited_condition{
+    .what = "a condition variable", .could_go_on = &condition_holds, .told_by_program = true, .shown = &address_of};
+
+sched::wait_reason reason_of(const address_wait& wait) noexcept {
+  return {wait.of == address_wait::owner::condition ? &awaited_condition : &awaited_change, &wait};
 }
 
 }  // namespace
 
 bool address_wait::wait_until_ns(std::int64_t deadline_ns) const {
+  auto& b = bucket_for(address);
   return sched::wait_until(
-      queue_for(address), [this] { return changed(address, old); }, deadline_ns, {&awaited_change, address},
-      sched::cancellation::point, const_cast<void*>(address));
+      b.queue, [&] { return is_over(*this, b); }, deadline_ns, reason_of(*this), sched::cancellation::point,
+      const_cast<void*>(address));
 }
 
 bool address_wait::begin_wait(async_wait& w, async_timer* timer, std::int64_t deadline_ns) const {
+  auto& b = bucket_for(address);
   return sched::begin_wait(
-      w, timer, queue_for(address), [this] { return changed(address, old); }, deadline_ns, {&awaited_change, address},
-      sched::cancellation::point, const_cast<void*>(address));
+      w, timer, b.queue, [&] { return is_over(*this, b); }, deadline_ns, reason_of(*this), sched::cancellation::point,
+      const_cast<void*>(address));
 }
 
 // Who changes the value and then comes here finds everybody who saw the old one: they looked under the queue's lock.
 void wake_by_address(const void* address, bool all) noexcept {
   sched::runnable_batch batch;
-  auto& q = queue_for(address);
+  auto& b = bucket_for(address);
   {
-    std::lock_guard held(q.lock);
-    for (auto* n = q.waiters.first; n;) {
+    std::lock_guard held(b.queue.lock);
+    for (auto* n = b.queue.waiters.first; n;) {
       auto& one = *n;
       n = n->next;
       if (one.slot != address) continue;
-      remove(q.waiters, one);
-      if (claim_waiter(*one.who, one.code, batch) && !all) break;
+      remove(b.queue.waiters, one);
+      if (!claim_waiter(*one.who, one.code, batch) || all) continue;
+      ++b.single_wake_ups;
+      break;
     }
   }
   make_runnable(batch);

@@ -37,7 +37,7 @@ PUBLIC = {
     "label": "runtime", "cpu": "runtime", "task_cpu": "task", "pin": "runtime",
     "mutex": "sync", "shared_mutex": "sync", "condition_variable": "sync", "wait_group": "sync", "semaphore": "sync",
     "latch": "sync", "barrier": "sync", "event": "sync", "once": "sync", "guarded": "sync", "lock": "sync",
-    "wait_on_address": "sync",
+    "wait_on_address": "sync", "detail/shown_predicate": "sync",
     "channel": "chan", "select": "chan", "select_list": "chan", "channel_ends": "chan", "ticker": "chan",
     "detail/select_core": "chan",
     "scope": "scope", "future": "scope", "promise": "scope", "async": "scope", "when": "scope", "concurrent": "scope",
