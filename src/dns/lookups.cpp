@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "dns/errors.hpp"
+#include "dns/stub_lookups.hpp"
 #include "net/address.hpp"
 #include "sched/wait.hpp"
 
@@ -80,6 +81,13 @@ address_lookup::address_lookup(const resolver_configuration& with, const std::st
                                address_family family, std::error_code& error)
     : over(with, error) {
   if (error) return;
+  if (auto* own = over.own()) {
+    ask_for_addresses(*own, with, host, port, family, [this](int came, std::vector<endpoint> all) {
+      found = std::move(all);
+      settle(came);
+    });
+    return;
+  }
   ares_addrinfo_hints hints{};
   hints.ai_family = system_family(family);
   hints.ai_socktype = SOCK_STREAM;
@@ -99,7 +107,15 @@ record_lookup::record_lookup(const resolver_configuration& with, const std::stri
                              std::error_code& error)
     : over(with, error) {
   constexpr int internet = 1;
-  if (!error) ares_query(over.channel(), name.c_str(), internet, static_cast<int>(type), message_came, this);
+  if (error) return;
+  if (auto* own = over.own()) {
+    own->ask(name, static_cast<int>(type), [this](int came, const stub::octets& bytes) {
+      message = bytes;
+      settle(came);
+    });
+    return;
+  }
+  ares_query(over.channel(), name.c_str(), internet, static_cast<int>(type), message_came, this);
 }
 
 std::vector<unsigned char> record_lookup::take(std::error_code& error) { return taken(*this, over, message, error); }
@@ -108,7 +124,10 @@ name_lookup::name_lookup(const resolver_configuration& with, const endpoint& of,
     : over(with, error) {
   if (error) return;
   const auto a = of.to_address();
-  if (a.family() == AF_INET6) {
+  auto* own = over.own();
+  if (own && (a.family() == AF_INET6 || a.family() == AF_INET)) {
+    ask_for_names(*own, of, [this](int came, hostent* host) { names_came(this, came, 0, host); });
+  } else if (a.family() == AF_INET6) {
     const auto& in = reinterpret_cast<const sockaddr_in6*>(&a.storage)->sin6_addr;
     ares_gethostbyaddr(over.channel(), &in, sizeof in, AF_INET6, names_came, this);
   } else if (a.family() == AF_INET) {
