@@ -13,8 +13,8 @@
 //
 // A name server is a host with nothing on it but port 53, for UDP and TCP: links to it are links, and
 // options::one_in_lost loses queries and answers. All of them know all names. They answer in no time, but for the way
-// and for what set_name_server() says. What is longer than 512 bytes is truncated by UDP. A program may run name servers
-// of its own, on sockets, and have its resolvers ask those.
+// and for what set_name_server() says. What is longer than 512 bytes is truncated by UDP. A program may run name
+// servers of its own, on sockets, and have its resolvers ask those.
 //
 // All are for fibers and tasks of a simulation: they throw std::logic_error elsewhere, and std::invalid_argument for
 // what is no name, no numeric address or no span of time. None suspends.

@@ -45,14 +45,14 @@ struct policy {
   int precedence, label;
 };
 constexpr policy policies[] = {
-    {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 128, 50, 0},      // ::1
-    {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, 96, 35, 4},             // IPv4
-    {{0x20, 0x02}, 16, 30, 2},                                           // 6to4
-    {{0x20, 0x01}, 32, 5, 5},                                            // Teredo
-    {{0xfc}, 7, 3, 13},                                                  // Unique local addresses
-    {{}, 96, 1, 3},                                                      // IPv4-compatible ones
-    {{0xfe, 0xc0}, 10, 1, 11},                                           // Site-local ones
-    {{0x3f, 0xfe}, 16, 1, 12},                                           // The 6bone's
+    {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 128, 50, 0},  // ::1
+    {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, 96, 35, 4},         // IPv4
+    {{0x20, 0x02}, 16, 30, 2},                                       // 6to4
+    {{0x20, 0x01}, 32, 5, 5},                                        // Teredo
+    {{0xfc}, 7, 3, 13},                                              // Unique local addresses
+    {{}, 96, 1, 3},                                                  // IPv4-compatible ones
+    {{0xfe, 0xc0}, 10, 1, 11},                                       // Site-local ones
+    {{0x3f, 0xfe}, 16, 1, 12},                                       // The 6bone's
     {{}, 0, 40, 1},
 };
 

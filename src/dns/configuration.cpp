@@ -159,7 +159,8 @@ resolver_configuration::resolver_configuration(const resolver_options& options) 
   servers = options.servers.empty() ? std::move(said.servers) : options.servers;
   domains = options.search_domains ? *options.search_domains : std::move(said.domains);
   ndots = options.ndots ? static_cast<int>(std::min<unsigned>(*options.ndots, INT_MAX)) : said.ndots;
-  try_timeout_ms = options.try_timeout.count() > 0 ? static_cast<int>(options.try_timeout.count()) : said.try_timeout_ms;
+  try_timeout_ms =
+      options.try_timeout.count() > 0 ? static_cast<int>(options.try_timeout.count()) : said.try_timeout_ms;
   tries = options.tries > 0 ? static_cast<int>(std::min<unsigned>(options.tries, INT_MAX)) : said.tries;
   rotate = said.rotate;
   if (in_simulation && is_usual(options.hosts_file, &resolver_options::hosts_file)) return;

@@ -210,8 +210,7 @@ TEST(sim_names, datagrams_that_are_lost_or_doubled_do_no_harm) {
     sim::run({.seed = seed, .one_in_lost = 3, .one_in_duplicated = 3}, [] {
       sim::set_name("www.internal", {"10.0.0.2", "2001:db8::2"});
       const resolver names({.try_timeout = 100ms, .tries = 30});
-      for (int i = 0; i < 5; ++i)
-        EXPECT_EQ(found(names, "www.internal"), (texts{"10.0.0.2:80", "[2001:db8::2]:80"}));
+      for (int i = 0; i < 5; ++i) EXPECT_EQ(found(names, "www.internal"), (texts{"10.0.0.2:80", "[2001:db8::2]:80"}));
     });
 }
 
@@ -239,7 +238,8 @@ TEST(sim_names, the_calls_own_limit_comes_first) {
     sim::set_name_server(sim::default_name_server, {.down = true});
     const resolver names;
     EXPECT_EQ(time_of([&] {
-                EXPECT_EQ(failure(names, "www.internal", {.timeout = 50ms}), std::make_error_code(std::errc::timed_out));
+                EXPECT_EQ(failure(names, "www.internal", {.timeout = 50ms}),
+                          std::make_error_code(std::errc::timed_out));
               }),
               50ms);
   });
@@ -385,7 +385,10 @@ TEST(sim_names, the_same_seed_is_the_same_schedule) {
 }
 
 TEST(sim_names, programs_of_names_are_explored) {
-  const auto v = sim::check(a_program_of_names, {.schedules = 200, .failed = [] { return ::testing::Test::HasFailure(); }});
+  const auto v =
+      sim::check(a_program_of_names, {.schedules = 200,
+                                      .each = {.one_in_duplicated = 3, .one_in_interrupted = 10, .one_in_spurious = 3},
+                                      .failed = [] { return ::testing::Test::HasFailure(); }});
   EXPECT_TRUE(v.passed) << v.report;
 }
 

@@ -134,7 +134,8 @@ bool stub::move_on(inquiry& q) noexcept {
 void stub::try_next(inquiry& q) { return move_on(q) ? send(q) : settle(q, q.status, {}); }
 
 void stub::settle(inquiry& q, int status, std::span<const unsigned char> message) {
-  const auto at = std::find_if(inquiries_.begin(), inquiries_.end(), [&](const auto& each) { return each.get() == &q; });
+  const auto at =
+      std::find_if(inquiries_.begin(), inquiries_.end(), [&](const auto& each) { return each.get() == &q; });
   const auto mine = std::move(*at);
   inquiries_.erase(at);
   mine->then(status, octets(message.begin(), message.end()));

@@ -159,7 +159,7 @@ inline void close(int fd) noexcept {
 // For libraries beside this one, which cannot see the worker: not inline. system_calls.cpp
 namespace beside {
 
-bool is_kernel() noexcept;          // Sockets are its, and time is that of its clock.
+bool is_kernel() noexcept;           // Sockets are its, and time is that of its clock.
 const char* name_server() noexcept;  // Where they are not.
 
 int open(int family, int type) noexcept;

@@ -75,11 +75,10 @@ net::address address_from(const std::string& text) {
 }
 
 octets bytes_of(const net::address& from) {
-  const auto* first = from.family() == AF_INET6
-                          ? reinterpret_cast<const std::byte*>(
-                                &reinterpret_cast<const sockaddr_in6&>(from.storage).sin6_addr)
-                          : reinterpret_cast<const std::byte*>(
-                                &reinterpret_cast<const sockaddr_in&>(from.storage).sin_addr);
+  const auto* first =
+      from.family() == AF_INET6
+          ? reinterpret_cast<const std::byte*>(&reinterpret_cast<const sockaddr_in6&>(from.storage).sin6_addr)
+          : reinterpret_cast<const std::byte*>(&reinterpret_cast<const sockaddr_in&>(from.storage).sin_addr);
   return {first, first + (from.family() == AF_INET6 ? sizeof(in6_addr) : sizeof(in_addr))};
 }
 
@@ -235,8 +234,7 @@ std::optional<names::answer> names::answer_to(std::span<const std::byte> query, 
 
   const auto known = zone_.find(plain(asked->name));
   const bool fails = chance(s.one_in_failures);
-  const unsigned code = fails                  ? response::server_failure
- : known == zone_.end() ? response::name_error : response::fine;
+  const unsigned code = fails ? response::server_failure : known == zone_.end() ? response::name_error : response::fine;
   octets said;
   unsigned count = 0;
   if (code == response::fine)
@@ -253,7 +251,7 @@ std::optional<names::answer> names::answer_to(std::span<const std::byte> query, 
   const bool too_long = header_size + asked->bytes.size() + said.size() > by_udp_max;
   const bool truncated = !by_tcp && (too_long || chance(s.one_in_truncated));
 
-  octets m(query.begin(), query.begin() + 2);                          // The identifier.
+  octets m(query.begin(), query.begin() + 2);              // The identifier.
   put(m, 0x8180u | (truncated ? 0x0200u : 0u) | code, 2);  // A response, to a query that wants recursion.
   put(m, 1, 2);
   put(m, truncated ? 0 : count, 2);

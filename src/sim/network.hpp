@@ -116,9 +116,9 @@ class network final : public sched::socket_system {
     std::deque<int> pending;           // Of a listener: accepted by nobody yet.
     std::size_t backlog = 0;
     std::map<std::pair<int, int>, int> options;  // That were set, by level and name.
-    int set = -1;              // That it is in, and
-    unsigned awaited = 0;      // what for.
-    std::vector<int> members;  // Of a set.
+    int set = -1;                                // That it is in, and
+    unsigned awaited = 0;                        // what for.
+    std::vector<int> members;                    // Of a set.
     sched::fd_watch* watched_by = nullptr;
     std::uint16_t generation = 0;
 

@@ -3,6 +3,8 @@
 
 #include <stdexcept>
 
+#include <thrum/detail/touch.hpp>
+
 #include "sched/scheduler.hpp"
 #include "sim/allocations.hpp"
 #include "sim/network.hpp"
@@ -14,6 +16,7 @@ network& network_of_names() {
   auto* w = sched::this_worker();
   auto* sockets = w ? w->home.sockets() : nullptr;
   if (!sockets) throw std::logic_error("thrum: sim: names can be made up only in a simulation");
+  detail::touch_in_time(sockets);
   return static_cast<network&>(*sockets);
 }
 
