@@ -112,7 +112,9 @@ bool comes_before(const candidate& a, const candidate& b) noexcept {
 
 void order_addresses(std::vector<endpoint>& all) {
   std::vector<candidate> candidates(all.begin(), all.end());
-  std::stable_sort(candidates.begin(), candidates.end(), comes_before);
+  // By insertion: equal ones keep their order.
+  const auto first = candidates.begin();
+  for (auto i = first; i != candidates.end(); ++i) std::rotate(std::upper_bound(first, i, *i, comes_before), i, i + 1);
   std::transform(candidates.begin(), candidates.end(), all.begin(), [](const candidate& c) { return c.at; });
 }
 

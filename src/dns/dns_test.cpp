@@ -27,32 +27,18 @@ using namespace test;
 using namespace dns_test;
 using texts = std::vector<std::string>;
 
-// Beside the numbers of workers: a simulation, with some seeds.
-constexpr unsigned simulated = 0;
-
 class resolver_test : public on_workers {
  protected:
-  template <class F>
-  void run(F f) {
-    if (GetParam() != simulated) return on_workers::run(f);
-    for (std::uint64_t seed = 1; seed <= 8; ++seed) {
-      SCOPED_TRACE("seed " + std::to_string(seed));
-      sim::run({.seed = seed, .one_in_interrupted = 10}, f);
-    }
-  }
   // f(server), while it serves.
   template <class F>
-  void with(const name_server::script& answers, F f) {
+  void with(name_server::script answers, F f) {
     run([&] {
-      name_server one(answers);
+      name_server one(std::move(answers));
       f(one);
     });
   }
 };
-std::string name_of(const ::testing::TestParamInfo<unsigned>& p) {
-  return p.param == simulated ? "simulated" : count_name(p);
-}
-INSTANTIATE_TEST_SUITE_P(workers, resolver_test, ::testing::Values(1u, 2u, 4u, simulated), name_of);
+INSTANTIATE_TEST_SUITE_P(workers, resolver_test, worker_counts, count_name);
 
 // Asks only these, and believes no file. No test waits for so long.
 resolver_options asking(std::vector<endpoint> servers) {
@@ -114,7 +100,6 @@ outcome by_thread(const resolver& names, const std::string& host, const resolve_
 
 // A simulation has no threads of the program's own.
 bool threads_may_ask() { return system::own() == nullptr; }
-int askers() { return threads_may_ask() ? 3 : 2; }
 
 // The same, whoever asks.
 outcome resolved(const resolver& names, const std::string& host, const resolve_options& o = {}) {
@@ -198,7 +183,7 @@ TEST_P(resolver_test, a_truncated_answer_is_asked_for_by_tcp) {
       },
       [&](name_server& one) {
         EXPECT_EQ(resolved(resolver(asking(one)), "www.test", {.family = address_family::v4}).found, expected);
-        EXPECT_EQ(one.asked_by_tcp, askers());
+        EXPECT_EQ(one.asked_by_tcp, threads_may_ask() ? 3 : 2);
       });
 }
 
@@ -265,12 +250,14 @@ TEST_P(resolver_test, servers_are_asked_in_turn) {
   run([] {
     name_server failing(always({.code = server_failure})), silent(always({.lost = true})), mute(always({.lost = true}));
     auto o = asking({silent.at(), failing.at(), mute.at()});
-    o.try_timeout = 2ms;
+    const bool in_simulation = !threads_may_ask();
+    o.try_timeout = in_simulation ? 100ms : 2ms;  // Which a refusal may miss, on a machine that is busy.
     o.tries = 3;
     const auto r = by_fiber(resolver(o), "www.test", {.family = address_family::v4});
     EXPECT_EQ(r.error, dns_errc::timed_out) << r.error.message();
     EXPECT_TRUE(eventually([&] { return silent.asked == 3 && mute.asked == 3; }));
-    EXPECT_EQ(failing.asked, 1);
+    EXPECT_LE(failing.asked, in_simulation ? 1 : 3);
+    EXPECT_GE(failing.asked, 1);
   });
 }
 
