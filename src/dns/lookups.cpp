@@ -53,14 +53,18 @@ void message_came(void* asked, int status, int, unsigned char* bytes, int size) 
   settle_with(l, status, [&] { l.message.assign(bytes, bytes + size); });
 }
 
+// c-ares puts the first name, or them all, among the aliases as well.
+std::vector<std::string> names_of(const hostent& host) {
+  std::vector<std::string> names;
+  if (host.h_name) names.emplace_back(host.h_name);
+  for (char** alias = host.h_aliases; alias && *alias; ++alias)
+    if (std::find(names.begin(), names.end(), *alias) == names.end()) names.emplace_back(*alias);
+  return names;
+}
+
 void names_came(void* asked, int status, int, hostent* host) noexcept {
   auto& l = *static_cast<name_lookup*>(asked);
-  settle_with(l, status, [&] {
-    // c-ares puts the first name, or them all, among the aliases as well.
-    if (host->h_name) l.names.emplace_back(host->h_name);
-    for (char** alias = host->h_aliases; alias && *alias; ++alias)
-      if (std::find(l.names.begin(), l.names.end(), *alias) == l.names.end()) l.names.emplace_back(*alias);
-  });
+  settle_with(l, status, [&] { l.names = names_of(*host); });
 }
 
 int system_family(address_family f) noexcept {
@@ -126,7 +130,10 @@ name_lookup::name_lookup(const resolver_configuration& with, const endpoint& of,
   const auto a = of.to_address();
   auto* own = over.own();
   if (own && (a.family() == AF_INET6 || a.family() == AF_INET)) {
-    ask_for_names(*own, of, [this](int came, hostent* host) { names_came(this, came, 0, host); });
+    ask_for_names(*own, of, [this](int came, const hostent* host) {
+      if (host) names = names_of(*host);
+      settle(came);
+    });
   } else if (a.family() == AF_INET6) {
     const auto& in = reinterpret_cast<const sockaddr_in6*>(&a.storage)->sin6_addr;
     ares_gethostbyaddr(over.channel(), &in, sizeof in, AF_INET6, names_came, this);

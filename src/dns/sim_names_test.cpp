@@ -392,7 +392,7 @@ TEST(sim_names, programs_of_names_are_explored) {
   EXPECT_TRUE(v.passed) << v.report;
 }
 
-void resolve_or_be_cancelled() {
+void resolve_if_possible() {
   sim::set_name("www.internal", {"10.0.0.3"});
   sim::set_name_server(sim::default_name_server, {.latency_max = 50ms, .one_in_lost = 3, .one_in_truncated = 2});
   const auto l = listening("10.0.0.3");
@@ -414,15 +414,24 @@ void resolve_or_be_cancelled() {
   });
 }
 
-TEST(sim_names, cancellation_at_whatever_place_is_told_and_leaves_nothing) {
+void expect_it_to_hold(sim::fault in_turn) {
   for (std::uint64_t seed = 1; seed <= 8; ++seed) {
-    const auto v = sim::check(resolve_or_be_cancelled, {.first_seed = seed,
-                                                        .each = {.leaks_fail = true},
-                                                        .failed = [] { return ::testing::Test::HasFailure(); },
-                                                        .in_turn = sim::fault::cancellation});
+    const auto v = sim::check(resolve_if_possible, {.first_seed = seed,
+                                                    .each = {.leaks_fail = true},
+                                                    .failed = [] { return ::testing::Test::HasFailure(); },
+                                                    .in_turn = in_turn});
     EXPECT_TRUE(v.passed) << v.report;
     EXPECT_GT(v.schedules, 20u);
   }
+}
+
+TEST(sim_names, cancellation_at_whatever_place_is_told_and_leaves_nothing) {
+  expect_it_to_hold(sim::fault::cancellation);
+}
+
+TEST(sim_names, want_of_memory_at_whatever_place_is_told_and_leaves_nothing) {
+  if (under_tsan) GTEST_SKIP() << "ThreadSanitizer has operators of its own";
+  expect_it_to_hold(sim::fault::allocation);
 }
 
 }  // namespace

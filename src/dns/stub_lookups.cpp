@@ -152,7 +152,7 @@ std::string reverse_name(const raw_address& a) {
 
 }  // namespace
 
-void ask_for_names(stub& over, const endpoint& of, std::function<void(int status, hostent* host)> then) {
+void ask_for_names(stub& over, const endpoint& of, std::function<void(int status, const hostent* host)> then) {
   const auto a = raw(of);
   over.ask(reverse_name(a), type_ptr, [a, then = std::move(then)](int status, const stub::octets& m) {
     if (status != ARES_SUCCESS) return then(ARES_ENOTFOUND, nullptr);

@@ -20,6 +20,6 @@ namespace thrum::net {
 void ask_for_addresses(stub& over, const resolver_configuration& with, const std::string& host, std::uint16_t port,
                        address_family family, std::function<void(int status, std::vector<endpoint> found)> then);
 // As ares_gethostbyaddr: whatever fails, there is no such host. The hostent is null, or lives as long as the call.
-void ask_for_names(stub& over, const endpoint& of, std::function<void(int status, hostent* host)> then);
+void ask_for_names(stub& over, const endpoint& of, std::function<void(int status, const hostent* host)> then);
 
 }  // namespace thrum::net
