@@ -110,7 +110,7 @@ set(thrum_not_simulated
 list(TRANSFORM thrum_not_simulated PREPEND "workers/")
 list(TRANSFORM thrum_not_simulated APPEND "/1")
 list(JOIN thrum_not_simulated ":" thrum_not_simulated)
-set(thrum_simulated_modules runtime sync chan scope task net tls file process)
+set(thrum_simulated_modules runtime sync chan scope task net tls dns file process)
 # A seed that has found something is added, and stays.
 set(thrum_simulation_seeds 1 2 3 4 5 6 7 8)
 

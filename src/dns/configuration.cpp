@@ -12,6 +12,7 @@
 
 #include "dns/errors.hpp"
 #include "net/address.hpp"
+#include "net/system_calls.hpp"
 
 namespace thrum::net {
 namespace {
@@ -108,6 +109,36 @@ struct saved_options : ares_options {
   int mask = 0;
 };
 
+// What resolv.conf(5) says, completed.
+struct settings {
+  std::vector<endpoint> servers{};
+  std::vector<std::string> domains{};
+  int ndots = 1, try_timeout_ms = 5000, tries = 4;  // c-ares' own.
+  bool rotate = false;
+};
+
+settings by_c_ares(const resolver_options& options) {
+  const auto channel = channel_by_file(options);
+  const saved_options saved(channel.get());
+  return {.servers = servers_of(channel.get()),
+          .domains = {saved.domains, saved.domains + saved.ndomains},
+          .ndots = saved.ndots,
+          .try_timeout_ms = saved.timeout,
+          .tries = saved.tries,
+          .rotate = (saved.mask & ARES_OPT_ROTATE) != 0};
+}
+
+// A simulation is a function of its seed, and not of the machine. So of the usual files there is none; and c-ares is
+// not asked, which would look into the environment, and for the name of the machine, when they say nothing.
+settings simulated(const resolver_options& options) {
+  return {.servers = {endpoint(options.configuration_file.empty() ? "127.0.0.1:53" : system::beside::name_server())}};
+}
+
+bool is_usual(const std::string& file, std::string resolver_options::*which) {
+  static const resolver_options usual;
+  return file.empty() || file == usual.*which;
+}
+
 bool is_localhost(const std::string& name) noexcept { return name == "localhost" || name.ends_with(".localhost"); }
 
 // As much of a name's form as c-ares does not look at: a null character would end it there.
@@ -121,15 +152,18 @@ resolver_configuration::resolver_configuration(const resolver_options& options) 
   if (options.try_timeout.count() < 0 || options.try_timeout.count() > INT_MAX)
     throw std::invalid_argument("thrum: a resolver's time-out is negative, or too long");
   initialise_library();
-  const auto by_file = channel_by_file(options);
-  const saved_options saved(by_file.get());
-  servers = options.servers.empty() ? servers_of(by_file.get()) : options.servers;
-  domains = options.search_domains ? *options.search_domains
-                                   : std::vector<std::string>(saved.domains, saved.domains + saved.ndomains);
-  ndots = options.ndots ? static_cast<int>(std::min<unsigned>(*options.ndots, INT_MAX)) : saved.ndots;
-  try_timeout_ms = options.try_timeout.count() > 0 ? static_cast<int>(options.try_timeout.count()) : saved.timeout;
-  tries = options.tries > 0 ? static_cast<int>(std::min<unsigned>(options.tries, INT_MAX)) : saved.tries;
-  rotate = (saved.mask & ARES_OPT_ROTATE) != 0;
+  const bool in_simulation = !system::beside::is_kernel();
+  auto said = in_simulation && is_usual(options.configuration_file, &resolver_options::configuration_file)
+                  ? simulated(options)
+                  : by_c_ares(options);
+  servers = options.servers.empty() ? std::move(said.servers) : options.servers;
+  domains = options.search_domains ? *options.search_domains : std::move(said.domains);
+  ndots = options.ndots ? static_cast<int>(std::min<unsigned>(*options.ndots, INT_MAX)) : said.ndots;
+  try_timeout_ms =
+      options.try_timeout.count() > 0 ? static_cast<int>(options.try_timeout.count()) : said.try_timeout_ms;
+  tries = options.tries > 0 ? static_cast<int>(std::min<unsigned>(options.tries, INT_MAX)) : said.tries;
+  rotate = said.rotate;
+  if (in_simulation && is_usual(options.hosts_file, &resolver_options::hosts_file)) return;
   if (options.hosts_file.empty()) return;
   std::ifstream file(options.hosts_file);
   hosts = hosts_table(file);

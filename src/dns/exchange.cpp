@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <span>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -25,25 +24,9 @@ namespace thrum::net {
 namespace {
 
 int open_event_set(std::error_code& error) noexcept {
-  const int fd = system::open_epoll();
+  const int fd = system::beside::open_set();
   if (fd < 0) error = last_error();
   return fd;
-}
-
-// The codes of RFC 1035 by which a server says that it gives no answer; to c-ares a reason to ask the next.
-int refusal_in(std::span<const unsigned char> datagram) noexcept {
-  constexpr std::size_t header_bytes = 12;
-  if (datagram.size() < header_bytes) return ARES_SUCCESS;
-  switch (datagram[3] & 0x0f) {
-    case 2:
-      return ARES_ESERVFAIL;
-    case 4:
-      return ARES_ENOTIMP;
-    case 5:
-      return ARES_EREFUSED;
-    default:
-      return ARES_SUCCESS;
-  }
 }
 
 }  // namespace
@@ -52,7 +35,7 @@ int refusal_in(std::span<const unsigned char> datagram) noexcept {
 // SIGPIPE.
 struct exchange_sockets {
   static ares_socket_t open(int family, int type, int, void*) noexcept {
-    const int fd = system::open_kernels_own(family, type);
+    const int fd = ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     const int on = 1;
     if (fd >= 0 && type == SOCK_STREAM) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return fd;
@@ -87,6 +70,10 @@ struct exchange_sockets {
 
 exchange::exchange(const resolver_configuration& with, std::error_code& error) : socket(open_event_set(error)) {
   if (error) return;
+  if (!system::beside::is_kernel()) {
+    stub_.emplace(with, native_handle());
+    return;
+  }
   int status = ARES_SUCCESS;
   channel_ = with.make_channel(&exchange::socket_changed, this, status);
   if (status != ARES_SUCCESS)
@@ -99,23 +86,12 @@ void exchange::socket_changed(void* self, ares_socket_t s, int reads, int writes
   static_cast<exchange*>(self)->watch(s, (reads ? EPOLLIN : 0u) | (writes ? EPOLLOUT : 0u));
 }
 
-// No events: it is about to be closed. That alone would not take it out of the set while a process that is being
-// started still has a copy.
 void exchange::watch(int s, unsigned events) noexcept {
-  if (events == 0) {
-    ::epoll_ctl(native_handle(), EPOLL_CTL_DEL, s, nullptr);
-    return;
-  }
-  epoll_event e{};
-  e.events = events;
-  e.data.fd = s;
-  if (::epoll_ctl(native_handle(), EPOLL_CTL_MOD, s, &e) == 0) return;
-  if (os::error_number() != ENOENT || ::epoll_ctl(native_handle(), EPOLL_CTL_ADD, s, &e) != 0)
-    failure_ = os::error_number();
+  if (system::beside::change_set(native_handle(), s, events) != 0 && events != 0) failure_ = os::error_number();
 }
 
 long exchange::look::operator()(int set) const noexcept {
-  const int n = ::epoll_wait(set, ready.data(), static_cast<int>(ready.size()), 0);
+  const int n = system::beside::look_at_set(set, ready);
   if (n != 0) return n;
   os::set_error_number(EAGAIN);
   return -1;
@@ -124,6 +100,7 @@ long exchange::look::operator()(int set) const noexcept {
 // c-ares rounds down to milliseconds.
 std::int64_t exchange::wake_at_ns(std::int64_t deadline_ns) const noexcept {
   constexpr std::int64_t second_ns = 1'000'000'000, microsecond_ns = 1'000, rounding_ns = 1'000'000;
+  if (stub_) return std::min(deadline_ns, stub_->next_timeout_ns());
   timeval room;
   const timeval* next = ares_timeout(channel_.get(), nullptr, &room);
   if (!next) return deadline_ns;
@@ -131,18 +108,25 @@ std::int64_t exchange::wake_at_ns(std::int64_t deadline_ns) const noexcept {
                   sched::now_ns() + next->tv_sec * second_ns + next->tv_usec * microsecond_ns + rounding_ns);
 }
 
+void exchange::time_has_passed() {
+  if (stub_) return stub_->time_has_passed();
+  ares_process_fd(channel_.get(), ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
+
+void exchange::serve_socket(const epoll_event& e) {
+  if (stub_) return stub_->is_ready(e.data.fd);
+  const bool broken = e.events & (EPOLLERR | EPOLLHUP);
+  ares_process_fd(channel_.get(), broken || (e.events & EPOLLIN) ? e.data.fd : ARES_SOCKET_BAD,
+                  broken || (e.events & EPOLLOUT) ? e.data.fd : ARES_SOCKET_BAD);
+}
+
 // After a look or a wait. False: it is over, for reasons that are not c-ares'.
-bool exchange::serve(long count, std::int64_t deadline_ns, std::error_code& error) noexcept {
+bool exchange::serve(long count, std::int64_t deadline_ns, std::error_code& error) {
   if (error == std::errc::timed_out && sched::now_ns() < deadline_ns) {
     error.clear();
-    ares_process_fd(channel_.get(), ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    time_has_passed();
   }
-  for (long i = 0; i < count && !error; ++i) {
-    const auto& e = ready_[static_cast<std::size_t>(i)];
-    const bool broken = e.events & (EPOLLERR | EPOLLHUP);
-    ares_process_fd(channel_.get(), broken || (e.events & EPOLLIN) ? e.data.fd : ARES_SOCKET_BAD,
-                    broken || (e.events & EPOLLOUT) ? e.data.fd : ARES_SOCKET_BAD);
-  }
+  for (long i = 0; i < count && !error; ++i) serve_socket(ready_[static_cast<std::size_t>(i)]);
   if (!error && failure_ != 0) error.assign(failure_, std::generic_category());
   return !error;
 }
@@ -163,7 +147,8 @@ task<> exchange::async_run(const question& q, std::int64_t deadline_ns, std::err
 }
 
 std::error_code exchange::reason(int status) const noexcept {
-  return dns_error(status == ARES_ECONNREFUSED && refusal_ != ARES_SUCCESS ? refusal_ : status);
+  const int refusal = stub_ ? stub_->refusal() : refusal_;
+  return dns_error(status == ARES_ECONNREFUSED && refusal != ARES_SUCCESS ? refusal : status);
 }
 
 }  // namespace thrum::net

@@ -1,4 +1,5 @@
-// A query, from its first datagram to its answer: a channel of c-ares, and a wait for any of its sockets.
+// A query, from its first datagram to its answer: a channel of c-ares, and a wait for any of its sockets. In a
+// simulation there is a stub instead of the channel (stub.hpp).
 //
 // c-ares says by a callback which sockets it reads and writes. They are in an epoll set, level-triggered; the set's own
 // descriptor becomes readable when one of them is ready, and is waited for as a socket is: by a fiber or a task through
@@ -24,6 +25,7 @@
 #include <thrum/task.hpp>
 
 #include "dns/configuration.hpp"
+#include "dns/stub.hpp"
 
 namespace thrum::net {
 
@@ -44,6 +46,8 @@ class exchange : public socket {
   ~exchange() { close(); }
   exchange(exchange&&) = delete;
 
+  // To be asked: the stub, or without one the channel.
+  stub* own() noexcept { return stub_ ? &*stub_ : nullptr; }
   ares_channeldata* channel() const noexcept { return channel_.get(); }
 
   // Until the question is answered, the deadline has passed or the call is cancelled.
@@ -64,9 +68,12 @@ class exchange : public socket {
   static void socket_changed(void* self, ares_socket_t s, int reads, int writes) noexcept;
   void watch(int s, unsigned events) noexcept;
   std::int64_t wake_at_ns(std::int64_t deadline_ns) const noexcept;
-  bool serve(long count, std::int64_t deadline_ns, std::error_code& error) noexcept;
+  bool serve(long count, std::int64_t deadline_ns, std::error_code& error);
+  void serve_socket(const epoll_event& e);
+  void time_has_passed();
 
   channel_handle channel_;
+  std::optional<stub> stub_;
   std::array<epoll_event, events_max> ready_{};
   int refusal_ = ARES_SUCCESS;  // What a server has said last instead of an answer.
   int failure_ = 0;             // errno, when a socket could not be watched.

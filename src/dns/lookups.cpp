@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "dns/errors.hpp"
+#include "dns/stub_lookups.hpp"
 #include "net/address.hpp"
 #include "sched/wait.hpp"
 
@@ -52,14 +53,18 @@ void message_came(void* asked, int status, int, unsigned char* bytes, int size) 
   settle_with(l, status, [&] { l.message.assign(bytes, bytes + size); });
 }
 
+// c-ares puts the first name, or them all, among the aliases as well.
+std::vector<std::string> names_of(const hostent& host) {
+  std::vector<std::string> names;
+  if (host.h_name) names.emplace_back(host.h_name);
+  for (char** alias = host.h_aliases; alias && *alias; ++alias)
+    if (std::find(names.begin(), names.end(), *alias) == names.end()) names.emplace_back(*alias);
+  return names;
+}
+
 void names_came(void* asked, int status, int, hostent* host) noexcept {
   auto& l = *static_cast<name_lookup*>(asked);
-  settle_with(l, status, [&] {
-    // c-ares puts the first name, or them all, among the aliases as well.
-    if (host->h_name) l.names.emplace_back(host->h_name);
-    for (char** alias = host->h_aliases; alias && *alias; ++alias)
-      if (std::find(l.names.begin(), l.names.end(), *alias) == l.names.end()) l.names.emplace_back(*alias);
-  });
+  settle_with(l, status, [&] { l.names = names_of(*host); });
 }
 
 int system_family(address_family f) noexcept {
@@ -80,6 +85,13 @@ address_lookup::address_lookup(const resolver_configuration& with, const std::st
                                address_family family, std::error_code& error)
     : over(with, error) {
   if (error) return;
+  if (auto* own = over.own()) {
+    ask_for_addresses(*own, with, host, port, family, [this](int came, std::vector<endpoint> all) {
+      found = std::move(all);
+      settle(came);
+    });
+    return;
+  }
   ares_addrinfo_hints hints{};
   hints.ai_family = system_family(family);
   hints.ai_socktype = SOCK_STREAM;
@@ -99,7 +111,15 @@ record_lookup::record_lookup(const resolver_configuration& with, const std::stri
                              std::error_code& error)
     : over(with, error) {
   constexpr int internet = 1;
-  if (!error) ares_query(over.channel(), name.c_str(), internet, static_cast<int>(type), message_came, this);
+  if (error) return;
+  if (auto* own = over.own()) {
+    own->ask(name, static_cast<int>(type), [this](int came, const stub::octets& bytes) {
+      message = bytes;
+      settle(came);
+    });
+    return;
+  }
+  ares_query(over.channel(), name.c_str(), internet, static_cast<int>(type), message_came, this);
 }
 
 std::vector<unsigned char> record_lookup::take(std::error_code& error) { return taken(*this, over, message, error); }
@@ -108,7 +128,13 @@ name_lookup::name_lookup(const resolver_configuration& with, const endpoint& of,
     : over(with, error) {
   if (error) return;
   const auto a = of.to_address();
-  if (a.family() == AF_INET6) {
+  auto* own = over.own();
+  if (own && (a.family() == AF_INET6 || a.family() == AF_INET)) {
+    ask_for_names(*own, of, [this](int came, const hostent* host) {
+      if (host) names = names_of(*host);
+      settle(came);
+    });
+  } else if (a.family() == AF_INET6) {
     const auto& in = reinterpret_cast<const sockaddr_in6*>(&a.storage)->sin6_addr;
     ares_gethostbyaddr(over.channel(), &in, sizeof in, AF_INET6, names_came, this);
   } else if (a.family() == AF_INET) {

@@ -21,21 +21,6 @@ namespace thrum::net {
 
 namespace {
 
-int not_simulated() noexcept {
-  os::set_error_number(EAFNOSUPPORT);
-  return -1;
-}
-
-}  // namespace
-
-int system::open_kernels_own(int family, int type) noexcept {
-  return own() ? not_simulated() : ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-}
-
-int system::open_epoll() noexcept { return own() ? not_simulated() : ::epoll_create1(EPOLL_CLOEXEC); }
-
-namespace {
-
 using sched::fd_watch;
 
 int poll_thread(int fd, bool reading, std::int64_t deadline_ns) noexcept {

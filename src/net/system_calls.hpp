@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <span>
 
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -46,10 +47,6 @@ inline int open(int family, int type) noexcept {
   if (auto* s = own()) return s->open(family, type);
   return ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
-// Not inline: libraries beside this one, which cannot see the worker, open theirs by these. In a simulation they fail,
-// instead of reaching for the kernel's.
-int open_kernels_own(int family, int type) noexcept;
-int open_epoll() noexcept;
 inline int open_pair(int family, int type, int (&ends)[2]) noexcept {
   if (auto* s = own()) return s->open_pair(family, type, ends);
   return ::socketpair(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);
@@ -158,5 +155,27 @@ inline void close(int fd) noexcept {
   if (auto* s = own()) return s->close(fd);
   ::close(fd);
 }
+
+// For libraries beside this one, which cannot see the worker: not inline. system_calls.cpp
+namespace beside {
+
+bool is_kernel() noexcept;           // Sockets are its, and time is that of its clock.
+const char* name_server() noexcept;  // Where they are not.
+
+int open(int family, int type) noexcept;
+int connect(int fd, const sockaddr* address, socklen_t length) noexcept;
+int local_name(int fd, sockaddr* address, socklen_t* length) noexcept;
+long send(int fd, std::span<const std::byte> data) noexcept;
+long receive(int fd, std::span<std::byte> buffer) noexcept;
+long send_message(int fd, const msghdr& m) noexcept;
+long receive_message(int fd, msghdr& m) noexcept;
+void close(int fd) noexcept;
+
+// epoll(7), level-triggered; see socket_system.
+int open_set() noexcept;
+int change_set(int set, int fd, unsigned events) noexcept;
+int look_at_set(int set, std::span<epoll_event> ready) noexcept;  // Does not wait.
+
+}  // namespace beside
 
 }  // namespace thrum::net::system

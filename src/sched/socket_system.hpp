@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <span>
 
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 namespace thrum::sched {
@@ -34,6 +35,15 @@ class socket_system {
   virtual int local_name(int fd, sockaddr* address, socklen_t* length) noexcept = 0;
   virtual int peer_name(int fd, sockaddr* address, socklen_t* length) noexcept = 0;
   virtual void close(int fd) noexcept = 0;
+
+  // A set of descriptors, as epoll(7) has it, level-triggered: readable while one of them is ready. A descriptor is in
+  // one set at most. No events: it is in it no longer.
+  virtual int open_set() noexcept = 0;
+  virtual int change_set(int set, int fd, unsigned events) noexcept = 0;
+  virtual int look_at_set(int set, std::span<epoll_event> ready) noexcept = 0;
+
+  // What stands for resolv.conf(5): the address and port of the name server that the caller asks.
+  virtual const char* name_server() noexcept = 0;
 };
 
 }  // namespace thrum::sched

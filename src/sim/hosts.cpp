@@ -69,6 +69,8 @@ host_id hosts::of_caller() {
   return name ? named(*name) : other_host;
 }
 
+bool hosts::speaks_v6(host_id h) const { return h != other_host && addresses_.at(h).family() == AF_INET6; }
+
 host_id hosts::owner_of(const net::address& a, host_id seen_from) const {
   if (is_any(a) || is_loopback(a)) return seen_from;
   const auto known = ids_.find(without_port(a));

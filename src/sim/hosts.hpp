@@ -33,6 +33,7 @@ class hosts {
   host_id named(std::string_view name);
   const std::string& name_of(host_id h) const noexcept;
   host_id of_caller();
+  bool speaks_v6(host_id h) const;  // And nothing else.
   // Whose that address is, seen from a host.
   host_id owner_of(const net::address& a, host_id seen_from) const;
   // With which `mine` speaks to `there`, without a port; of length 0 when it has none of that family.

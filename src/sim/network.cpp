@@ -29,9 +29,12 @@ network::network(const options& o, sched::clock_source& clock, hosts& h, disks& 
       clock_(clock),
       hosts_(h),
       disks_(d),
+      names_(o.seed),
       rng_(make_rng(o.seed, 5)),
       next_fd_(first_fd),
-      next_port_(first_port) {}
+      next_port_(first_port) {
+  for (const auto address : {default_name_server, default_name_server_v6}) hosts_.named(address);
+}
 
 // ---------------------------------------------------------------------------------------------------------------
 // Endpoints.
@@ -91,7 +94,9 @@ unsigned network::readiness(const endpoint& e) noexcept {
 }
 
 void network::tell(endpoint& e, unsigned edges, sched::runnable_batch& out) noexcept {
-  if (!e.watched_by || edges == 0) return;
+  if (edges == 0) return;
+  if (auto* s = e.set < 0 ? nullptr : find(e.set)) tell(*s, fd_watch::can_read, out);
+  if (!e.watched_by) return;
   if (chance(options_.one_in_spurious)) edges |= fd_watch::can_read | fd_watch::can_write;
   e.watched_by->ready(edges, e.generation, out);
 }
@@ -200,6 +205,7 @@ void network::deliver(std::int64_t now, sched::runnable_batch& out) noexcept {
 void network::happen(event& e, sched::runnable_batch& out) {
   if (e.what == kind::request) return request_arrives(e, out);
   if (e.what == kind::datagram) return datagram_arrives(e, out);
+  if (e.what == kind::answer) return answer(e);
   auto* to = find(e.to);
   if (!to) {  // It is gone: whoever sends to it learns that.
     auto* from = find(e.from);
@@ -209,7 +215,7 @@ void network::happen(event& e, sched::runnable_batch& out) {
   }
   switch (e.what) {
     case kind::look:
-      return tell(*to, readiness(*to), out);
+      return tell(*to, to->members.empty() ? readiness(*to) : fd_watch::can_read, out);  // A set is looked at.
     case kind::refused:
       return break_off(*to, ECONNREFUSED, out);
     case kind::accepted:
@@ -219,9 +225,11 @@ void network::happen(event& e, sched::runnable_batch& out) {
     case kind::data:
       return data_arrives(e, out);
     case kind::end:
+      if (to->is_name_servers) return close(to->fd);
       to->ended = true;
       return tell(*to, fd_watch::can_read | fd_watch::read_ended, out);
     case kind::reset:
+      if (to->is_name_servers) return close(to->fd);
       return break_off(*to, ECONNRESET, out);
     case kind::room:
       return tell(*to, fd_watch::can_write, out);
@@ -231,6 +239,7 @@ void network::happen(event& e, sched::runnable_batch& out) {
       return is_unreachable(e, *to, out);
     case kind::request:
     case kind::datagram:
+    case kind::answer:
       return;
   }
 }
@@ -355,6 +364,8 @@ void network::close(int fd) noexcept {
   }
   const endpoint& gone = *known.mapped();
   for (const int waiting : gone.pending) hang_up(*endpoints_.extract(waiting).mapped(), true);
+  for (const int member : gone.members)
+    if (auto* e = find(member)) e->set = -1;
   if (gone.is_datagram())
     make_room(gone);
   else

@@ -14,6 +14,8 @@
 // Unix sockets, and pipes, stay on their host. They are streams without resets by the network, or datagrams that are
 // neither lost nor overtaken. A path is a file on the host's disk, which knows the socket's number.
 //
+// Name servers have no sockets: what arrives at port 53 of their hosts is answered where it arrives (names.hpp).
+//
 // Everything here belongs to the one worker.
 #pragma once
 
@@ -34,6 +36,7 @@
 #include "sched/fd_watch.hpp"
 #include "sched/socket_system.hpp"
 #include "sim/hosts.hpp"
+#include "sim/names.hpp"
 #include "sim/schedule.hpp"
 
 namespace thrum::sim {
@@ -53,6 +56,9 @@ class network final : public sched::socket_system {
   std::string introduce(std::string_view host);
   void set(std::string_view from, std::string_view to, const link& l);
   void break_connections(std::string_view a, std::string_view b);
+  // As sim_names.hpp has it.
+  void set(std::string_view address, const sim::name_server& s);
+  names& known_names() noexcept { return names_; }
 
   // --- The sockets' side.
   int open(int family, int type) noexcept override;
@@ -74,6 +80,10 @@ class network final : public sched::socket_system {
   int local_name(int fd, sockaddr* address, socklen_t* length) noexcept override;
   int peer_name(int fd, sockaddr* address, socklen_t* length) noexcept override;
   void close(int fd) noexcept override;
+  int open_set() noexcept override;
+  int change_set(int set, int fd, unsigned events) noexcept override;
+  int look_at_set(int set, std::span<epoll_event> ready) noexcept override;
+  const char* name_server() noexcept override;
 
  private:
   enum class state : std::uint8_t { fresh, listening, connecting, connected };
@@ -86,6 +96,7 @@ class network final : public sched::socket_system {
     int family = 0;
     int type = 0;
     bool is_pipe = false;
+    bool is_name_servers = false;
     host_id host = other_host;
     host_id peer_host = other_host;
     state is = state::fresh;
@@ -105,6 +116,9 @@ class network final : public sched::socket_system {
     std::deque<int> pending;           // Of a listener: accepted by nobody yet.
     std::size_t backlog = 0;
     std::map<std::pair<int, int>, int> options;  // That were set, by level and name.
+    int set = -1;                                // That it is in, and
+    unsigned awaited = 0;                        // what for.
+    std::vector<int> members;                    // Of a set.
     sched::fd_watch* watched_by = nullptr;
     std::uint16_t generation = 0;
 
@@ -124,6 +138,7 @@ class network final : public sched::socket_system {
     gives_up,
     datagram,
     unreachable,
+    answer,
   };
   struct event {
     kind what;
@@ -169,6 +184,11 @@ class network final : public sched::socket_system {
   void give_up(const event& e, sched::runnable_batch& out);
   void hang_up(const endpoint& gone, bool resets);
 
+  // --- network_names.cpp
+  void query_arrives(const event& e);
+  void queries_arrive(endpoint& at);
+  void answer(event& e);
+
   // --- network_unix.cpp
   int bind_name(endpoint& e, const net::address& wanted);
   endpoint* named(const net::address& name, const endpoint& by);  // Of its type and on its host; null, and errno.
@@ -191,6 +211,7 @@ class network final : public sched::socket_system {
   sched::clock_source& clock_;
   hosts& hosts_;
   disks& disks_;
+  names names_;
   base::rng rng_;
   int next_fd_;
   std::uint16_t next_port_;

@@ -168,6 +168,7 @@ network::endpoint* network::receiver_of(const net::address& to, const net::addre
 void network::datagram_arrives(event& e, sched::runnable_batch& out) {
   const bool is_udp = e.to < 0;
   auto* to = is_udp ? receiver_of(e.address, e.source, e.along.to) : find(e.to);
+  if (!to && is_udp && names_.is_server(e.address)) return query_arrives(e);
   if (!to) {
     const auto back = e.along.back();
     if (is_udp) send_off({.what = kind::unreachable, .to = e.from, .along = back, .address = e.address}, nullptr);

@@ -62,7 +62,9 @@ void network::request_arrives(const event& e, sched::runnable_batch& out) {
   const auto host = e.along.to;
   const auto listeners = listeners_at(e.address, host);
   auto* server = listeners.empty() ? nullptr : listeners[rng_.next() % listeners.size()];
-  if (!server || server->pending.size() > server->backlog) {
+  const bool asks_names = !server && names_.is_server(e.address);
+  if (asks_names && names_.is_down(e.address)) return;
+  if (!asks_names && (!server || server->pending.size() > server->backlog)) {
     post({.what = kind::refused, .to = e.from, .along = e.along.back()}, client);
     return;
   }
@@ -72,9 +74,11 @@ void network::request_arrives(const event& e, sched::runnable_batch& out) {
   mine.local = e.address;
   mine.remote = client->local;
   mine.other = client->fd;
+  mine.is_name_servers = asks_names;
+  post({.what = kind::accepted, .to = client->fd, .from = mine.fd, .along = e.along.back()}, client);
+  if (asks_names) return;
   mine.options = server->options;
   server->pending.push_back(mine.fd);
-  post({.what = kind::accepted, .to = client->fd, .from = mine.fd, .along = e.along.back()}, client);
   tell(*server, fd_watch::can_read, out);
 }
 
@@ -187,6 +191,7 @@ void network::data_arrives(event& e, sched::runnable_batch& out) {
   }
   if (to.is_reset) return;
   to.inbox.insert(to.inbox.end(), e.bytes.begin(), e.bytes.end());
+  if (to.is_name_servers) return queries_arrive(to);
   tell(to, fd_watch::can_read, out);
 }
 

@@ -53,7 +53,7 @@ PUBLIC = {
     "process_pool": "process", "task_process_pool": "process", "worker_error": "process", "wire": "process",
     "shared_memory": "process", "detail/remote_call": "process",
     "sim": "sim", "sim_gtest": "sim", "sim_network": "sim", "sim_allocations": "sim", "sim_disk": "sim",
-    "sim_escapes": "sim", "detail/sim_calls": "sim",
+    "sim_escapes": "sim", "sim_names": "sim", "detail/sim_calls": "sim",
     "linearizable": "sim",
 }
 DETAIL = "base"  # include/thrum/detail: small helpers that public headers share, unless named in PUBLIC.

@@ -11,9 +11,11 @@
 //
 // Queries suspend the calling fiber (or block the calling thread) and are cancellation points. Errors throw
 // std::system_error, of dns_category() unless the system failed; the overloads with an error_code report them instead,
-// cancellation included (errc::operation_canceled). Any thread may use a resolver, any number at a time. In a
-// simulation there is no DNS: numeric addresses and the hosts file work, queries fail with
-// errc::address_family_not_supported.
+// cancellation included (errc::operation_canceled). Any thread may use a resolver, any number at a time.
+//
+// In a simulation queries go over the simulated network, in virtual time, to name servers that know what the program
+// has told them (sim_names.hpp), or to the program's own. A resolver that is made there reads neither of the usual two
+// files.
 #pragma once
 
 #include <chrono>
