@@ -35,6 +35,7 @@ struct wait_kind {
   // object; null otherwise. Asked by a simulation when nobody runs, outside of the runtime (sim/lost_wake_ups.hpp).
   const char* (*could_go_on)(const void* object, const waiter& who) noexcept = nullptr;
   bool told_by_program = false;  // It is the program that has to tell, and it may do so later.
+  bool is_hint = false;          // What could_go_on says may rightly be so for long, as long as others go on.
   // What reports show instead of the object, where that lies with the waiter; asked while it is parked.
   const void* (*shown)(const void* object) noexcept = nullptr;
   static const void* nothing(const void*) noexcept { return nullptr; }

@@ -16,6 +16,11 @@ bool waits_for_a_wake_up(std::uint64_t word) noexcept {
          (word & (waiter::parked_bit | waiter::timed_bit)) == waiter::parked_bit;
 }
 
+bool counts(const sched::wait_kind& kind, std::int64_t until_ns, bool for_long) noexcept {
+  if (!kind.told_by_program || until_ns == sched::never) return true;
+  return for_long && !kind.is_hint;
+}
+
 }  // namespace
 
 std::vector<lost_wake_ups::victim> lost_wake_ups::look(sched::scheduler& home, std::int64_t now_ns,
@@ -29,7 +34,7 @@ std::vector<lost_wake_ups::victim> lost_wake_ups::look(sched::scheduler& home, s
     victim v{&a, how, now_ns, a.id.load(std::memory_order_relaxed), sched::waiter::number_of(word)};
     v.since_ns = since(v);
     could_go_on.push_back(v);
-    if (!a.reason.kind->told_by_program || until_ns - v.since_ns >= patience_ns) lost.push_back(v);
+    if (counts(*a.reason.kind, until_ns, until_ns - v.since_ns >= patience_ns)) lost.push_back(v);
   });
   suspects_ = std::move(could_go_on);
   return lost;

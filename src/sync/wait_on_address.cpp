@@ -32,7 +32,8 @@ bool is_over(const address_wait& wait, const bucket& b) noexcept {
 
 const void* address_of(const void* wait) noexcept { return static_cast<const address_wait*>(wait)->address; }
 
-// Another value is no proof once somebody was woken alone: whoever changed the atomic has told one, as it should.
+// Part of the atomic may be what others count in, so another value alone is a hint. It is none once somebody was woken
+// alone: whoever changed the atomic has told one, as it should.
 const char* has_changed(const void* object, const sched::waiter&) noexcept {
   const auto& wait = *static_cast<const address_wait*>(object);
   auto& b = bucket_for(wait.address);
@@ -46,7 +47,7 @@ const char* condition_holds(const void* object, const sched::waiter&) noexcept {
 }
 
 constexpr sched::wait_kind awaited_change{
-    .what = "an address", .could_go_on = &has_changed, .told_by_program = true, .shown = &address_of};
+    .what = "an address", .could_go_on = &has_changed, .told_by_program = true, .is_hint = true, .shown = &address_of};
 constexpr sched::wait_kind awaited_condition{
     .what = "a condition variable", .could_go_on = &condition_holds, .told_by_program = true, .shown = &address_of};
 
