@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/sanitizers.hpp"
-#include "os/errno.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/socket_system.hpp"
 
