@@ -94,10 +94,10 @@ function(thrum_test_shards target label)
 endfunction()
 
 # What a simulation has not: threads of the program's own and several of the runtime's, the kernel's sockets and other
-# descriptors, multicast, children, signals, real time.
+# descriptors, children, signals, real time.
 set(thrum_not_simulated
     *threads* pin_test.* tcp_test.adopts_* listening_test.* closing_test.*
-    tcp_errors_test.what_is_there_already_* multicast_test.* splice_test.*
+    tcp_errors_test.what_is_there_already_* splice_test.*
     unix_test.*descriptor* unix_test.a_reader_that_does_not_* unix_test.what_cannot_be_sent_* unix_test.an_adopted_*
     ticker_test.*ticks* ticker_test.reset_*
     timer_test.*tick* timer_test.its_time_* ticker_test.serves_plain_* future_test.an_exception_arrives_*

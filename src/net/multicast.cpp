@@ -1,12 +1,9 @@
 // Groups that UDP sockets join, and the interfaces by which they do and by which they send to them.
 #include <thrum/net/udp_socket.hpp>
 
-#include <cerrno>
-#include <cstring>
 #include <string>
 #include <system_error>
 
-#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -22,22 +19,15 @@ namespace {
 unsigned interface_number(std::string_view name, std::error_code& error) {
   error.clear();
   if (name.empty()) return 0;
-  const unsigned n = ::if_nametoindex(std::string(name).c_str());
+  const unsigned n = system::interface_number(std::string(name).c_str());
   if (n == 0) error = last_error();
   return n;
 }
 
-template <class Value>
-void set(int fd, int level, int option, const Value& value, std::error_code& error) noexcept {
-  if (system::set_kernels_option(fd, level, option, value) != 0) error = last_error();
-}
-
 void change_membership(int fd, int change, const endpoint& group, std::string_view interface, std::error_code& error) {
   const auto a = group.to_address();
-  group_req request{};
-  request.gr_interface = interface_number(interface, error);
-  std::memcpy(&request.gr_group, &a.storage, sizeof request.gr_group);
-  if (!error) set(fd, a.family() == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, change, request, error);
+  const auto number = interface_number(interface, error);
+  if (!error && system::change_membership(fd, change, number, a.get(), a.length) != 0) error = last_error();
 }
 
 }  // namespace
@@ -60,13 +50,7 @@ void udp_socket::send_to_groups_by(std::string_view interface, std::error_code& 
   const auto number = static_cast<int>(interface_number(interface, error));
   int family = 0;
   if (!error && system::get_option(native_handle(), SOL_SOCKET, SO_DOMAIN, family) != 0) error = last_error();
-  if (error) return;
-  ip_mreqn by{};
-  by.imr_ifindex = number;
-  if (family == AF_INET6)
-    set(native_handle(), IPPROTO_IPV6, IPV6_MULTICAST_IF, number, error);
-  else
-    set(native_handle(), IPPROTO_IP, IP_MULTICAST_IF, by, error);
+  if (!error && system::set_group_interface(native_handle(), family, number) != 0) error = last_error();
 }
 void udp_socket::send_to_groups_by(std::string_view interface) {
   or_throw("thrum: send_to_groups_by", [&](auto& error) { send_to_groups_by(interface, error); });

@@ -90,6 +90,55 @@ TEST_P(multicast_test, who_has_left_does_not) {
   });
 }
 
+// As IP_MULTICAST_ALL has it: the host has joined, and the port is theirs.
+TEST_P(multicast_test, who_shares_the_port_hears_what_another_has_joined) {
+  run([] {
+    with_members([](members& m, const family& f) {
+      const udp_options shared{.reuse_address = true};
+      auto member = udp_socket::bind(f.everywhere, shared);
+      const auto port = ":" + std::to_string(member.local_port());
+      const auto everywhere = std::string(f.everywhere).substr(0, std::string(f.everywhere).rfind(':')) + port;
+      auto other_member = udp_socket::bind(everywhere, shared), sharer = udp_socket::bind(everywhere, shared);
+      const auto group = group_of(f, member);
+      auto at_group = udp_socket::bind(std::string(f.group) + port, shared);
+      member.join_group(group, "lo");
+      other_member.join_group(group, "lo");
+      m.sender.send_to(bytes("all"), group);
+      for (auto* s : {&member, &other_member, &sharer, &at_group}) EXPECT_EQ(receive_text(*s), "all");
+      EXPECT_EQ(at_group.local_address(), group.to_string());
+    });
+  });
+}
+
+TEST_P(multicast_test, membership_ends_with_the_socket) {
+  run([] {
+    with_members([](members& m, const family& f) {
+      const udp_options shared{.reuse_address = true};
+      auto member = udp_socket::bind(f.everywhere, shared);
+      const auto port = ":" + std::to_string(member.local_port());
+      auto sharer =
+          udp_socket::bind(std::string(f.everywhere).substr(0, std::string(f.everywhere).rfind(':')) + port, shared);
+      const auto group = group_of(f, member);
+      m.member.leave_group(group, "lo");
+      member.join_group(group, "lo");
+      member.close();
+      m.sender.send_to(bytes("nobody is there"), group);
+      m.sender.send_to(bytes("for it"), endpoint(std::string(f.self).substr(0, std::string(f.self).rfind(':')) + port));
+      EXPECT_EQ(receive_text(sharer), "for it");
+    });
+  });
+}
+
+TEST_P(multicast_test, a_group_may_be_the_peer) {
+  run([] {
+    with_members([](members& m, const family&) {
+      m.sender.set_peer(m.group);
+      m.sender.send(bytes("to the peer"));
+      EXPECT_EQ(receive_text(m.member), "to the peer");
+    });
+  });
+}
+
 TEST_P(multicast_test, hops_and_loopback_are_options_of_both_families) {
   run([] {
     for (const auto& f : families) {
@@ -102,6 +151,7 @@ TEST_P(multicast_test, hops_and_loopback_are_options_of_both_families) {
       EXPECT_TRUE(s.get_option<multicast_loopback>().value());
       s.set_option(multicast_loopback(false));
       EXPECT_FALSE(s.get_option<multicast_loopback>().value());
+      EXPECT_EQ(code_of([&] { s.set_option(multicast_hops(256)); }), std::errc::invalid_argument);
     }
   });
 }
@@ -112,6 +162,8 @@ TEST_P(multicast_test, errors_are_told) {
     const endpoint group("239.255.77.7:1");
     EXPECT_EQ(code_of([&] { s.join_group(group, "no-such-interface"); }), std::errc::no_such_device);
     EXPECT_EQ(code_of([&] { s.send_to_groups_by("no-such-interface"); }), std::errc::no_such_device);
+    EXPECT_EQ(code_of([&] { s.leave_group(endpoint("127.0.0.1:1"), "lo"); }), std::errc::address_not_available);
+    EXPECT_EQ(code_of([&] { s.join_group(endpoint("[ff01::7777]:1"), "lo"); }), std::errc::no_protocol_option);
     EXPECT_EQ(code_of([&] { s.join_group(endpoint("127.0.0.1:1"), "lo"); }), std::errc::invalid_argument);
     EXPECT_EQ(code_of([&] { udp_socket().join_group(group); }), std::errc::bad_file_descriptor);
     EXPECT_EQ(code_of([&] { udp_socket().send_to_groups_by("lo"); }), std::errc::bad_file_descriptor);

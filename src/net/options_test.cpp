@@ -74,17 +74,5 @@ TEST(options_simulated, connections_inherit_those_of_their_listener) {
   });
 }
 
-TEST(options_simulated, there_is_no_multicast) {
-  sim::run({.seed = 1}, [] {
-    const auto none = std::errc::operation_not_supported;
-    const endpoint group("239.1.2.3:99");
-    auto u = udp_socket::bind("0.0.0.0:99");
-    EXPECT_EQ(code_of([&] { u.join_group(group); }), none);
-    EXPECT_EQ(code_of([&] { u.set_option(multicast_hops(2)); }), none);
-    EXPECT_EQ(code_of([&] { (void)u.get_option<multicast_loopback>(); }), none);
-    EXPECT_EQ(code_of([&] { u.send_to(bytes("x"), group); }), none);
-  });
-}
-
 }  // namespace
 }  // namespace thrum::net

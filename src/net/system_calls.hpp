@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cerrno>
+#include <cstring>
 #include <span>
 
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -11,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/sanitizers.hpp"
-#include "os/errno.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/socket_system.hpp"
 
@@ -81,12 +83,27 @@ inline int get_linger(int fd, int& resets) noexcept {
   resets = value.l_onoff != 0 && value.l_linger == 0;
   return failed;
 }
-// What the names above do not say: a simulation has none of them.
-template <class Value>
-int set_kernels_option(int fd, int level, int option, const Value& value) noexcept {
-  if (!own()) return ::setsockopt(fd, level, option, &value, sizeof value);
-  os::set_error_number(EOPNOTSUPP);
-  return -1;
+// 0, and errno, for none of that name.
+inline unsigned interface_number(const char* name) noexcept {
+  if (auto* s = own()) return s->interface_number(name);
+  return ::if_nametoindex(name);
+}
+inline int set_group_interface(int fd, int family, int number) noexcept {
+  if (family == AF_INET6) return set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, number);
+  if (auto* s = own()) return s->set_option(fd, IPPROTO_IP, IP_MULTICAST_IF, number);
+  ip_mreqn by{};
+  by.imr_ifindex = number;
+  return ::setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &by, sizeof by);
+}
+// MCAST_JOIN_GROUP or MCAST_LEAVE_GROUP.
+inline int change_membership(int fd, int change, unsigned interface, const sockaddr* group, socklen_t length) noexcept {
+  if (auto* s = own())
+    return change == MCAST_JOIN_GROUP ? s->join_group(fd, interface, group, length)
+                                      : s->leave_group(fd, interface, group, length);
+  group_req request{};
+  request.gr_interface = interface;
+  std::memcpy(&request.gr_group, group, length);
+  return ::setsockopt(fd, group->sa_family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, change, &request, sizeof request);
 }
 inline int bind(int fd, const sockaddr* address, socklen_t length) noexcept {
   if (auto* s = own()) return s->bind(fd, address, length);

@@ -19,9 +19,14 @@ class socket_system {
   virtual int open_pair(int family, int type, int (&ends)[2]) noexcept = 0;
   virtual int open_pipe(int (&ends)[2]) noexcept = 0;
   virtual bool is_ready(int fd, bool to_write) noexcept = 0;  // As poll(2) tells it: or at its end, or none.
-  // SO_LINGER is 1, for no time, or 0.
+  // SO_LINGER is 1, for no time, or 0; IP_MULTICAST_IF is the interface's number.
   virtual int set_option(int fd, int level, int option, int value) noexcept = 0;
   virtual int get_option(int fd, int level, int option, int& value) noexcept = 0;
+  // Of a network interface; 0, and errno, for none of that name.
+  virtual unsigned interface_number(const char* name) noexcept = 0;
+  // MCAST_JOIN_GROUP and MCAST_LEAVE_GROUP; the interface is 0 where the system is to choose.
+  virtual int join_group(int fd, unsigned interface, const sockaddr* group, socklen_t length) noexcept = 0;
+  virtual int leave_group(int fd, unsigned interface, const sockaddr* group, socklen_t length) noexcept = 0;
   virtual int bind(int fd, const sockaddr* address, socklen_t length) noexcept = 0;
   virtual int listen(int fd, int backlog) noexcept = 0;
   virtual int accept(int fd) noexcept = 0;

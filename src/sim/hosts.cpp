@@ -19,11 +19,6 @@ const in6_addr& v6(const net::address& a) noexcept {
   return reinterpret_cast<const sockaddr_in6&>(a.storage).sin6_addr;
 }
 
-bool is_loopback(const net::address& a) noexcept {
-  if (a.family() == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&v6(a)) != 0;
-  return ntohl(v4(a).s_addr) >> 24 == IN_LOOPBACKNET;
-}
-
 net::address parse(std::string_view host) {
   std::error_code error;
   const std::string text(host);
@@ -44,6 +39,16 @@ std::string without_port(const net::address& a) {
 bool is_any(const net::address& a) noexcept {
   if (a.family() == AF_INET6) return IN6_IS_ADDR_UNSPECIFIED(&v6(a)) != 0;
   return v4(a).s_addr == htonl(INADDR_ANY);
+}
+
+bool is_loopback(const net::address& a) noexcept {
+  if (a.family() == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&v6(a)) != 0;
+  return ntohl(v4(a).s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+bool is_group(const net::address& a) noexcept {
+  if (a.family() == AF_INET6) return IN6_IS_ADDR_MULTICAST(&v6(a)) != 0;
+  return IN_MULTICAST(ntohl(v4(a).s_addr));
 }
 
 bool same_host(const net::address& a, const net::address& b) noexcept {
@@ -78,11 +83,14 @@ host_id hosts::owner_of(const net::address& a, host_id seen_from) const {
 }
 
 net::address hosts::own_address(host_id mine, const net::address& there) const {
-  if (owner_of(there, mine) == mine) return there;
+  return owner_of(there, mine) == mine ? there : outer_address(mine, there.family());
+}
+
+net::address hosts::outer_address(host_id mine, int family) const {
   std::error_code none;
-  const auto a = mine == other_host ? net::parse_address(there.family() == AF_INET6 ? other_v6 : other_v4, none)
-                                    : addresses_.at(mine);
-  return a.family() == there.family() ? a : net::address{};
+  const auto a =
+      mine == other_host ? net::parse_address(family == AF_INET6 ? other_v6 : other_v4, none) : addresses_.at(mine);
+  return a.family() == family ? a : net::address{};
 }
 
 void hosts::set(const path& p, const link& l, std::int64_t now_ns) {

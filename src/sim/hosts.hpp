@@ -2,6 +2,7 @@
 // another. Nothing here knows of sockets.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -15,6 +16,8 @@
 namespace thrum::sim {
 
 bool is_any(const net::address& a) noexcept;
+bool is_loopback(const net::address& a) noexcept;
+bool is_group(const net::address& a) noexcept;                          // Of multicast.
 bool same_host(const net::address& a, const net::address& b) noexcept;  // But for the port.
 
 using host_id = std::uint32_t;
@@ -34,10 +37,14 @@ class hosts {
   const std::string& name_of(host_id h) const noexcept;
   host_id of_caller();
   bool speaks_v6(host_id h) const;  // And nothing else.
+  std::size_t count() const noexcept { return ids_.size(); }  // Their numbers are those below.
   // Whose that address is, seen from a host.
   host_id owner_of(const net::address& a, host_id seen_from) const;
   // With which `mine` speaks to `there`, without a port; of length 0 when it has none of that family.
   net::address own_address(host_id mine, const net::address& there) const;
+
+  // Its own for others; of length 0 when it has none of that family.
+  net::address outer_address(host_id mine, int family) const;
 
   void set(const path& p, const link& l, std::int64_t now_ns);
   bool is_cut(const path& p) const noexcept;

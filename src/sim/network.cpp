@@ -127,7 +127,7 @@ std::uint16_t network::free_port() noexcept {
 }
 
 int network::bind_port(endpoint& e, net::address wanted) {
-  if (hosts_.owner_of(wanted, e.host) != e.host) return fail(EADDRNOTAVAIL);
+  if (!is_group(wanted) && hosts_.owner_of(wanted, e.host) != e.host) return fail(EADDRNOTAVAIL);
   if (wanted.port() == 0) {
     do wanted.set_port(free_port());
     while (is_taken(wanted, e));
@@ -256,8 +256,30 @@ bool is_size(int level, int option) noexcept {
   return level == SOL_SOCKET && (option == SO_RCVBUF || option == SO_SNDBUF);
 }
 
+// Of multicast, in the version of IP that the socket has.
+bool is_groups(int family, int level, int option) noexcept {
+  if (family == AF_INET6 && level == IPPROTO_IPV6)
+    return option == IPV6_MULTICAST_HOPS || option == IPV6_MULTICAST_LOOP || option == IPV6_MULTICAST_IF;
+  return family == AF_INET && level == IPPROTO_IP &&
+         (option == IP_MULTICAST_TTL || option == IP_MULTICAST_LOOP || option == IP_MULTICAST_IF);
+}
+
+bool is_hops(int level, int option) noexcept {
+  return level == IPPROTO_IPV6 ? option == IPV6_MULTICAST_HOPS : level == IPPROTO_IP && option == IP_MULTICAST_TTL;
+}
+
+bool is_loop(int level, int option) noexcept {
+  return level == IPPROTO_IPV6 ? option == IPV6_MULTICAST_LOOP : level == IPPROTO_IP && option == IP_MULTICAST_LOOP;
+}
+
+int default_of(int level, int option) noexcept {
+  if (is_size(level, option)) return buffer_size;
+  return is_hops(level, option) || is_loop(level, option) ? 1 : 0;
+}
+
 // 0, or why there is none.
 int check_option(int family, int type, int level, int option) noexcept {
+  if (is_groups(family, level, option)) return type == SOCK_DGRAM ? 0 : ENOPROTOOPT;
   if (level == IPPROTO_TCP && option == TCP_NODELAY) return family != AF_UNIX && type == SOCK_STREAM ? 0 : ENOPROTOOPT;
   if (is_size(level, option)) return 0;
   constexpr int known[] = {SO_REUSEADDR, SO_REUSEPORT, SO_KEEPALIVE, SO_BROADCAST, SO_LINGER};
@@ -268,7 +290,11 @@ int check_option(int family, int type, int level, int option) noexcept {
 }  // namespace
 
 int network::endpoint::value_of(int option, int otherwise) const noexcept {
-  const auto at = options.find({SOL_SOCKET, option});
+  return value_of(SOL_SOCKET, option, otherwise);
+}
+
+int network::endpoint::value_of(int level, int option, int otherwise) const noexcept {
+  const auto at = options.find({level, option});
   return at == options.end() ? otherwise : at->second;
 }
 
@@ -278,6 +304,10 @@ int network::set_option(int fd, int level, int option, int value) noexcept {
   if (!e) return fail(no_such(fd));
   if (const int error = check_option(e->family, e->type, level, option)) return fail(error);
   if (is_size(level, option)) value = std::max(2 * std::clamp(value, 0, buffer_size), buffer_size_min);
+  if (is_hops(level, option)) {
+    if (value < -1 || value > 255) return fail(EINVAL);
+    if (value == -1) value = 1;
+  }
   e->options[{level, option}] = value;
   return 0;
 }
@@ -287,8 +317,7 @@ int network::get_option(int fd, int level, int option, int& value) noexcept {
   if (!e) return fail(no_such(fd));
   if (level == SOL_SOCKET && option == SO_DOMAIN) return value = e->family, 0;
   if (const int error = check_option(e->family, e->type, level, option)) return fail(error);
-  const auto at = e->options.find({level, option});
-  value = at != e->options.end() ? at->second : is_size(level, option) ? buffer_size : 0;
+  value = e->value_of(level, option, default_of(level, option));
   return 0;
 }
 

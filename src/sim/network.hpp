@@ -11,6 +11,9 @@
 // UDP: a datagram is sent to an address, and meets there whoever has it when it arrives. It is on its own: it may be
 // lost or come twice, and overtakes others, but not within a host. Nothing is held for it.
 //
+// What is sent to a group goes to each host on its own, and there to all who have the port, if any of them has joined
+// (IP_MULTICAST_ALL, the kernel's default). A host's interfaces are "lo" and "eth0".
+//
 // Unix sockets, and pipes, stay on their host. They are streams without resets by the network, or datagrams that are
 // neither lost nor overtaken. A path is a file on the host's disk, which knows the socket's number.
 //
@@ -67,6 +70,9 @@ class network final : public sched::socket_system {
   bool is_ready(int fd, bool to_write) noexcept override;
   int set_option(int fd, int level, int option, int value) noexcept override;
   int get_option(int fd, int level, int option, int& value) noexcept override;
+  unsigned interface_number(const char* name) noexcept override;
+  int join_group(int fd, unsigned interface, const sockaddr* group, socklen_t length) noexcept override;
+  int leave_group(int fd, unsigned interface, const sockaddr* group, socklen_t length) noexcept override;
   int bind(int fd, const sockaddr* address, socklen_t length) noexcept override;
   int listen(int fd, int backlog) noexcept override;
   int accept(int fd) noexcept override;
@@ -90,6 +96,10 @@ class network final : public sched::socket_system {
   struct datagram {
     std::vector<std::byte> bytes;
     net::address from;
+  };
+  struct membership {
+    net::address group;
+    unsigned interface;
   };
   struct endpoint {
     int fd = -1;
@@ -115,6 +125,7 @@ class network final : public sched::socket_system {
     std::int64_t last_arrival_at = 0;  // Of what is on its way here: nothing overtakes.
     std::deque<int> pending;           // Of a listener: accepted by nobody yet.
     std::size_t backlog = 0;
+    std::vector<membership> groups;
     std::map<std::pair<int, int>, int> options;  // That were set, by level and name.
     int set = -1;                                // That it is in, and
     unsigned awaited = 0;                        // what for.
@@ -125,6 +136,7 @@ class network final : public sched::socket_system {
     bool is_unix() const noexcept { return family == AF_UNIX; }
     bool is_datagram() const noexcept { return type == SOCK_DGRAM; }
     int value_of(int option, int otherwise) const noexcept;  // Of SOL_SOCKET.
+    int value_of(int level, int option, int otherwise) const noexcept;
   };
   enum class kind : std::uint8_t {
     look,
@@ -148,6 +160,7 @@ class network final : public sched::socket_system {
     std::vector<std::byte> bytes{};
     net::address address{};  // Where a request or a datagram goes, or went.
     net::address source{};   // Of a datagram.
+    unsigned interface = 0;  // By which a datagram to a group arrives.
     std::int64_t since = 0;  // Of gives_up: when it has sent what was not answered.
   };
 
@@ -205,7 +218,15 @@ class network final : public sched::socket_system {
   endpoint* receiver_of(const net::address& to, const net::address& from, host_id host);
   void send_off(const event& e, endpoint* in_order_to);
   void datagram_arrives(event& e, sched::runnable_batch& out);
+  void queue(endpoint& at, datagram d, sched::runnable_batch& out);
   void is_unreachable(const event& e, endpoint& sender, sched::runnable_batch& out);
+
+  // --- network_groups.cpp
+  net::address source_for_group(const endpoint& e, int family, unsigned interface) const;  // As source_of.
+  static unsigned group_interface(const endpoint& e) noexcept;
+  long send_to_group(const endpoint& e, std::vector<std::byte> bytes, const net::address& to);
+  std::vector<endpoint*> hearers_of(const event& e);
+  void group_datagram_arrives(const event& e, sched::runnable_batch& out);
 
   const options& options_;
   sched::clock_source& clock_;

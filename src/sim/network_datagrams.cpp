@@ -37,10 +37,9 @@ std::size_t scatter(std::span<const std::byte> data, const msghdr& m) noexcept {
   return size - data.size();
 }
 
-bool is_one_host(const net::address& a) noexcept {
-  if (a.family() == AF_INET6)
-    return !IN6_IS_ADDR_MULTICAST(&reinterpret_cast<const sockaddr_in6&>(a.storage).sin6_addr);
-  return ntohl(reinterpret_cast<const sockaddr_in&>(a.storage).sin_addr.s_addr) < INADDR_UNSPEC_GROUP;
+bool is_broadcast(const net::address& a) noexcept {
+  return a.family() == AF_INET && !is_group(a) &&
+         ntohl(reinterpret_cast<const sockaddr_in&>(a.storage).sin_addr.s_addr) >= INADDR_UNSPEC_GROUP;
 }
 
 bool same_place(const net::address& a, const net::address& b) noexcept {
@@ -89,8 +88,9 @@ long network::receive_message(int fd, msghdr& m, int flags) noexcept {
 
 // The address it speaks with to that one. That of the loopback leads nowhere else.
 net::address network::source_of(const endpoint& e, const net::address& to) const {
+  if (is_group(to)) return source_for_group(e, to.family(), group_interface(e));
   const bool is_bound = e.local.length != 0;
-  auto from = is_bound && !is_any(e.local) ? e.local : hosts_.own_address(e.host, to);
+  auto from = is_bound && !is_any(e.local) && !is_group(e.local) ? e.local : hosts_.own_address(e.host, to);
   if (from.length == 0) return errno = ENETUNREACH, from;
   if (hosts_.owner_of(from, hosts_.owner_of(to, e.host)) != e.host) return errno = EINVAL, net::address{};
   from.set_port(is_bound ? e.local.port() : 0);
@@ -99,7 +99,7 @@ net::address network::source_of(const endpoint& e, const net::address& to) const
 
 int network::set_udp_peer(endpoint& e, const net::address& to) {
   if (to.family() != e.family) return fail(EAFNOSUPPORT);
-  if (!is_one_host(to)) return fail(EOPNOTSUPP);
+  if (is_broadcast(to)) return fail(EOPNOTSUPP);
   auto mine = source_of(e, to);
   if (mine.length == 0) return -1;
   if (!std::exchange(e.owns_name, true)) {
@@ -119,8 +119,9 @@ long network::send_udp(endpoint& e, std::vector<std::byte> bytes, const net::add
   const auto& to = to_peer ? e.remote : wanted;
   if (to.family() != e.family) return fail(EAFNOSUPPORT);
   if (to.port() == 0) return fail(EINVAL);
-  if (!is_one_host(to)) return fail(EOPNOTSUPP);
+  if (is_broadcast(to)) return fail(EOPNOTSUPP);
   if (bytes.size() > (e.family == AF_INET6 ? udp_max_v6 : udp_max_v4)) return fail(EMSGSIZE);
+  if (is_group(to)) return send_to_group(e, std::move(bytes), to);
   const auto from = source_of(e, to);
   if (from.length == 0) return -1;
   const auto size = static_cast<long>(bytes.size());
@@ -167,6 +168,7 @@ network::endpoint* network::receiver_of(const net::address& to, const net::addre
 // A full queue takes no more. Nobody there is told by ICMP, which is a datagram as well.
 void network::datagram_arrives(event& e, sched::runnable_batch& out) {
   const bool is_udp = e.to < 0;
+  if (is_udp && is_group(e.address)) return group_datagram_arrives(e, out);
   auto* to = is_udp ? receiver_of(e.address, e.source, e.along.to) : find(e.to);
   if (!to && is_udp && names_.is_server(e.address)) return query_arrives(e);
   if (!to) {
@@ -174,13 +176,15 @@ void network::datagram_arrives(event& e, sched::runnable_batch& out) {
     if (is_udp) send_off({.what = kind::unreachable, .to = e.from, .along = back, .address = e.address}, nullptr);
     return;
   }
-  if (!is_udp)
-    --to->under_way;
-  else if (to->charged >= static_cast<std::size_t>(to->value_of(SO_RCVBUF, receive_buffer)))
-    return;
-  to->charged += e.bytes.size() + charged_beside;
-  to->datagrams.push_back({std::move(e.bytes), e.source});
-  tell(*to, fd_watch::can_read, out);
+  if (!is_udp) --to->under_way;
+  queue(*to, {std::move(e.bytes), e.source}, out);
+}
+
+void network::queue(endpoint& at, datagram d, sched::runnable_batch& out) {
+  if (!at.is_unix() && at.charged >= static_cast<std::size_t>(at.value_of(SO_RCVBUF, receive_buffer))) return;
+  at.charged += d.bytes.size() + charged_beside;
+  at.datagrams.push_back(std::move(d));
+  tell(at, fd_watch::can_read, out);
 }
 
 // Only who has that peer can be meant.

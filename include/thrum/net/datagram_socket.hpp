@@ -3,7 +3,7 @@
 // Operations suspend the calling fiber (or block the calling thread) and are cancellation points. Errors throw
 // std::system_error; each operation has an overload that reports them in an error_code instead, cancellation included
 // (errc::operation_canceled). Deadlines and time-outs are errc::timed_out. One fiber may receive while another sends.
-// They work in simulations, too; multicast is refused there with errc::operation_not_supported.
+// They work in simulations, too.
 #pragma once
 
 #include <cstddef>

@@ -4,9 +4,8 @@
 //   stream.get_option<thrum::net::receive_buffer_size>().value();     // in bytes
 //
 // Setting and getting never suspend. Errors throw std::system_error or are reported in an error_code, such as
-// errc::no_protocol_option where the socket is not of a kind that has the option. In a simulation the options of
-// multicast are refused with errc::operation_not_supported; reset_on_close and the receive buffer of UDP have their
-// effect, and the others are just kept.
+// errc::no_protocol_option where the socket is not of a kind that has the option. In a simulation those of
+// multicast, reset_on_close and the receive buffer of UDP have their effect, and the others are just kept.
 //
 // SO_LINGER with a time is not among them: close() would then block the thread.
 #pragma once
