@@ -36,7 +36,7 @@ class hosts {
   host_id named(std::string_view name);
   const std::string& name_of(host_id h) const noexcept;
   host_id of_caller();
-  bool speaks_v6(host_id h) const;  // And nothing else.
+  bool speaks_v6(host_id h) const;                            // And nothing else.
   std::size_t count() const noexcept { return ids_.size(); }  // Their numbers are those below.
   // Whose that address is, seen from a host.
   host_id owner_of(const net::address& a, host_id seen_from) const;
