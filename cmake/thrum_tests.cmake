@@ -120,13 +120,30 @@ set(thrum_group_not_simulated
     */spawn_storm.threads_* */lock_storm.* */inspector_storm.* */handoff_storm.* */sync_storm.*_new_thread_* *threads*)
 list(JOIN thrum_group_not_simulated ":" thrum_group_not_simulated)
 
+# Other ways than the random walk, and vain readiness, which those see who wait for readiness only and not for bytes.
+set(thrum_simulation_ways pct uniform in_vain)
+set(thrum_simulation_way_pct how=pct)
+set(thrum_simulation_way_uniform how=uniform)
+set(thrum_simulation_way_in_vain one_in_spurious=4)
+set(thrum_simulation_seeds_in_ways 1 2 3 4)
+set(thrum_sees_vain_readiness workers/pipe_test.close_ends_a_wait/1:calls/*/tcp_wait_readable_*)
+
 # thrum_simulations(target filter): an executable's tests once more, in simulations, each time all in one process.
 function(thrum_simulations target filter)
   string(REPLACE test_ "" name ${target})
   foreach(seed IN LISTS thrum_simulation_seeds)
     set(test ${THRUM_TEST_PREFIX}simulated.${name}/seed_${seed})
     add_test(NAME ${test} COMMAND ${target} --gtest_brief=1 --gtest_filter=${filter})
-    set_tests_properties(${test} PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT THRUM_TEST_SIM=${seed})
+    set_tests_properties(${test} PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT THRUM_TEST_SIM=seed=${seed})
+  endforeach()
+  foreach(way IN LISTS thrum_simulation_ways)
+    foreach(seed IN LISTS thrum_simulation_seeds_in_ways)
+      set(test ${THRUM_TEST_PREFIX}simulated.${name}/${way}_${seed})
+      add_test(NAME ${test} COMMAND ${target} --gtest_brief=1 --gtest_filter=${filter}:${thrum_sees_vain_readiness})
+      set_tests_properties(
+        ${test} PROPERTIES LABELS unit TIMEOUT 300
+                           ENVIRONMENT THRUM_TEST_SIM=seed=${seed},${thrum_simulation_way_${way}})
+    endforeach()
   endforeach()
 endfunction()
 

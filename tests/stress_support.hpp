@@ -14,7 +14,6 @@
 
 #include <gtest/gtest.h>
 #include <unistd.h>
-#include <thrum/sim.hpp>
 #include <thrum/thrum.hpp>
 
 #include "bare_runtime.hpp"
@@ -22,11 +21,13 @@
 #include "context/sanitizer.hpp"
 #include "os/clock.hpp"
 #include "sched/scheduler.hpp"
+#include "simulated_suites.hpp"
 
 namespace thrum::stress {
 
 using namespace std::chrono_literals;
 using test::bare_runtime, test::block, test::hurried, test::spin;
+using test::simulation, test::simulation_wanted;
 
 #if defined(THRUM_TSAN)
 inline constexpr bool slow_build = true;
@@ -38,9 +39,6 @@ inline constexpr int scale = 3;
 inline constexpr bool slow_build = false;
 inline constexpr int scale = 10;
 #endif
-
-// With THRUM_TEST_SIM set to a seed the storms that run in a runtime of theirs do so in a simulation.
-inline const char* simulation_seed() { return std::getenv("THRUM_TEST_SIM"); }
 
 // How long a test repeats its storm: THRUM_STRESS_SECONDS, by default a little under half a second for each
 // number of workers. Every storm runs at least once.
@@ -54,7 +52,7 @@ template <class Storm>
 void repeat(Storm storm) {
   const auto end = std::chrono::steady_clock::now() + duration();
   do storm();
-  while (!simulation_seed() && std::chrono::steady_clock::now() < end && !::testing::Test::HasFailure());
+  while (!simulation_wanted() && std::chrono::steady_clock::now() < end && !::testing::Test::HasFailure());
 }
 
 inline std::size_t open_descriptors() {
@@ -65,8 +63,8 @@ inline std::size_t open_descriptors() {
 // Runs f() as the main fiber; afterwards nothing may be left of it.
 template <class F>
 void with_workers(unsigned workers, F&& f) {
-  if (const char* seed = simulation_seed()) {
-    sim::run({.seed = std::strtoull(seed, nullptr, 10), .decisions_max = 100'000'000}, std::forward<F>(f));
+  if (simulation_wanted()) {
+    sim::run(simulation({.decisions_max = 100'000'000}), std::forward<F>(f));
     return;
   }
   const auto descriptors = open_descriptors();
@@ -113,7 +111,7 @@ template <class Plain, class Async>
 class somebody {
  public:
   somebody(unsigned kind, Plain plain, Async async) {
-    if (kind % 3 == 0 || (kind % 3 == 2 && simulation_seed()))
+    if (kind % 3 == 0 || (kind % 3 == 2 && simulation_wanted()))
       fiber_ = spawn(plain);
     else if (kind % 3 == 1)
       task_ = spawn(async);

@@ -17,11 +17,11 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include <thrum/sim.hpp>
 #include <thrum/thrum.hpp>
 
 #include "bare_runtime.hpp"
 #include "sched/scheduler.hpp"
+#include "simulated_suites.hpp"
 
 namespace thrum::test {
 
@@ -151,11 +151,11 @@ void with_moving_fibers(unsigned processors, F&& f) {
   expect_no_more_descriptors_than(before);
 }
 
-// With THRUM_TEST_SIM set to a seed, in a simulation instead; with THRUM_TEST_MOVED set, on threads that change.
+// With THRUM_TEST_SIM set, in a simulation instead; with THRUM_TEST_MOVED set, on threads that change.
 template <class F>
 void with_workers(unsigned n, F&& f) {
-  if (const char* seed = std::getenv("THRUM_TEST_SIM"))
-    sim::run({.seed = std::strtoull(seed, nullptr, 10), .one_in_interrupted = 10}, [&] { f(); });
+  if (simulation_wanted())
+    sim::run(simulation({.one_in_interrupted = 10}), [&] { f(); });
   else if (std::getenv("THRUM_TEST_MOVED"))
     with_moving_fibers(n, std::forward<F>(f));
   else

@@ -31,7 +31,8 @@
 // time and names the calls that lead outside.
 //
 // The environment variable THRUM_SIM, in the form of the replay line, replaces the options of run() and makes check()
-// run that schedule alone, in this process, where a debugger can follow.
+// run that schedule alone, in this process, where a debugger can follow. The options that begin with one_in can
+// stand in it, too, as "seed=1,one_in_resets=9".
 //
 // The ideas: Burckhardt, Kothari, Musuvathi and Nagarakatti, "A randomized scheduler with probabilistic guarantees of
 // finding bugs" (PCT); Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input" (shrinking); the

@@ -55,6 +55,22 @@ fault fault_of(std::string_view key) noexcept {
   return found == fault_keys.end() ? fault::none : found->what;
 }
 
+using one_in = std::uint32_t options::*;
+struct chance_key {
+  one_in member;
+  std::string_view key;
+};
+constexpr std::array chance_keys{
+    chance_key{&options::one_in_resets, "one_in_resets"}, chance_key{&options::one_in_lost, "one_in_lost"},
+    chance_key{&options::one_in_duplicated, "one_in_duplicated"},
+    chance_key{&options::one_in_interrupted, "one_in_interrupted"},
+    chance_key{&options::one_in_spurious, "one_in_spurious"}};
+
+one_in chance_of(std::string_view key) noexcept {
+  const auto found = std::find_if(chance_keys.begin(), chance_keys.end(), [&](const auto& k) { return k.key == key; });
+  return found == chance_keys.end() ? nullptr : found->member;
+}
+
 }  // namespace
 
 bool schedule::operator==(const schedule& other) const { return to_line(*this) == to_line(other); }
@@ -91,6 +107,8 @@ schedule from_text(std::string_view text, const options& defaults) {
     } else if (const auto wrong = fault_of(key); wrong != fault::none) {
       s.chosen.goes_wrong = wrong;
       s.chosen.goes_wrong_at = number<std::uint64_t>(value, text);
+    } else if (const auto chance = chance_of(key)) {
+      s.chosen.*chance = number<std::uint32_t>(value, text);
     } else if (key == "depth") {
       s.chosen.depth = number<unsigned>(value, text);
     } else if (key == "horizon") {
@@ -108,7 +126,7 @@ schedule from_text(std::string_view text, const options& defaults) {
       s.scripted = true;
       s.deviations = deviations_in(value, text);
     } else {
-      refuse("neither seed, how, depth, horizon, cancel, no_memory, no_start nor at", text);
+      refuse("neither seed, how, depth, horizon, cancel, no_memory, no_start, a one_in_... nor at", text);
     }
   }
   return s;

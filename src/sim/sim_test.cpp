@@ -528,6 +528,15 @@ TEST(sim_network, connections_break_when_asked_to) {
   EXPECT_LT(whole, 390);
 }
 
+TEST(sim_network, the_environment_may_say_what_goes_wrong) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto asks = [] {
+    if (ask_an_echo_server(false) != 8) throw std::runtime_error("cut off");
+  };
+  EXPECT_EXIT(replay("THRUM_SIM=seed=1,one_in_resets=1", asks), ::testing::ExitedWithCode(7), "caught: cut off");
+  EXPECT_EXIT(replay("THRUM_SIM=seed=1,how=uniform,one_in_spurious=2", asks), ::testing::ExitedWithCode(0), "");
+}
+
 TEST(sim_network, interrupted_calls_are_made_again) {
   sim::options o{.one_in_interrupted = 3};
   for (o.seed = 1; o.seed <= 50; ++o.seed) sim::run(o, [] { EXPECT_EQ(ask_an_echo_server(false), 8); });
