@@ -34,6 +34,7 @@ class scratch_directory {
 
   const std::string& path() const noexcept { return path_; }
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  static bool has_links() noexcept { return !is_simulated(); }
 
  private:
   static bool is_simulated() noexcept { return files::kernel::own() != nullptr; }
