@@ -269,6 +269,24 @@ TEST_P(file_watcher_order_test, a_directory_that_is_open_or_replaced_by_another)
   });
 }
 
+TEST_P(file_watcher_order_test, a_directory_is_not_gone_before_what_was_in_it) {
+  run([] {
+    journal j;
+    for (const char* name : {"sub", "sub/below"}) make_directory(j.dir / name);
+    write_file(j.dir / "sub/below/a", "");
+    j.watch(j.dir.path(), "dir");
+    j.watch(j.dir / "sub", "sub");
+    j.watch(j.dir / "sub/below", "below");
+    auto f = file::open(j.dir / "sub/below/a", {.write = true});
+    for (const char* name : {"sub/below/a", "sub/below", "sub"}) remove_file(j.dir / name);
+    EXPECT_EQ(j.told(), (lines{"below removed a", "sub removed below/", "dir removed sub/"}));
+    make_directory(j.dir / "sub");
+    EXPECT_EQ(j.told(), (lines{"dir created sub/"}));
+    f.close();
+    EXPECT_EQ(j.told(), (lines{"below written a", "below gone", "below ended", "sub gone", "sub ended"}));
+  });
+}
+
 TEST_P(file_watcher_order_test, sockets_are_files_that_are_held_by_those_who_talk_by_them) {
   run([] {
     journal j;

@@ -206,7 +206,7 @@ int disks::rename(const char* from, const char* to) noexcept {
   const std::string_view inside = to, outside = from;
   if (a->found->is_directory() && inside.starts_with(outside) && inside[outside.size()] == '/') return refuse(EINVAL);
   change_names(v, {{a->directory, a->last, nullptr}, {b->directory, b->last, a->found}});
-  tell_of_move(*a, *b);
+  tell_of_move(v, *a, *b);
   return 0;
 }
 
@@ -426,6 +426,7 @@ void disks::cut_power(std::string_view host) {
   watchers_.end_all(h, IN_UNMOUNT);
   commit(v, rng_.below(static_cast<std::uint32_t>(v.journal.size() + 1)));
   v.journal.clear();
+  v.nameless.clear();
   survive(*v.root);
   ++v.power_cuts;
 }

@@ -78,7 +78,7 @@ class disks final : public sched::file_system {
     std::uint64_t parent = 0;
     std::string last;
     bool is_linked = false;
-    unsigned held = 0;  // So often: it is gone when it is neither held nor linked.
+    unsigned held = 0;  // By so many: open files, and sockets whose file it is.
 
     bool is_directory() const noexcept { return S_ISDIR(mode); }
   };
@@ -97,6 +97,7 @@ class disks final : public sched::file_system {
     disk as;
     node root;
     std::vector<std::vector<renaming>> journal;
+    std::vector<node> nameless;  // They were removed, and are not gone, as they are held.
     std::uint32_t power_cuts = 0;
   };
   struct handle {  // Holds the file.
@@ -134,9 +135,9 @@ class disks final : public sched::file_system {
   static void place(inode& n, const inode& directory, const std::string& last);
   void add(volume& v, const name& n);  // What is found there, from now on.
   void take_away(volume& v, const name& n);
-  void tell_of_move(const name& from, const name& to);
+  void tell_of_move(volume& v, const name& from, const name& to);
   void tell_of(const inode& f, std::uint32_t what);
-  void end_if_gone(const inode& n);
+  void end_if_gone(volume& v, const node& n);
 
   const options& options_;
   sched::clock_source& clock_;
