@@ -98,7 +98,7 @@ endfunction()
 set(thrum_not_simulated
     *threads* pin_test.* tcp_test.adopts_* listening_test.* closing_test.*
     tcp_errors_test.what_is_there_already_* splice_test.*
-    unix_test.*descriptor* unix_test.a_reader_that_does_not_* unix_test.what_cannot_be_sent_* unix_test.an_adopted_*
+    unix_test.surplus_descriptors_* unix_test.an_adopted_*
     ticker_test.*ticks* ticker_test.reset_*
     timer_test.*tick* timer_test.its_time_* ticker_test.serves_plain_* future_test.an_exception_arrives_*
     scope_test.anybody_may_cancel promise_test.*thread then_test.a_plain_thread_* when_test.they_combine_with_then_*
@@ -117,8 +117,7 @@ set(thrum_simulation_seeds 1 2 3 4 5 6 7 8)
 # The same of the groups of tests: storms that need threads or real hogs, and calls that are not simulated.
 set(thrum_simulated_groups semantics stress)
 set(thrum_group_not_simulated
-    */spawn_storm.threads_* */lock_storm.* */inspector_storm.* */handoff_storm.* */sync_storm.*_new_thread_* *threads*
-    */*_descriptor*)
+    */spawn_storm.threads_* */lock_storm.* */inspector_storm.* */handoff_storm.* */sync_storm.*_new_thread_* *threads*)
 list(JOIN thrum_group_not_simulated ":" thrum_group_not_simulated)
 
 # thrum_simulations(target filter): an executable's tests once more, in simulations, each time all in one process.

@@ -12,7 +12,7 @@
 // std::system_error; each operation has an overload that reports them in an error_code instead, cancellation included
 // (errc::operation_canceled). Deadlines and time-outs are errc::timed_out. Writing when no reader is left is
 // errc::broken_pipe; SIGPIPE is not delivered, and its disposition is left alone. Descriptors are close-on-exec. In a
-// simulation make_pipe() works as elsewhere; other descriptors are refused with errc::operation_not_supported.
+// simulation make_pipe() works as elsewhere, and the kernel's descriptors are refused: errc::operation_not_supported.
 //
 // An end is used by one fiber, task or thread at a time; it may be closed by another while that one waits.
 #pragma once

@@ -24,8 +24,9 @@
 // Sockets are simulated: those of the program talk to each other, with latency, short reads and writes, end of stream,
 // refusal and resets, and with datagrams that are lost, doubled and overtaken, all on one host unless the program makes
 // several (sim_network.hpp). So are Unix sockets, name servers (sim_names.hpp), and files, in memory, on disks that can
-// fill up, fail and lose what was not synced (sim_disk.hpp). What is not: threads of the program's own, adopted and
-// passed descriptors, multicast (std::system_error, operation_not_supported), and the std clocks (read thrum::clock).
+// fill up, fail and lose what was not synced (sim_disk.hpp). What is not: threads of the program's own, the kernel's
+// descriptors, which adopt() refuses (std::system_error, operation_not_supported), and the std clocks (read
+// thrum::clock).
 // check() runs a schedule twice now and then, and says so when the two differ; sim_escapes.hpp has clocks show virtual
 // time and names the calls that lead outside.
 //

@@ -1,15 +1,14 @@
 // Closing a descriptor.
 #include <thrum/net/descriptor.hpp>
 
-#include <unistd.h>
-
 #include "net/patience.hpp"
+#include "net/system_calls.hpp"
 
 namespace thrum::net {
 
 void descriptor::close() noexcept {
   if (fd_ < 0) return;
-  ::close(release());
+  system::close(release());
   descriptor_freed();
 }
 

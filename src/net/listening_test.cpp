@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -36,17 +37,18 @@ class listening_threads : public ::testing::Test {
 };
 INSTANTIATE_TEST_SUITE_P(workers, listening_test, worker_counts, count_name);
 
-// While it lives there is no descriptor to be had.
+// While it lives there is no descriptor to be had, whatever the runtime itself closes meanwhile.
 class shortage {
  public:
-  shortage() : tight_(open_descriptors() + 8) {
-    for (int fd; (fd = ::dup(0)) >= 0;) taken_.emplace_back(fd);
+  void give_back_one() {
+    less_tight_.emplace(static_cast<std::size_t>(spare_.native_handle()) + 1);
+    spare_.close();
   }
-  void give_back_one() { taken_.pop_back(); }
 
  private:
-  std::vector<descriptor> taken_;
-  descriptor_limit tight_;
+  descriptor spare_{::dup(0)};
+  descriptor_limit tight_{3};
+  std::optional<descriptor_limit> less_tight_;
 };
 
 struct waiting_connection {

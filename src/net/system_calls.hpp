@@ -5,6 +5,7 @@
 #include <cstring>
 #include <span>
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
@@ -148,6 +149,12 @@ inline long send(int fd, std::span<iovec> parts) noexcept {
   m.msg_iov = parts.data();
   m.msg_iovlen = parts.size();
   return ::sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+// From now on it does not block.
+inline int adopt(int fd) noexcept {
+  if (auto* s = own()) return s->adopt(fd);
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags < 0 ? -1 : ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 inline int shut_down_writing(int fd) noexcept {
   if (auto* s = own()) return s->shut_down_writing(fd);

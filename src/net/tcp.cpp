@@ -45,6 +45,13 @@ tcp_listener tcp_listener::bind(std::string_view text, const listen_options& opt
   return l;
 }
 
+tcp_listener tcp_listener::adopt(int fd) {
+  if (adopt_listening(fd, {AF_INET, AF_INET6}) != 0)
+    throw std::system_error(last_error(), "thrum: cannot adopt the listener");
+  switch_nagle_off(fd);
+  return {fd, listen_options().wait_for_descriptors};
+}
+
 tcp_stream tcp_listener::accept(std::error_code& error) {
   const long fd = accept_next(error);
   if (fd < 0) return {};
@@ -149,17 +156,14 @@ namespace {
 
 bool is_of_the_internet(int fd) noexcept {
   int domain = AF_UNSPEC;
-  socklen_t length = sizeof domain;
-  return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && (domain == AF_INET || domain == AF_INET6);
+  return system::get_option(fd, SOL_SOCKET, SO_DOMAIN, domain) == 0 && (domain == AF_INET || domain == AF_INET6);
 }
 
 }  // namespace
 
 // People also adopt one end of a socketpair(2).
 tcp_stream tcp_stream::adopt(int fd) {
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
-    throw std::system_error(last_error(), "thrum: cannot adopt the descriptor");
+  if (system::adopt(fd) != 0) throw std::system_error(last_error(), "thrum: cannot adopt the descriptor");
   return is_of_the_internet(fd) ? tcp_stream(fd) : tcp_stream(fd, short_reads_leave_bytes{});
 }
 

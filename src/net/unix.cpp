@@ -43,6 +43,11 @@ unix_listener unix_listener::bind(std::string_view name, const unix_listen_optio
   return l;
 }
 
+unix_listener unix_listener::adopt(int fd) {
+  if (adopt_listening(fd, {AF_UNIX}) != 0) throw std::system_error(last_error(), "thrum: cannot adopt the listener");
+  return {fd, unix_listen_options().wait_for_descriptors};
+}
+
 unix_stream unix_listener::accept(std::error_code& error) { return unix_stream(static_cast<int>(accept_next(error))); }
 
 unix_stream unix_listener::accept() {
@@ -100,9 +105,7 @@ std::pair<unix_stream, unix_stream> unix_stream::pair() {
 }
 
 unix_stream unix_stream::adopt(int fd) {
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
-    throw std::system_error(last_error(), "thrum: cannot adopt the descriptor");
+  if (system::adopt(fd) != 0) throw std::system_error(last_error(), "thrum: cannot adopt the descriptor");
   return unix_stream(fd);
 }
 

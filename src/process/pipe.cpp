@@ -25,9 +25,7 @@ bool is_regular_file(int fd) noexcept {
 
 int pipe_end::adopted(int fd, std::error_code& error) noexcept {
   error.clear();
-  if (refused_in_simulation(error)) return -1;
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (flags >= 0 && ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0) return fd;
+  if (net::system::adopt(fd) == 0) return fd;
   error = last_system_error();
   return -1;
 }

@@ -35,11 +35,13 @@ class socket_system {
   virtual long send(int fd, std::span<const std::byte> data) noexcept = 0;
   virtual long send_message(int fd, const msghdr& m) noexcept = 0;
   virtual long receive_message(int fd, msghdr& m, int flags) noexcept = 0;
+  // Of a descriptor that the program has: from now on it does not block.
+  virtual int adopt(int fd) noexcept = 0;
   virtual int shut_down_writing(int fd) noexcept = 0;
   virtual int take_error(int fd) noexcept = 0;  // SO_ERROR, which asking clears; -1 for no socket.
   virtual int local_name(int fd, sockaddr* address, socklen_t* length) noexcept = 0;
   virtual int peer_name(int fd, sockaddr* address, socklen_t* length) noexcept = 0;
-  virtual void close(int fd) noexcept = 0;
+  virtual void close(int fd) noexcept = 0;  // Of any kind.
 
   // A set of descriptors, as epoll(7) has it, level-triggered: readable while one of them is ready. A descriptor is in
   // one set at most. No events: it is in it no longer.

@@ -16,11 +16,11 @@
 #include "sched/scheduler.hpp"
 #include "sim/allocations.hpp"
 #include "sim/chooser.hpp"
+#include "sim/numbers.hpp"
 
 namespace thrum::sim {
 namespace {
 
-constexpr int first_file_fd = 1 << 29;  // Beyond the kernel's, and before the network's.
 constexpr std::uint64_t sector = 512;
 constexpr std::uint32_t one_in_short_transfers = 8;
 constexpr unsigned nobody_elses = 022;  // The umask.
@@ -31,7 +31,7 @@ int refuse(int error) noexcept {
 }
 
 // What is not open here is the kernel's, which the program has adopted, or nobody's.
-int no_such_file(int fd) noexcept { return fd < 0 || fd >= first_file_fd ? EBADF : EOPNOTSUPP; }
+int no_such_file(int fd) noexcept { return is_kernels(fd) ? EOPNOTSUPP : EBADF; }
 
 bool may_read(int flags) noexcept { return (flags & O_ACCMODE) != O_WRONLY; }
 bool may_write(int flags) noexcept { return (flags & O_ACCMODE) != O_RDONLY; }
@@ -59,7 +59,7 @@ void change_bytes(std::string& bytes, const Change& c) {
 }  // namespace
 
 disks::disks(const options& o, sched::clock_source& clock, hosts& h)
-    : options_(o), clock_(clock), hosts_(h), rng_(make_rng(o.seed, 6)), next_fd_(first_file_fd) {}
+    : options_(o), clock_(clock), hosts_(h), rng_(make_rng(o.seed, 6)), next_number_(first_file_number) {}
 
 disks::volume& disks::volume_of(host_id h) {
   auto& v = volumes_[h];
@@ -229,7 +229,8 @@ disks::handle* disks::find(int fd) noexcept {
     errno = no_such_file(fd);
     return nullptr;
   }
-  if (at->second.power_cuts == at->second.on->power_cuts) return &at->second;
+  auto& h = *at->second;
+  if (h.power_cuts == h.on->power_cuts) return &h;
   errno = EIO;
   return nullptr;
 }
@@ -274,8 +275,16 @@ int disks::open(const char* path, int flags, unsigned mode) noexcept {
     n->found = make_node(S_IFREG | (mode & ~nobody_elses));
     add(v, *n);
   }
-  handles_.try_emplace(next_fd_, *this, std::move(n->found), v, flags);
-  return next_fd_++;
+  handles_.emplace(next_number_, std::make_shared<handle>(*this, std::move(n->found), v, flags));
+  return next_number_++;
+}
+
+int disks::duplicate(int fd) noexcept {
+  touch();
+  const auto known = handles_.find(fd);
+  if (known == handles_.end()) return refuse(EBADF);
+  handles_.emplace(next_number_, known->second);
+  return next_number_++;
 }
 
 int disks::close(int fd) noexcept {

@@ -51,6 +51,8 @@ class disks final : public sched::file_system {
   void remove_socket(const char* path, std::uint64_t inode) noexcept override;
 
   // --- The network's side.
+  // Another descriptor of the same open file.
+  int duplicate(int fd) noexcept;
   // A file by which others find the socket, and which is held as long as `held` is. 0 or an errno value.
   int make_socket(host_id h, std::string_view path, int socket, std::shared_ptr<const void>& held);
   // The socket of that name, which may be gone; -1, and errno, when there is none.
@@ -143,11 +145,11 @@ class disks final : public sched::file_system {
   sched::clock_source& clock_;
   hosts& hosts_;
   base::rng rng_;
-  int next_fd_;
+  int next_number_;
   std::uint64_t last_inode_ = 0;
   watchers watchers_;
   std::map<host_id, std::unique_ptr<volume>> volumes_;
-  std::map<int, handle> handles_;
+  std::map<int, std::shared_ptr<handle>> handles_;
 };
 
 }  // namespace thrum::sim

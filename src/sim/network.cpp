@@ -13,11 +13,11 @@
 #include "sched/park.hpp"
 #include "sim/allocations.hpp"
 #include "sim/chooser.hpp"
+#include "sim/disks.hpp"
 
 namespace thrum::sim {
 namespace {
 
-constexpr int first_fd = 1 << 30;  // Beyond the kernel's, so that neither takes the other's.
 constexpr std::uint16_t first_port = 40000;
 
 using sched::fd_watch;
@@ -31,7 +31,7 @@ network::network(const options& o, sched::clock_source& clock, hosts& h, disks& 
       disks_(d),
       names_(o.seed),
       rng_(make_rng(o.seed, 5)),
-      next_fd_(first_fd),
+      next_number_(first_socket_number),
       next_port_(first_port) {
   for (const auto address : {default_name_server, default_name_server_v6}) hosts_.named(address);
 }
@@ -44,8 +44,11 @@ int network::fail(int error) noexcept {
   return -1;
 }
 
+// Parcels that nobody has received close what they carry, which then is not ours any more.
+network::~network() { descriptors_.clear(); }
+
 // Not ours: closed, or the kernel's, which the program has adopted.
-int network::no_such(int fd) noexcept { return fd < 0 || fd >= first_fd ? EBADF : EOPNOTSUPP; }
+int network::no_such(int fd) noexcept { return is_kernels(fd) ? EOPNOTSUPP : EBADF; }
 
 net::address network::copy_of(const void* address, socklen_t length) noexcept {
   net::address a{.length = length};
@@ -53,34 +56,46 @@ net::address network::copy_of(const void* address, socklen_t length) noexcept {
   return a;
 }
 
-network::endpoint* network::find(int fd) noexcept {
-  const auto at = endpoints_.find(fd);
+network::endpoint* network::find(int id) noexcept {
+  const auto at = endpoints_.find(id);
   return at == endpoints_.end() ? nullptr : at->second.get();
+}
+
+network::endpoint* network::of(int fd) noexcept {
+  const auto at = descriptors_.find(fd);
+  return at == descriptors_.end() ? nullptr : at->second;
 }
 
 network::endpoint& network::add(int family, int type, host_id host) {
   auto fresh = std::make_unique<endpoint>();
-  fresh->fd = next_fd_++;
+  fresh->id = next_number_++;
   fresh->family = family;
   fresh->type = type;
   fresh->host = fresh->peer_host = host;
   auto& e = *fresh;
-  endpoints_.emplace(e.fd, std::move(fresh));
+  endpoints_.emplace(e.id, std::move(fresh));
   return e;
+}
+
+// Its first descriptor has the number that it is known by itself.
+int network::describe(endpoint& e, int fd) {
+  descriptors_.emplace(fd, &e);
+  ++e.descriptors;
+  return fd;
 }
 
 void network::join(endpoint& a, endpoint& b) noexcept {
   a.is = b.is = state::connected;
-  a.other = b.fd;
-  b.other = a.fd;
+  a.other = b.id;
+  b.other = a.id;
 }
 
 int network::watch(int fd, fd_watch& w) noexcept {
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return no_such(fd);
-  e->watched_by = &w;
-  e->generation = w.generation();
-  schedule_at(clock_.now_ns(), {.what = kind::look, .to = fd});
+  std::erase_if(e->watched, [&](const registration& r) { return r.fd == fd; });
+  e->watched.push_back({fd, &w, w.generation()});
+  schedule_at(clock_.now_ns(), {.what = kind::look, .to = e->id});
   return 0;
 }
 
@@ -97,9 +112,9 @@ unsigned network::readiness(const endpoint& e) noexcept {
 void network::tell(endpoint& e, unsigned edges, sched::runnable_batch& out) noexcept {
   if (edges == 0) return;
   if (auto* s = e.set < 0 ? nullptr : find(e.set)) tell(*s, fd_watch::can_read, out);
-  if (!e.watched_by) return;
+  if (e.watched.empty()) return;
   if (chance(options_.one_in_spurious)) edges |= fd_watch::can_read | fd_watch::can_write;
-  e.watched_by->ready(edges, e.generation, out);
+  for (const auto& r : e.watched) r.watch->ready(edges, r.generation, out);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -165,7 +180,7 @@ void network::break_connections(std::string_view a, std::string_view b) {
   const own_allocations unwatched;
   const path p{hosts_.named(a), hosts_.named(b)};
   sched::runnable_batch woken;
-  for (auto& [fd, e] : endpoints_)
+  for (auto& [id, e] : endpoints_)
     if (!e->is_datagram() && e->is == state::connected && !e->is_reset && (from_to(*e) == p || from_to(*e) == p.back()))
       break_off(*e, ECONNRESET, woken);
   sched::make_runnable(woken);
@@ -227,11 +242,11 @@ void network::happen(event& e, sched::runnable_batch& out) {
     case kind::data:
       return data_arrives(e, out);
     case kind::end:
-      if (to->is_name_servers) return close(to->fd);
+      if (to->is_name_servers) return end(to->id);
       to->ended = true;
       return tell(*to, fd_watch::can_read | fd_watch::read_ended, out);
     case kind::reset:
-      if (to->is_name_servers) return close(to->fd);
+      if (to->is_name_servers) return end(to->id);
       return break_off(*to, ECONNRESET, out);
     case kind::room:
       return tell(*to, fd_watch::can_write, out);
@@ -302,7 +317,7 @@ int network::endpoint::value_of(int level, int option, int otherwise) const noex
 
 int network::set_option(int fd, int level, int option, int value) noexcept {
   const own_allocations unwatched;
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   if (const int error = check_option(e->family, e->type, level, option)) return fail(error);
   if (is_size(level, option)) value = std::max(2 * std::clamp(value, 0, buffer_size), buffer_size_min);
@@ -315,9 +330,10 @@ int network::set_option(int fd, int level, int option, int value) noexcept {
 }
 
 int network::get_option(int fd, int level, int option, int& value) noexcept {
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   if (level == SOL_SOCKET && option == SO_DOMAIN) return value = e->family, 0;
+  if (level == SOL_SOCKET && option == SO_ACCEPTCONN) return value = e->is == state::listening, 0;
   if (const int error = check_option(e->family, e->type, level, option)) return fail(error);
   value = e->value_of(level, option, default_of(level, option));
   return 0;
@@ -328,7 +344,8 @@ int network::get_option(int fd, int level, int option, int& value) noexcept {
 
 int network::open(int family, int type) noexcept {
   const own_allocations unwatched;
-  return add(family, type, hosts_.of_caller()).fd;
+  auto& e = add(family, type, hosts_.of_caller());
+  return describe(e, e.id);
 }
 
 int network::open_pair(int family, int type, int (&ends)[2]) noexcept {
@@ -336,14 +353,14 @@ int network::open_pair(int family, int type, int (&ends)[2]) noexcept {
   const auto host = hosts_.of_caller();
   auto &a = add(family, type, host), &b = add(family, type, host);
   join(a, b);
-  ends[0] = a.fd;
-  ends[1] = b.fd;
+  ends[0] = describe(a, a.id);
+  ends[1] = describe(b, b.id);
   return 0;
 }
 
 int network::bind(int fd, const sockaddr* address, socklen_t length) noexcept {
   const own_allocations unwatched;
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   if (e->owns_name) return fail(EINVAL);
   const auto wanted = copy_of(address, length);
@@ -354,7 +371,7 @@ int network::bind(int fd, const sockaddr* address, socklen_t length) noexcept {
 
 int network::connect(int fd, const sockaddr* address, socklen_t length) noexcept {
   const own_allocations unwatched;
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   const auto to = copy_of(address, length);
   if (e->is_datagram()) return e->is_unix() ? set_unix_peer(*e, to) : set_udp_peer(*e, to);
@@ -364,12 +381,12 @@ int network::connect(int fd, const sockaddr* address, socklen_t length) noexcept
 }
 
 int network::take_error(int fd) noexcept {
-  auto* e = find(fd);
+  auto* e = of(fd);
   return e ? std::exchange(e->error, 0) : fail(no_such(fd));
 }
 
 int network::local_name(int fd, sockaddr* address, socklen_t* length) noexcept {
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   std::memcpy(address, &e->local.storage, std::min(*length, e->local.length));
   *length = e->local.length;
@@ -377,7 +394,7 @@ int network::local_name(int fd, sockaddr* address, socklen_t* length) noexcept {
 }
 
 int network::peer_name(int fd, sockaddr* address, socklen_t* length) noexcept {
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   if (e->is != state::connected || e->is_reset) return fail(ENOTCONN);
   std::memcpy(address, &e->remote.storage, std::min(*length, e->remote.length));
@@ -385,18 +402,27 @@ int network::peer_name(int fd, sockaddr* address, socklen_t* length) noexcept {
   return 0;
 }
 
-// Connections that nobody has accepted are reset.
+int network::adopt(int fd) noexcept { return of(fd) ? 0 : fail(no_such(fd)); }
+
+// Also the kernel's, and files, which a program has received.
 void network::close(int fd) noexcept {
   const own_allocations unwatched;
-  const auto known = endpoints_.extract(fd);
-  if (!known) {
-    if (fd < first_fd) ::close(fd);  // The kernel's: the program has adopted it.
-    return;
-  }
+  if (is_kernels(fd)) ::close(fd);
+  if (is_files(fd)) disks_.close(fd);
+  const auto known = descriptors_.extract(fd);
+  if (!known) return;
+  auto& e = *known.mapped();
+  std::erase_if(e.watched, [&](const registration& r) { return r.fd == fd; });
+  if (--e.descriptors == 0) end(e.id);
+}
+
+// Connections that nobody has accepted are reset.
+void network::end(int id) {
+  const auto known = endpoints_.extract(id);
   const endpoint& gone = *known.mapped();
   for (const int waiting : gone.pending) hang_up(*endpoints_.extract(waiting).mapped(), true);
   for (const int member : gone.members)
-    if (auto* e = find(member)) e->set = -1;
+    if (auto* e = of(member)) e->set = -1;
   if (gone.is_datagram())
     make_room(gone);
   else

@@ -1,7 +1,9 @@
 // The simulated network: sockets and pipes of one program that talk to each other.
 //
 // Model. A socket is an endpoint; what one end does reaches the other as an event, after a latency that the seed
-// chooses. The poller is told of edges, as by epoll. Endpoints are on hosts (hosts.hpp).
+// chooses. The poller is told of edges, as by epoll. Endpoints are on hosts (hosts.hpp). An endpoint has an identity,
+// by which others know it, and ends with the last of its descriptors; a descriptor under way through a Unix socket is
+// one of them.
 //
 // Streams: nothing overtakes. A segment that is sent may arrive in pieces, so that reads are short. An end that is gone
 // answers with a reset, as TCP does; so does any end when the seed says so. What is sent while the link is cut is held,
@@ -15,7 +17,7 @@
 // (IP_MULTICAST_ALL, the kernel's default). A host's interfaces are "lo" and "eth0".
 //
 // Unix sockets, and pipes, stay on their host. They are streams without resets by the network, or datagrams that are
-// neither lost nor overtaken. A path is a file on the host's disk, which knows the socket's number.
+// neither lost nor overtaken. A path is a file on the host's disk, which knows the socket's identity.
 //
 // Who watches files is an endpoint, too: the disks tell its watcher (watchers.hpp), and a moment later it can be read.
 //
@@ -42,6 +44,7 @@
 #include "sched/socket_system.hpp"
 #include "sim/hosts.hpp"
 #include "sim/names.hpp"
+#include "sim/numbers.hpp"
 #include "sim/schedule.hpp"
 #include "sim/watchers.hpp"
 
@@ -52,6 +55,7 @@ class disks;
 class network final : public sched::socket_system {
  public:
   network(const options& o, sched::clock_source& clock, hosts& h, disks& d);
+  ~network() override;
 
   // --- The poller's side.
   int watch(int fd, sched::fd_watch& w) noexcept;  // 0 or an errno value.
@@ -84,6 +88,7 @@ class network final : public sched::socket_system {
   long send(int fd, std::span<const std::byte> data) noexcept override;
   long send_message(int fd, const msghdr& m) noexcept override;
   long receive_message(int fd, msghdr& m, int flags) noexcept override;
+  int adopt(int fd) noexcept override;
   int shut_down_writing(int fd) noexcept override;
   int take_error(int fd) noexcept override;
   int local_name(int fd, sockaddr* address, socklen_t* length) noexcept override;
@@ -108,8 +113,20 @@ class network final : public sched::socket_system {
     net::address group;
     unsigned interface;
   };
+  class passed_descriptor;
+  using parcel = std::shared_ptr<passed_descriptor>;
+  struct piece_with_parcel {  // Bytes of a stream, counted from its start.
+    std::uint64_t begin, end;
+    parcel carried;
+  };
+  struct registration {  // Of a descriptor, with the poller.
+    int fd;
+    sched::fd_watch* watch;
+    std::uint16_t generation;
+  };
   struct endpoint {
-    int fd = -1;
+    int id = -1;
+    unsigned descriptors = 0;  // By which programs know it, or will once they have received them.
     int family = 0;
     int type = 0;
     bool is_pipe = false;
@@ -119,13 +136,15 @@ class network final : public sched::socket_system {
     state is = state::fresh;
     net::address local, remote;
     bool owns_name = false;  // It was bound: by `local` others find it.
-    int other = -1;          // The peer's descriptor, which may be gone. Of UDP there is none.
+    int other = -1;          // The peer, which may be gone. Of UDP there is none.
     int error = 0;           // SO_ERROR.
     bool ended = false;      // The peer has sent its end.
     bool sent_end = false;
     bool is_reset = false;
     bool wants_room = false;
     std::deque<std::byte> inbox;
+    std::uint64_t taken = 0;                // Of the bytes before those in the inbox.
+    std::deque<piece_with_parcel> parcels;  // In the inbox.
     std::deque<datagram> datagrams;
     std::size_t charged = 0;           // What they take of the receive buffer, with what is kept beside each.
     std::size_t under_way = 0;         // Bytes, or Unix datagrams, on their way here.
@@ -136,11 +155,10 @@ class network final : public sched::socket_system {
     std::map<std::pair<int, int>, int> options;  // That were set, by level and name.
     int set = -1;                                // That it is in, and
     unsigned awaited = 0;                        // what for.
-    std::vector<int> members;                    // Of a set.
+    std::vector<int> members;                    // Of a set: descriptors.
     std::shared_ptr<watcher> changes;            // Of files, that were watched for.
     std::shared_ptr<const void> file;            // Of a Unix socket that has one: held as by a descriptor.
-    sched::fd_watch* watched_by = nullptr;
-    std::uint16_t generation = 0;
+    std::vector<registration> watched;
 
     bool is_unix() const noexcept { return family == AF_UNIX; }
     bool is_datagram() const noexcept { return type == SOCK_DGRAM; }
@@ -167,6 +185,7 @@ class network final : public sched::socket_system {
     int from = -1;
     path along{};
     std::vector<std::byte> bytes{};
+    parcel carried{};
     net::address address{};  // Where a request or a datagram goes, or went.
     net::address source{};   // Of a datagram.
     unsigned interface = 0;  // By which a datagram to a group arrives.
@@ -177,8 +196,11 @@ class network final : public sched::socket_system {
   static int fail(int error) noexcept;
   static int no_such(int fd) noexcept;  // An errno value.
   static net::address copy_of(const void* address, socklen_t length) noexcept;
-  endpoint* find(int fd) noexcept;
+  endpoint* find(int id) noexcept;
+  endpoint* of(int fd) noexcept;  // That a program knows by this descriptor.
   endpoint& add(int family, int type, host_id host);
+  int describe(endpoint& e, int fd);
+  void end(int id);
   static void join(endpoint& a, endpoint& b) noexcept;
   bool is_taken(const net::address& wanted, const endpoint& by) const noexcept;
   std::uint16_t free_port() noexcept;
@@ -201,7 +223,9 @@ class network final : public sched::socket_system {
   void data_arrives(event& e, sched::runnable_batch& out);
   void break_off(endpoint& e, int error, sched::runnable_batch& out);
   static std::size_t room_at(const endpoint& to) noexcept;
-  void send_segments(const endpoint& from, endpoint& to, std::span<const std::byte> data);
+  long take(endpoint& e, std::span<std::byte> buffer, bool peek, parcel& carried) noexcept;
+  long give(endpoint& e, std::span<const std::byte> data, parcel carried) noexcept;
+  void send_segments(const endpoint& from, endpoint& to, std::span<const std::byte> data, parcel carried);
   void give_up_later(int sender, const path& p, std::chrono::seconds patience);
   void give_up(const event& e, sched::runnable_batch& out);
   void hang_up(const endpoint& gone, bool resets);
@@ -223,6 +247,11 @@ class network final : public sched::socket_system {
   long send_unix(endpoint& e, std::vector<std::byte> bytes, const net::address& to);
   static bool may_send(const endpoint& e, const endpoint& to) noexcept;
   void make_room(const endpoint& at);
+
+  // --- network_parcels.cpp
+  int duplicate(int fd) noexcept;
+  long send_parcel(endpoint& e, const msghdr& m) noexcept;
+  long receive_parcel(endpoint& e, msghdr& m, std::size_t room) noexcept;
 
   // --- network_datagrams.cpp
   int set_udp_peer(endpoint& e, const net::address& to);
@@ -247,9 +276,10 @@ class network final : public sched::socket_system {
   disks& disks_;
   names names_;
   base::rng rng_;
-  int next_fd_;
+  int next_number_;
   std::uint16_t next_port_;
   std::uint64_t posted_ = 0;
+  std::map<int, endpoint*> descriptors_;
   std::map<int, std::unique_ptr<endpoint>> endpoints_;
   std::map<std::pair<std::int64_t, std::uint64_t>, event> events_;  // By time, then in the order of posting.
   std::vector<event> held_;                                         // On links that are cut, in the order of posting.

@@ -49,13 +49,13 @@ bool same_place(const net::address& a, const net::address& b) noexcept {
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------------------------
-// Calls. Streams have no messages but those that carry a descriptor, which would be the kernel's.
+// Calls. Streams have no messages but those that carry a descriptor.
 
 long network::send_message(int fd, const msghdr& m) noexcept {
   const own_allocations unwatched;
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
-  if (!e->is_datagram()) return fail(EOPNOTSUPP);
+  if (!e->is_datagram()) return send_parcel(*e, m);
   if (is_interrupted()) return fail(EINTR);
   if (e->error != 0) return fail(std::exchange(e->error, 0));
   const auto to = m.msg_name ? copy_of(m.msg_name, m.msg_namelen) : net::address{};
@@ -64,11 +64,11 @@ long network::send_message(int fd, const msghdr& m) noexcept {
 
 long network::receive_message(int fd, msghdr& m, int flags) noexcept {
   const own_allocations unwatched;
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
-  m.msg_controllen = 0;
+  const auto room = std::exchange(m.msg_controllen, 0);
   m.msg_flags = 0;
-  if (!e->is_datagram()) return receive(fd, {static_cast<std::byte*>(m.msg_iov->iov_base), m.msg_iov->iov_len}, false);
+  if (!e->is_datagram()) return receive_parcel(*e, m, room);
   if (is_interrupted()) return fail(EINTR);
   if (e->error != 0) return fail(std::exchange(e->error, 0));
   if (e->datagrams.empty()) return fail(EAGAIN);
@@ -130,7 +130,7 @@ long network::send_udp(endpoint& e, std::vector<std::byte> bytes, const net::add
   auto* here = along.from == along.to ? receiver_of(to, from, along.to) : nullptr;
   const event sent{.what = kind::datagram,
                    .to = -1,
-                   .from = e.fd,
+                   .from = e.id,
                    .along = along,
                    .bytes = std::move(bytes),
                    .address = to,
@@ -149,7 +149,7 @@ void network::send_off(const event& e, endpoint* in_order_to) {
 network::endpoint* network::receiver_of(const net::address& to, const net::address& from, host_id host) {
   std::vector<endpoint*> best;
   int most = -1;
-  for (auto& [fd, e] : endpoints_) {
+  for (auto& [id, e] : endpoints_) {
     if (!e->owns_name || !e->is_datagram() || e->host != host || e->family != to.family()) continue;
     if (e->local.port() != to.port() || !(is_any(e->local) || same_host(e->local, to))) continue;
     const bool is_connected = e->is == state::connected;

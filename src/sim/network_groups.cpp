@@ -46,7 +46,7 @@ unsigned network::interface_number(const char* name) noexcept {
 
 int network::join_group(int fd, unsigned interface, const sockaddr* group, socklen_t length) noexcept {
   const own_allocations unwatched;
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   const auto g = copy_of(group, length);
   if (const int error = check_group(e->type, e->family, g)) return fail(error);
@@ -63,7 +63,7 @@ int network::join_group(int fd, unsigned interface, const sockaddr* group, sockl
 
 int network::leave_group(int fd, unsigned interface, const sockaddr* group, socklen_t length) noexcept {
   const own_allocations unwatched;
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   const auto g = copy_of(group, length);
   if (const int error = check_group(e->type, e->family, g)) return fail(error);
@@ -115,7 +115,7 @@ long network::send_to_group(const endpoint& e, std::vector<std::byte> bytes, con
   const int hops = e.value_of(level, v6 ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL, 1);
   const bool leaves = interface == outer && hops > 0 && !is_loopback(from) && !stays_on_host(to);
   const auto size = static_cast<long>(bytes.size());
-  event copy{.what = kind::datagram, .to = -1, .from = e.fd, .bytes = std::move(bytes), .address = to, .source = from};
+  event copy{.what = kind::datagram, .to = -1, .from = e.id, .bytes = std::move(bytes), .address = to, .source = from};
   copy.interface = interface;
   for (host_id h = 0; h < hosts_.count(); ++h) {
     if (h == e.host ? interface == outer && !loops : !leaves) continue;
@@ -139,7 +139,7 @@ long network::send_to_group(const endpoint& e, std::vector<std::byte> bytes, con
 std::vector<network::endpoint*> network::hearers_of(const event& e) {
   bool has_joined = false;
   std::vector<endpoint*> all;
-  for (auto& [fd, each] : endpoints_) {
+  for (auto& [id, each] : endpoints_) {
     if (each->host != e.along.to) continue;
     for (const auto& m : each->groups)
       has_joined = has_joined || (m.interface == e.interface && same_host(m.group, e.address));

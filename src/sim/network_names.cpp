@@ -43,7 +43,7 @@ void network::queries_arrive(endpoint& at) {
     auto& m = said->message;
     const auto length = m.size();
     m.insert(m.begin(), {static_cast<std::byte>(length >> 8), static_cast<std::byte>(length)});
-    schedule_at(clock_.now_ns() + said->after_ns, {.what = kind::answer, .to = at.fd, .bytes = std::move(m)});
+    schedule_at(clock_.now_ns() + said->after_ns, {.what = kind::answer, .to = at.id, .bytes = std::move(m)});
   }
 }
 
@@ -55,7 +55,7 @@ void network::answer(event& e) {
   }
   auto* from = find(e.to);
   auto* to = from ? find(from->other) : nullptr;
-  if (to && !from->is_reset) send_segments(*from, *to, e.bytes);
+  if (to && !from->is_reset) send_segments(*from, *to, e.bytes, nullptr);
 }
 
 }  // namespace thrum::sim

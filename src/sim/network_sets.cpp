@@ -20,29 +20,30 @@ unsigned as_events(unsigned edges) noexcept {
 
 int network::open_set() noexcept {
   const own_allocations unwatched;
-  return add(0, 0, hosts_.of_caller()).fd;
+  auto& e = add(0, 0, hosts_.of_caller());
+  return describe(e, e.id);
 }
 
 int network::change_set(int set, int fd, unsigned events) noexcept {
   const own_allocations unwatched;
-  auto *s = find(set), *e = find(fd);
+  auto *s = of(set), *e = of(fd);
   if (!s || !e) return fail(no_such(s ? fd : set));
   if (std::erase(s->members, fd) == 0 && events == 0) return fail(ENOENT);
   e->set = -1;
   e->awaited = events;
   if (events == 0) return 0;
-  e->set = set;
+  e->set = s->id;
   s->members.push_back(fd);
-  if (as_events(readiness(*e)) & (events | EPOLLERR)) schedule_at(clock_.now_ns(), {.what = kind::look, .to = fd});
+  if (as_events(readiness(*e)) & (events | EPOLLERR)) schedule_at(clock_.now_ns(), {.what = kind::look, .to = e->id});
   return 0;
 }
 
 int network::look_at_set(int set, std::span<epoll_event> ready) noexcept {
-  auto* s = find(set);
+  auto* s = of(set);
   if (!s) return fail(no_such(set));
   std::size_t n = 0;
   for (const int fd : s->members) {
-    auto* e = find(fd);
+    auto* e = of(fd);
     const auto events = e ? as_events(readiness(*e)) & (e->awaited | EPOLLERR) : 0u;
     if (events == 0 || n == ready.size()) continue;
     ready[n].events = events;

@@ -26,7 +26,7 @@ constexpr std::size_t whole_in(bool pipe) noexcept { return pipe ? PIPE_BUF : 1;
 // Connecting.
 
 int network::listen(int fd, int backlog) noexcept {
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   e->is = state::listening;
   e->backlog = static_cast<std::size_t>(std::max(backlog, 0));
@@ -36,7 +36,7 @@ int network::listen(int fd, int backlog) noexcept {
 // In the order of their opening.
 std::vector<network::endpoint*> network::listeners_at(const net::address& wanted, host_id host) {
   std::vector<endpoint*> all;
-  for (auto& [fd, e] : endpoints_) {
+  for (auto& [id, e] : endpoints_) {
     if (e->is != state::listening || e->host != host || e->family != wanted.family()) continue;
     if (e->local.port() == wanted.port() && (is_any(e->local) || same_host(e->local, wanted))) all.push_back(e.get());
   }
@@ -50,8 +50,8 @@ int network::connect_tcp(endpoint& e, const net::address& to) {
   e.local.set_port(free_port());
   e.peer_host = hosts_.owner_of(to, e.host);
   e.is = state::connecting;
-  give_up_later(e.fd, from_to(e), patience_connecting);
-  post({.what = kind::request, .to = -1, .from = e.fd, .along = from_to(e), .address = to}, nullptr);
+  give_up_later(e.id, from_to(e), patience_connecting);
+  post({.what = kind::request, .to = -1, .from = e.id, .along = from_to(e), .address = to}, nullptr);
   return fail(is_interrupted() ? EINTR : EINPROGRESS);  // It goes on all the same.
 }
 
@@ -73,24 +73,25 @@ void network::request_arrives(const event& e, sched::runnable_batch& out) {
   mine.is = state::connected;
   mine.local = e.address;
   mine.remote = client->local;
-  mine.other = client->fd;
+  mine.other = client->id;
   mine.is_name_servers = asks_names;
-  post({.what = kind::accepted, .to = client->fd, .from = mine.fd, .along = e.along.back()}, client);
+  post({.what = kind::accepted, .to = client->id, .from = mine.id, .along = e.along.back()}, client);
   if (asks_names) return;
   mine.options = server->options;
-  server->pending.push_back(mine.fd);
+  server->pending.push_back(mine.id);
   tell(*server, fd_watch::can_read, out);
 }
 
 int network::accept(int fd) noexcept {
-  auto* e = find(fd);
+  const own_allocations unwatched;
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   if (e->is != state::listening) return fail(EINVAL);
   if (is_interrupted()) return fail(EINTR);
   if (e->pending.empty()) return fail(EAGAIN);
   const int accepted = e->pending.front();
   e->pending.pop_front();
-  return accepted;
+  return describe(*find(accepted), accepted);
 }
 
 // Where no answer can come now: who has sent something waits for it so long.
@@ -118,49 +119,65 @@ void network::give_up(const event& e, sched::runnable_batch& out) {
 
 long network::receive(int fd, std::span<std::byte> buffer, bool peek) noexcept {
   const own_allocations unwatched;
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
+  parcel nobodys;  // Closes what it carries.
+  return take(*e, buffer, peek, nobodys);
+}
+
+// A read goes as far as the piece that carries something, and takes that with the piece's first byte.
+long network::take(endpoint& e, std::span<std::byte> buffer, bool peek, parcel& carried) noexcept {
   if (is_interrupted()) return fail(EINTR);
-  if (!e->inbox.empty()) {
-    const auto n = std::min(buffer.size(), e->inbox.size());
-    const auto end = e->inbox.begin() + static_cast<std::ptrdiff_t>(n);
-    std::copy(e->inbox.begin(), end, buffer.begin());
+  if (!e.inbox.empty()) {
+    auto n = std::min(buffer.size(), e.inbox.size());
+    const bool reaches_parcel = !e.parcels.empty() && e.parcels.front().begin < e.taken + n;
+    if (reaches_parcel) n = std::min<std::size_t>(n, e.parcels.front().end - e.taken);
+    const auto end = e.inbox.begin() + static_cast<std::ptrdiff_t>(n);
+    std::copy(e.inbox.begin(), end, buffer.begin());
     if (peek) return static_cast<long>(n);
-    e->inbox.erase(e->inbox.begin(), end);
-    auto* from = find(e->other);
+    e.inbox.erase(e.inbox.begin(), end);
+    e.taken += n;
+    if (reaches_parcel) {
+      carried = std::move(e.parcels.front().carried);
+      e.parcels.pop_front();
+    }
+    auto* from = find(e.other);
     if (from && std::exchange(from->wants_room, false))
-      post({.what = kind::room, .to = from->fd, .along = from_to(*e)}, nullptr);
+      post({.what = kind::room, .to = from->id, .along = from_to(e)}, nullptr);
     return static_cast<long>(n);
   }
-  if (e->error != 0) return fail(std::exchange(e->error, 0));
-  if (e->ended || e->is_reset) return 0;
-  return fail(e->is == state::connected ? EAGAIN : ENOTCONN);
+  if (e.error != 0) return fail(std::exchange(e.error, 0));
+  if (e.ended || e.is_reset) return 0;
+  return fail(e.is == state::connected ? EAGAIN : ENOTCONN);
 }
 
 long network::send(int fd, std::span<const std::byte> data) noexcept {
   const own_allocations unwatched;
-  auto* e = find(fd);
-  if (!e) return fail(no_such(fd));
+  auto* e = of(fd);
+  return e ? give(*e, data, nullptr) : fail(no_such(fd));
+}
+
+long network::give(endpoint& e, std::span<const std::byte> data, parcel carried) noexcept {
   if (is_interrupted()) return fail(EINTR);
-  auto* to = find(e->other);
-  if (!to && e->is_unix() && e->is == state::connected) return fail(EPIPE);
-  if (e->error != 0) return fail(std::exchange(e->error, 0));
-  if (e->sent_end || e->is_reset) return fail(EPIPE);
-  if (e->is != state::connected) return fail(ENOTCONN);
+  auto* to = find(e.other);
+  if (!to && e.is_unix() && e.is == state::connected) return fail(EPIPE);
+  if (e.error != 0) return fail(std::exchange(e.error, 0));
+  if (e.sent_end || e.is_reset) return fail(EPIPE);
+  if (e.is != state::connected) return fail(ENOTCONN);
   if (!to) {  // The first one is taken and answered with a reset.
     data = data.first(std::min(data.size(), inbox_max));
-    give_up_later(fd, from_to(*e), patience_sending);
-    post({.what = kind::data, .to = e->other, .from = fd, .along = from_to(*e), .bytes = {data.begin(), data.end()}},
+    give_up_later(e.id, from_to(e), patience_sending);
+    post({.what = kind::data, .to = e.other, .from = e.id, .along = from_to(e), .bytes = {data.begin(), data.end()}},
          nullptr);
     return static_cast<long>(data.size());
   }
   auto n = std::min(data.size(), room_at(*to));
-  if (n < std::min(data.size(), whole_in(e->is_pipe))) {
-    e->wants_room = true;
+  if (n < std::min(data.size(), whole_in(e.is_pipe))) {
+    e.wants_room = true;
     return fail(EAGAIN);
   }
-  if (n > whole_in(e->is_pipe) && chance(one_in_short_sends)) n = some_of(n);  // As if there were room for no more.
-  send_segments(*e, *to, data.first(n));
+  if (n > whole_in(e.is_pipe) && chance(one_in_short_sends)) n = some_of(n);  // As if there were room for no more.
+  send_segments(e, *to, data.first(n), std::move(carried));
   return static_cast<long>(n);
 }
 
@@ -168,16 +185,20 @@ std::size_t network::room_at(const endpoint& to) noexcept {
   return inbox_max - std::min(to.inbox.size() + to.under_way, inbox_max);
 }
 
-void network::send_segments(const endpoint& from, endpoint& to, std::span<const std::byte> data) {
-  give_up_later(from.fd, from_to(from), patience_sending);
+void network::send_segments(const endpoint& from, endpoint& to, std::span<const std::byte> data, parcel carried) {
+  give_up_later(from.id, from_to(from), patience_sending);
   while (!data.empty()) {
     auto n = data.size();
     if (n > whole_in(from.is_pipe) && chance(one_in_split)) n = some_of(n);
     const auto part = data.first(n);
     to.under_way += n;
-    post(
-        {.what = kind::data, .to = to.fd, .from = from.fd, .along = from_to(from), .bytes = {part.begin(), part.end()}},
-        &to);
+    post({.what = kind::data,
+          .to = to.id,
+          .from = from.id,
+          .along = from_to(from),
+          .bytes = {part.begin(), part.end()},
+          .carried = std::exchange(carried, nullptr)},
+         &to);
     data = data.subspan(n);
   }
 }
@@ -190,14 +211,16 @@ void network::data_arrives(event& e, sched::runnable_batch& out) {
     return break_off(to, ECONNRESET, out);
   }
   if (to.is_reset) return;
+  const auto begin = to.taken + to.inbox.size();
   to.inbox.insert(to.inbox.end(), e.bytes.begin(), e.bytes.end());
+  if (e.carried) to.parcels.push_back({begin, begin + e.bytes.size(), std::move(e.carried)});
   if (to.is_name_servers) return queries_arrive(to);
   tell(to, fd_watch::can_read, out);
 }
 
 // Who is to be told of room must have asked for it.
 bool network::is_ready(int fd, bool to_write) noexcept {
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return true;
   const auto edges = readiness(*e);
   if (!to_write) return (edges & (fd_watch::can_read | fd_watch::read_ended | fd_watch::ended)) != 0;
@@ -211,11 +234,11 @@ bool network::is_ready(int fd, bool to_write) noexcept {
 
 int network::shut_down_writing(int fd) noexcept {
   const own_allocations unwatched;
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e) return fail(no_such(fd));
   if (e->is != state::connected || e->is_reset) return fail(ENOTCONN);
   if (std::exchange(e->sent_end, true)) return 0;
-  if (auto* to = find(e->other)) post({.what = kind::end, .to = to->fd, .from = fd, .along = from_to(*e)}, to);
+  if (auto* to = find(e->other)) post({.what = kind::end, .to = to->id, .from = e->id, .along = from_to(*e)}, to);
   return 0;
 }
 
@@ -233,9 +256,9 @@ void network::hang_up(const endpoint& gone, bool resets) {
   if (!to) return;
   const bool lost = !gone.inbox.empty() || gone.under_way > 0;
   if (lost || resets)
-    post({.what = kind::reset, .to = to->fd, .along = from_to(gone)}, to);
+    post({.what = kind::reset, .to = to->id, .along = from_to(gone)}, to);
   else if (!gone.sent_end)
-    post({.what = kind::end, .to = to->fd, .from = gone.fd, .along = from_to(gone)}, to);
+    post({.what = kind::end, .to = to->id, .from = gone.id, .along = from_to(gone)}, to);
 }
 
 }  // namespace thrum::sim

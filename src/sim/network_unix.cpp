@@ -21,7 +21,7 @@ int network::bind_name(endpoint& e, const net::address& wanted) {
   const auto name = net::unix_name(wanted);
   if (is_abstract_name(name)) {
     if (named(wanted, e)) return fail(EADDRINUSE);
-  } else if (const int error = disks_.make_socket(e.host, name, e.fd, e.file)) {
+  } else if (const int error = disks_.make_socket(e.host, name, e.id, e.file)) {
     return fail(error);
   }
   e.local = wanted;
@@ -32,12 +32,12 @@ int network::bind_name(endpoint& e, const net::address& wanted) {
 network::endpoint* network::named(const net::address& name, const endpoint& by) {
   const auto wanted = net::unix_name(name);
   if (!is_abstract_name(wanted)) {
-    const int fd = disks_.socket_at(by.host, wanted);
-    auto* e = find(fd);
-    if (fd >= 0) errno = e ? EPROTOTYPE : ECONNREFUSED;
+    const int id = disks_.socket_at(by.host, wanted);
+    auto* e = find(id);
+    if (id >= 0) errno = e ? EPROTOTYPE : ECONNREFUSED;
     return e && e->type == by.type ? e : nullptr;
   }
-  for (auto& [fd, e] : endpoints_)
+  for (auto& [id, e] : endpoints_)
     if (e->owns_name && e->is_unix() && e->host == by.host && e->type == by.type && net::unix_name(e->local) == wanted)
       return e.get();
   errno = ECONNREFUSED;
@@ -56,16 +56,16 @@ int network::connect_unix(endpoint& e, const net::address& to) {
   mine.remote = e.local;
   mine.options = server->options;
   mine.file = server->file;
-  server->pending.push_back(mine.fd);
-  post({.what = kind::look, .to = server->fd, .along = from_to(e)}, nullptr);
+  server->pending.push_back(mine.id);
+  post({.what = kind::look, .to = server->id, .along = from_to(e)}, nullptr);
   return 0;
 }
 
 // A pair whose first end does not write.
 int network::open_pipe(int (&ends)[2]) noexcept {
   (void)open_pair(AF_UNIX, SOCK_STREAM, ends);
-  for (const int fd : ends) find(fd)->is_pipe = true;
-  find(ends[0])->sent_end = true;
+  for (const int fd : ends) of(fd)->is_pipe = true;
+  of(ends[0])->sent_end = true;
   return 0;
 }
 
@@ -74,7 +74,7 @@ int network::open_pipe(int (&ends)[2]) noexcept {
 
 // Who has a peer hears nobody else.
 bool network::may_send(const endpoint& e, const endpoint& to) noexcept {
-  return to.is != state::connected || to.other == e.fd;
+  return to.is != state::connected || to.other == e.id;
 }
 
 int network::set_unix_peer(endpoint& e, const net::address& to) {
@@ -82,9 +82,9 @@ int network::set_unix_peer(endpoint& e, const net::address& to) {
   if (!peer) return -1;
   if (!may_send(e, *peer)) return fail(EPERM);
   // Who waits for room at the one before is to look again.
-  if (std::exchange(e.wants_room, false)) post({.what = kind::room, .to = e.fd, .along = from_to(e)}, nullptr);
+  if (std::exchange(e.wants_room, false)) post({.what = kind::room, .to = e.id, .along = from_to(e)}, nullptr);
   e.is = state::connected;
-  e.other = peer->fd;
+  e.other = peer->id;
   e.remote = peer->local;
   return 0;
 }
@@ -107,8 +107,8 @@ long network::send_unix(endpoint& e, std::vector<std::byte> bytes, const net::ad
   ++receiver->under_way;
   const auto size = static_cast<long>(bytes.size());
   post({.what = kind::datagram,
-        .to = receiver->fd,
-        .from = e.fd,
+        .to = receiver->id,
+        .from = e.id,
         .along = from_to(e),
         .bytes = std::move(bytes),
         .source = e.local},
@@ -118,9 +118,9 @@ long network::send_unix(endpoint& e, std::vector<std::byte> bytes, const net::ad
 
 // For those who wait to send to it; without it, to learn that.
 void network::make_room(const endpoint& at) {
-  for (auto& [fd, e] : endpoints_)
-    if (e->other == at.fd && std::exchange(e->wants_room, false))
-      post({.what = kind::room, .to = fd, .along = from_to(at)}, nullptr);
+  for (auto& [id, e] : endpoints_)
+    if (e->other == at.id && std::exchange(e->wants_room, false))
+      post({.what = kind::room, .to = id, .along = from_to(at)}, nullptr);
 }
 
 }  // namespace thrum::sim

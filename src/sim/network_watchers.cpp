@@ -10,7 +10,7 @@
 namespace thrum::sim {
 
 watcher* network::find_watcher(int fd) noexcept {
-  auto* e = find(fd);
+  auto* e = of(fd);
   if (!e || !e->changes) errno = e ? EINVAL : no_such(fd);
   return e ? e->changes.get() : nullptr;
 }
@@ -18,8 +18,8 @@ watcher* network::find_watcher(int fd) noexcept {
 int network::open_watcher() noexcept {
   const own_allocations unwatched;
   auto& e = add(0, 0, hosts_.of_caller());
-  e.changes = disks_.make_watcher(e.host, e.fd);
-  return e.fd;
+  e.changes = disks_.make_watcher(e.host, e.id);
+  return describe(e, e.id);
 }
 
 int network::add_watch(int fd, const char* path, unsigned events) noexcept {

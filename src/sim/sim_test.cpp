@@ -160,11 +160,12 @@ TEST(sim_run, those_who_are_left_are_cancelled) {
   EXPECT_EQ(cancelled_ones, 3);
 }
 
-TEST(sim_run, an_adopted_descriptor_is_refused) {
+TEST(sim_run, the_kernels_descriptors_are_refused) {
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  auto s = net::tcp_stream::adopt(ends[0]);
   sim::run({}, [&] {
-    auto s = net::tcp_stream::adopt(ends[0]);
+    EXPECT_THROW((void)net::tcp_stream::adopt(ends[1]), std::system_error);
     std::error_code error;
     s.wait_readable(error);
     EXPECT_EQ(error, std::errc::operation_not_supported);

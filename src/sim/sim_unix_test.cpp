@@ -6,9 +6,13 @@
 #include <thrum/sim_disk.hpp>
 #include <thrum/sim_network.hpp>
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <system_error>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <thrum/sim.hpp>
 
@@ -89,16 +93,25 @@ TEST(sim_unix, a_cut_of_power_may_leave_a_stale_file) {
   EXPECT_GT(gone, 0);
 }
 
-TEST(sim_unix, no_descriptors_are_passed) {
-  sim::run({}, [] {
-    auto [a, b] = unix_stream::pair();
-    EXPECT_EQ(code_of([&, &a = a] { a.send_descriptor(0, bytes("x")); }), std::errc::operation_not_supported);
-    a.write_all(bytes("fine"));
-    std::array<std::byte, 8> buffer;
-    net::descriptor none;
-    EXPECT_GT(b.receive_descriptor(buffer, none), 0u);
-    EXPECT_FALSE(none.is_open());
-  });
+TEST(sim_unix, the_kernels_descriptors_are_passed_and_not_left_behind) {
+  const auto before = open_descriptors();
+  for (const bool ends_under_way : {true, false})
+    sim::run({}, [=] {
+      int pipe[2];
+      ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+      const net::descriptor in(pipe[0]), out(pipe[1]);
+      auto [a, b] = unix_stream::pair();
+      for (int i = 0; i < 3; ++i) a.send_descriptor(out.native_handle(), bytes("x"));
+      if (ends_under_way) return;
+      std::array<std::byte, 1> one;
+      net::descriptor got;
+      EXPECT_EQ(b.read_some(one), 1u);  // Of the first nothing is wanted, and the last one is never read.
+      EXPECT_EQ(b.receive_descriptor(one, got), 1u);
+      EXPECT_EQ(::write(got.native_handle(), "!", 1), 1);
+      EXPECT_EQ(::read(in.native_handle(), one.data(), 1), 1);
+      EXPECT_EQ(code_of([&] { unix_stream::adopt(got.native_handle()); }), std::errc::operation_not_supported);
+    });
+  EXPECT_EQ(open_descriptors(), before);
 }
 
 }  // namespace

@@ -34,6 +34,10 @@ class tcp_listener : public listening_socket {
   static tcp_listener bind(std::string_view address, const listen_options& options = {});
   static tcp_listener bind(std::string_view address, const listen_options& options, std::error_code& error);
 
+  // Takes over a listening descriptor, say from a service manager or an older process, and makes it non-blocking.
+  // Throws std::system_error: errc::invalid_argument when it does not listen for TCP.
+  static tcp_listener adopt(int fd);
+
   // The next connection. Throws std::system_error.
   tcp_stream accept();
   tcp_stream accept(std::error_code& error);

@@ -37,6 +37,10 @@ class unix_listener : public listening_socket {
   static unix_listener bind(std::string_view name, const unix_listen_options& options = {});
   static unix_listener bind(std::string_view name, const unix_listen_options& options, std::error_code& error);
 
+  // Takes over a listening descriptor, say from a service manager or an older process, and makes it non-blocking; the
+  // file stays whose it was. Throws std::system_error: errc::invalid_argument when it is no such listener.
+  static unix_listener adopt(int fd);
+
   // The next connection. Throws std::system_error.
   unix_stream accept();
   unix_stream accept(std::error_code& error);

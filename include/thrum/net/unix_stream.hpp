@@ -4,7 +4,7 @@
 //   auto [mine, yours] = thrum::net::unix_stream::pair();
 //
 // Reading and writing are in byte_stream.hpp, whose rules about suspending, cancellation and errors hold here too.
-// In a simulation they work within a host, but for descriptors: sending one fails with errc::operation_not_supported.
+// In a simulation they work within a host.
 #pragma once
 
 #include <chrono>
