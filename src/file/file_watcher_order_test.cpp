@@ -287,6 +287,24 @@ TEST_P(file_watcher_order_test, a_directory_is_not_gone_before_what_was_in_it) {
   });
 }
 
+TEST_P(file_watcher_order_test, a_file_that_is_handed_on_is_written_when_the_last_who_has_it_closes) {
+  run([] {
+    journal j;
+    j.watch(j.dir.path(), "dir");
+    auto f = file::open(j.dir / "a", {.write = true, .create = true});
+    auto [sender, receiver] = net::unix_stream::pair();
+    sender.send_descriptor(f.native_handle(), bytes("x"));
+    f.close();
+    EXPECT_EQ(j.told(), (lines{"dir created a"})) << "it is under way";
+    std::array<std::byte, 1> one;
+    net::descriptor received;
+    EXPECT_EQ(receiver.receive_descriptor(one, received), 1u);
+    EXPECT_EQ(j.told(), lines{});
+    received.close();
+    EXPECT_EQ(j.told(), (lines{"dir written a"}));
+  });
+}
+
 TEST_P(file_watcher_order_test, sockets_are_files_that_are_held_by_those_who_talk_by_them) {
   run([] {
     journal j;
