@@ -212,8 +212,7 @@ void network::post(event e, endpoint* in_order_to) {
 }
 
 void network::deliver(std::int64_t now, sched::runnable_batch& out) noexcept {
-  announce_changes();
-  while (next_event_at() <= now) {
+  for (announce_changes(); next_event_at() <= now; announce_changes()) {
     auto e = std::move(events_.extract(events_.begin()).mapped());
     happen(e, out);
   }

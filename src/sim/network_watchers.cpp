@@ -41,7 +41,8 @@ long network::read_changes(int fd, std::span<std::byte> buffer) noexcept {
   return is_interrupted() ? fail(EINTR) : w->read(buffer);
 }
 
-// What the step that has just ended has changed. It has used the network, then.
+// Of the step that has just ended, which has used the network, then; or of what has been delivered, as of a file that
+// was on its way to a socket that is gone.
 void network::announce_changes() {
   for (const int id : disks_.take_told()) {
     detail::touch_in_time(static_cast<sched::socket_system*>(this));

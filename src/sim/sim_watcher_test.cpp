@@ -183,6 +183,21 @@ TEST(sim_watcher, events_come_after_a_latency) {
   });
 }
 
+// Nobody runs then: it is closed where it arrives.
+TEST(sim_watcher, a_file_that_is_on_its_way_to_nobody_is_closed) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed)
+    sim::run({.seed = seed}, [] {
+      auto w = file_watcher::open();
+      auto f = file::open("/tmp/a", {.write = true, .create = true});
+      w.watch("/tmp");
+      auto [sender, receiver] = net::unix_stream::pair();
+      sender.send_descriptor(f.native_handle(), bytes("x"));
+      f.close();
+      receiver.close();
+      EXPECT_EQ(w.receive().front().change, file_change::written);
+    });
+}
+
 // Follows a setting that lies in a file, until it is the last one.
 void follow(bool watches_first) {
   write_file("/tmp/setting", "old");
