@@ -102,9 +102,9 @@ set(thrum_not_simulated
     ticker_test.*ticks* ticker_test.reset_*
     timer_test.*tick* timer_test.its_time_* ticker_test.serves_plain_* future_test.an_exception_arrives_*
     scope_test.anybody_may_cancel promise_test.*thread then_test.a_plain_thread_* when_test.they_combine_with_then_*
-    task_test.*thread task_test.a_task_that_computes_* file_test.directories_are_made_* file_test.*fifo*
+    task_test.*thread task_test.a_task_that_computes_* file_test.*fifo*
     file_test.*queued_call* file_test.of_the_kernels_* file_test.what_has_no_offsets_* send_file_test.*
-    directory_walk_test.* file_watcher_test.*
+    directory_walk_test.links_* directory_walk_test.nobody_leads_it_*
     process_test.* process_pool_test.* pool_crash_test.* pseudo_terminal_test.* signal_set_test.*
     pipe_test.a_reopened_* pipe_test.a_terminal_* pipe_test.a_regular_file_* pipe_test.a_fifo_*)
 list(TRANSFORM thrum_not_simulated PREPEND "workers/")

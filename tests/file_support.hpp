@@ -20,7 +20,7 @@ class scratch_directory {
  public:
   scratch_directory() : path_((std::filesystem::temp_directory_path() / "thrum-XXXXXX").string()) {
     if (is_simulated())
-      make_directory(path_);
+      make_simulated();
     else if (!::mkdtemp(path_.data()))
       throw std::runtime_error("no temporary directory");
   }
@@ -34,9 +34,17 @@ class scratch_directory {
 
   const std::string& path() const noexcept { return path_; }
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  static bool has_links() noexcept { return !is_simulated(); }
 
  private:
   static bool is_simulated() noexcept { return files::kernel::own() != nullptr; }
+  // The first that is free.
+  void make_simulated() {
+    const auto prefix = path_.substr(0, path_.find('X'));
+    auto error = std::make_error_code(std::errc::file_exists);
+    for (int i = 0; error == std::errc::file_exists; ++i) make_directory(path_ = prefix + std::to_string(i), error);
+    if (error) throw std::system_error(error, "no simulated temporary directory");
+  }
 
   std::string path_;
 };

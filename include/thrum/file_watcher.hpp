@@ -13,7 +13,8 @@
 //
 // What the kernel tells is what this tells: only of changes made through this machine's file system; equal events in a
 // row may come as one; of a directory its own entries, not those below; and in a queue that overflows
-// (file_change::lost) events are lost. In a simulation open() fails with errc::operation_not_supported.
+// (file_change::lost) events are lost. In a simulation it tells the same, of the simulated disk of the host on which it
+// was opened (sim_disk.hpp).
 #pragma once
 
 #include <cstdint>

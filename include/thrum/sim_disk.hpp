@@ -18,6 +18,10 @@
 // Files that are open then fail with errc::io_error from then on; nobody on the host is stopped: cancel the fibers that
 // were its processes. A sync() that fails has lost what it was to sync, though reads still show it, as on Linux.
 //
+// What a file_watcher (file_watcher.hpp) tells of such a disk are the events that Linux makes, in its order; they can
+// be received after a latency (options::latency_min), as what comes from a socket. A cut of power is to a watcher as if
+// the disk were unmounted: all its watches end (file_change::ended), and it may watch again.
+//
 // The model is that of Pillai et al., "All file systems are not created equal" (OSDI 2014).
 //
 // Both are for fibers and tasks of a simulation: they throw std::logic_error elsewhere, and std::invalid_argument for

@@ -153,14 +153,18 @@ TEST_P(file_test, directories_are_made_listed_and_removed) {
     make_directory(dir / "sub");
     write_file(dir / "b", "");
     write_file(dir / "c", "abc");
-    std::filesystem::create_symlink("c", dir / "link");
+    if (dir.has_links())
+      std::filesystem::create_symlink("c", dir / "link");
+    else
+      write_file(dir / "link", "abc");
     auto all = list_directory(dir.path());
     std::sort(all.begin(), all.end(), [](const auto& x, const auto& y) { return x.name < y.name; });
     ASSERT_EQ(all.size(), 4u);
-    const std::array<std::pair<const char*, file_kind>, 4> expected{{{"b", file_kind::regular},
-                                                                     {"c", file_kind::regular},
-                                                                     {"link", file_kind::link},
-                                                                     {"sub", file_kind::directory}}};
+    const std::array<std::pair<const char*, file_kind>, 4> expected{
+        {{"b", file_kind::regular},
+         {"c", file_kind::regular},
+         {"link", dir.has_links() ? file_kind::link : file_kind::regular},
+         {"sub", file_kind::directory}}};
     for (std::size_t i = 0; i < 4; ++i) {
       EXPECT_EQ(all[i].name, expected[i].first);
       EXPECT_TRUE(all[i].kind == expected[i].second || all[i].kind == file_kind::unknown);

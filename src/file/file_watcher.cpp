@@ -12,6 +12,7 @@
 #include <thrum/cancelled.hpp>
 
 #include "file/file_events.hpp"
+#include "file/kernel.hpp"
 #include "file/offload.hpp"
 #include "net/socket_operation.hpp"
 #include "net/system_calls.hpp"
@@ -24,6 +25,29 @@ constexpr std::uint32_t always_watched =
     IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF;
 constexpr std::size_t buffer_size = 8192;  // The longest event takes less than 300 bytes.
 
+// Where files meet the system, for what is told of them. Null: the kernel.
+sched::socket_system* own() noexcept {
+  (void)files::kernel::own();  // A simulation's files are touched, too.
+  return net::system::own();
+}
+
+int open_watcher() noexcept {
+  if (auto* s = own()) return s->open_watcher();
+  return ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+}
+int add_watch(int fd, const char* path, std::uint32_t events) noexcept {
+  if (auto* s = own()) return s->add_watch(fd, path, events);
+  return ::inotify_add_watch(fd, path, events);
+}
+int remove_watch(int fd, int number) noexcept {
+  if (auto* s = own()) return s->remove_watch(fd, number);
+  return ::inotify_rm_watch(fd, number);
+}
+long read_changes(int fd, std::span<std::byte> buffer) noexcept {
+  if (auto* s = own()) return s->read_changes(fd, buffer);
+  return ::read(fd, buffer.data(), buffer.size());
+}
+
 }  // namespace
 
 // Named: what a coroutine's frame holds must have linkage.
@@ -34,7 +58,7 @@ struct watch_call {
   std::string path;
   bool each_write;
   int operator()(std::error_code& error) const {
-    const int n = ::inotify_add_watch(fd, path.c_str(), always_watched | (each_write ? IN_MODIFY : 0));
+    const int n = add_watch(fd, path.c_str(), always_watched | (each_write ? IN_MODIFY : 0));
     if (n < 0) error.assign(os::error_number(), std::generic_category());
     return n;
   }
@@ -42,18 +66,14 @@ struct watch_call {
 
 struct read_events_call {
   std::span<std::byte> buffer;
-  long operator()(int fd) const noexcept { return ::read(fd, buffer.data(), buffer.size()); }
+  long operator()(int fd) const noexcept { return read_changes(fd, buffer); }
 };
 
 }  // namespace files
 
 file_watcher file_watcher::open(std::error_code& error) noexcept {
   error.clear();
-  if (net::system::own()) {
-    error = std::make_error_code(std::errc::operation_not_supported);
-    return {};
-  }
-  const int fd = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  const int fd = open_watcher();
   if (fd < 0) error.assign(os::error_number(), std::generic_category());
   return file_watcher(fd);
 }
@@ -82,7 +102,7 @@ task<int> file_watcher::async_watch(std::string path, bool each_write) {
 }
 
 void file_watcher::unwatch(int number) {
-  if (::inotify_rm_watch(native_handle(), number) != 0)
+  if (remove_watch(native_handle(), number) != 0)
     throw std::system_error(os::error_number(), std::generic_category(), "thrum: unwatch");
 }
 

@@ -187,13 +187,5 @@ TEST(file_watcher_of_a_thread, receives_too) {
   other.join();
 }
 
-TEST(file_watcher_of_a_simulation, is_refused) {
-  sim::run({.seed = 1}, [] {
-    std::error_code error;
-    EXPECT_FALSE(file_watcher::open(error).is_open());
-    EXPECT_EQ(error, std::errc::operation_not_supported);
-  });
-}
-
 }  // namespace
 }  // namespace thrum

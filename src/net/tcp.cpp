@@ -13,6 +13,7 @@
 #include <thrum/cancelled.hpp>
 
 #include "net/address.hpp"
+#include "net/listening_system.hpp"
 #include "net/socket_errors.hpp"
 #include "net/socket_operation.hpp"
 #include "net/tcp_system.hpp"

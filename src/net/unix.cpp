@@ -13,6 +13,7 @@
 
 #include "net/address.hpp"
 #include "net/descriptor_passing.hpp"
+#include "net/listening_system.hpp"
 #include "net/patience.hpp"
 #include "net/socket_errors.hpp"
 #include "net/socket_operation.hpp"

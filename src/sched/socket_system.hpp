@@ -49,6 +49,13 @@ class socket_system {
   virtual int change_set(int set, int fd, unsigned events) noexcept = 0;
   virtual int look_at_set(int set, std::span<epoll_event> ready) noexcept = 0;
 
+  // inotify(7): a descriptor that can be read while there are events, which come in the kernel's form. Of the flags
+  // beside the events to watch for there are none, nor are reading and opening among these.
+  virtual int open_watcher() noexcept = 0;
+  virtual int add_watch(int watcher, const char* path, unsigned events) noexcept = 0;
+  virtual int remove_watch(int watcher, int watch) noexcept = 0;
+  virtual long read_changes(int watcher, std::span<std::byte> buffer) noexcept = 0;
+
   // What stands for resolv.conf(5): the address and port of the name server that the caller asks.
   virtual const char* name_server() noexcept = 0;
 };

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include <thrum/detail/touch.hpp>
@@ -66,6 +67,7 @@ disks::volume& disks::volume_of(host_id h) {
   v = std::make_unique<volume>();
   v->root = make_node(S_IFDIR | 0755);
   v->root->entries["tmp"] = v->root->synced_entries["tmp"] = make_node(S_IFDIR | 0755);
+  place(*v->root->entries["tmp"], *v->root, "tmp");
   return *v;
 }
 
@@ -110,10 +112,10 @@ std::optional<disks::name> disks::look_up(volume& v, std::string_view path) {
 
 void disks::change_names(volume& v, std::vector<renaming> step) {
   for (const auto& r : step) {
-    if (r.now)
-      r.directory->entries[r.last] = r.now;
-    else
-      r.directory->entries.erase(r.last);
+    if (const auto before = r.directory->entries.extract(r.last)) before.mapped()->is_linked = false;
+    if (!r.now) continue;
+    r.directory->entries[r.last] = r.now;
+    place(*r.now, *r.directory, r.last);
   }
   v.journal.push_back(std::move(step));
 }
@@ -133,10 +135,11 @@ void disks::commit(volume& v, std::size_t steps) {
 int disks::make_directory(const char* path, unsigned mode) noexcept {
   const own_allocations unwatched;
   auto& v = here();
-  const auto n = look_up(v, path);
+  auto n = look_up(v, path);
   if (!n) return -1;
   if (n->found) return refuse(EEXIST);
-  change_names(v, {{n->directory, n->last, make_node(S_IFDIR | (mode & ~nobody_elses))}});
+  n->found = make_node(S_IFDIR | (mode & ~nobody_elses));
+  add(v, *n);
   return 0;
 }
 
@@ -148,7 +151,7 @@ int disks::remove(const char* path) noexcept {
   if (!n->found) return refuse(ENOENT);
   if (n->last.empty()) return refuse(EBUSY);  // The root, or a path that ends in "..".
   if (!n->found->entries.empty()) return refuse(ENOTEMPTY);
-  change_names(v, {{n->directory, n->last, nullptr}});
+  take_away(v, *n);
   return 0;
 }
 
@@ -157,22 +160,23 @@ void disks::remove_socket(const char* path, std::uint64_t inode) noexcept {
   const own_allocations unwatched;
   for (auto& [host, v] : volumes_) {
     const auto n = look_up(*v, path);
-    if (n && n->found && n->found->number == inode) return change_names(*v, {{n->directory, n->last, nullptr}});
+    if (n && n->found && n->found->number == inode) return take_away(*v, *n);
   }
 }
 
 // The network comes here by itself, and not through the program's calls on files.
 void disks::touch() noexcept { detail::touch_in_time(static_cast<sched::file_system*>(this)); }
 
-int disks::make_socket(host_id h, std::string_view path, int socket) {
+int disks::make_socket(host_id h, std::string_view path, int socket, std::shared_ptr<const void>& held) {
   touch();
   auto& v = volume_of(h);
-  const auto n = look_up(v, path);
+  auto n = look_up(v, path);
   if (!n) return errno;
   if (n->found) return EADDRINUSE;
-  auto made = make_node(S_IFSOCK | (0777 & ~nobody_elses));
-  made->socket = socket;
-  change_names(v, {{n->directory, n->last, std::move(made)}});
+  n->found = make_node(S_IFSOCK | (0777 & ~nobody_elses));
+  n->found->socket = socket;
+  add(v, *n);
+  held = std::make_shared<const handle>(*this, n->found, v, O_RDONLY);
   return 0;
 }
 
@@ -202,6 +206,7 @@ int disks::rename(const char* from, const char* to) noexcept {
   const std::string_view inside = to, outside = from;
   if (a->found->is_directory() && inside.starts_with(outside) && inside[outside.size()] == '/') return refuse(EINVAL);
   change_names(v, {{a->directory, a->last, nullptr}, {b->directory, b->last, a->found}});
+  tell_of_move(v, *a, *b);
   return 0;
 }
 
@@ -246,13 +251,14 @@ void disks::record(inode& f, change c) {
   change_bytes(f.seen, c);
   f.unsynced.push_back(std::move(c));
   f.modified_at = clock_.now_ns();
+  tell_of(f, IN_MODIFY);
 }
 
 int disks::open_found(const node& n, int flags) noexcept {
   if (S_ISSOCK(n->mode)) return refuse(ENXIO);
   if ((flags & O_CREAT) && (flags & O_EXCL)) return refuse(EEXIST);
   if (n->is_directory() && (may_write(flags) || (flags & O_CREAT))) return refuse(EISDIR);
-  if ((flags & O_TRUNC) && !n->seen.empty()) record(*n, {0, {}, true});
+  if (flags & O_TRUNC) record(*n, {0, {}, true});
   return 0;
 }
 
@@ -267,9 +273,9 @@ int disks::open(const char* path, int flags, unsigned mode) noexcept {
   } else {
     if (!(flags & O_CREAT)) return refuse(ENOENT);
     n->found = make_node(S_IFREG | (mode & ~nobody_elses));
-    change_names(v, {{n->directory, n->last, n->found}});
+    add(v, *n);
   }
-  handles_.emplace(next_number_, std::make_shared<handle>(std::move(n->found), &v, v.power_cuts, flags));
+  handles_.emplace(next_number_, std::make_shared<handle>(*this, std::move(n->found), v, flags));
   return next_number_++;
 }
 
@@ -415,14 +421,21 @@ void disks::survive(inode& n) {
   }
   n.seen = n.synced;
   n.entries = n.synced_entries;
-  for (const auto& [last, child] : n.entries) survive(*child);
+  n.held = 0;
+  for (const auto& [last, child] : n.entries) {
+    place(*child, n, last);
+    survive(*child);
+  }
 }
 
 void disks::cut_power(std::string_view host) {
   const own_allocations unwatched;
-  auto& v = volume_of(hosts_.named(host));
+  const auto h = hosts_.named(host);
+  auto& v = volume_of(h);
+  watchers_.end_all(h, IN_UNMOUNT);
   commit(v, rng_.below(static_cast<std::uint32_t>(v.journal.size() + 1)));
   v.journal.clear();
+  v.nameless.clear();
   survive(*v.root);
   ++v.power_cuts;
 }

@@ -22,6 +22,7 @@
 #include "sched/seams.hpp"
 #include "sim/hosts.hpp"
 #include "sim/schedule.hpp"
+#include "sim/watchers.hpp"
 
 namespace thrum::sim {
 
@@ -52,10 +53,14 @@ class disks final : public sched::file_system {
   // --- The network's side.
   // Another descriptor of the same open file.
   int duplicate(int fd) noexcept;
-  // A file by which others find the socket. 0 or an errno value.
-  int make_socket(host_id h, std::string_view path, int socket);
+  // A file by which others find the socket, and which is held as long as `held` is. 0 or an errno value.
+  int make_socket(host_id h, std::string_view path, int socket, std::shared_ptr<const void>& held);
   // The socket of that name, which may be gone; -1, and errno, when there is none.
   int socket_at(host_id h, std::string_view path);
+  // Of that host's disk. Whoever owns it is among those who have been told, when it has been.
+  std::shared_ptr<watcher> make_watcher(host_id h, int owner);
+  int watch(watcher& w, const char* path, std::uint32_t events);  // The number of the watch; -1, and errno.
+  std::vector<int> take_told() noexcept { return watchers_.take_told(); }
 
  private:
   struct change {  // To the bytes of a file.
@@ -71,6 +76,11 @@ class disks final : public sched::file_system {
     std::string seen, synced;
     std::vector<change> unsynced;
     std::map<std::string, std::shared_ptr<inode>, std::less<>> entries, synced_entries;  // Of a directory.
+    // Where it is, or was before it was removed: events of the file are told there, too.
+    std::uint64_t parent = 0;
+    std::string last;
+    bool is_linked = false;
+    unsigned held = 0;  // By so many: open files, and sockets whose file it is.
 
     bool is_directory() const noexcept { return S_ISDIR(mode); }
   };
@@ -89,9 +99,16 @@ class disks final : public sched::file_system {
     disk as;
     node root;
     std::vector<std::vector<renaming>> journal;
+    std::vector<node> nameless;  // They were removed, and are not gone, as they are held.
     std::uint32_t power_cuts = 0;
   };
-  struct handle {
+  struct handle {  // Holds the file.
+    handle(disks& d, node n, volume& v, int f);
+    ~handle();
+    handle(const handle&) = delete;
+    handle& operator=(const handle&) = delete;
+
+    disks& of;
     node file;
     volume* on;
     std::uint32_t power_cuts;  // Of the volume, when it was opened.
@@ -116,12 +133,21 @@ class disks final : public sched::file_system {
   bool chance(std::uint32_t one_in) noexcept { return one_in > 0 && rng_.below(one_in) == 0; }
   std::size_t some_of(std::size_t n) noexcept { return 1 + static_cast<std::size_t>(rng_.next() % (n - 1)); }
 
+  // --- disk_events.cpp
+  static void place(inode& n, const inode& directory, const std::string& last);
+  void add(volume& v, const name& n);  // What is found there, from now on.
+  void take_away(volume& v, const name& n);
+  void tell_of_move(volume& v, const name& from, const name& to);
+  void tell_of(const inode& f, std::uint32_t what);
+  void end_if_gone(volume& v, const node& n);
+
   const options& options_;
   sched::clock_source& clock_;
   hosts& hosts_;
   base::rng rng_;
   int next_number_;
   std::uint64_t last_inode_ = 0;
+  watchers watchers_;
   std::map<host_id, std::unique_ptr<volume>> volumes_;
   std::map<int, std::shared_ptr<handle>> handles_;
 };

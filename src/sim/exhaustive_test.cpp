@@ -280,6 +280,41 @@ TEST(reduction, forgets_nothing_that_is_shared_beside_a_yield) {
   EXPECT_EQ(seen.all().size(), wanted.size());
 }
 
+// A watcher is used by whoever changes what is watched, and by who sets, reads or ends a watch.
+TEST(reduction, loses_nothing_of_what_watchers_are_told) {
+  outcomes whole, reduced;
+  const auto program = [](outcomes& found) {
+    return [&found] {
+      std::string seen;
+      auto w = file_watcher::open();
+      const int first = w.watch("/tmp");
+      fiber reads = spawn([&] {
+        for (bool over = false; !over; seen += ' ')
+          for (const auto& e : w.receive()) {
+            seen += e.change == file_change::ended ? "end" : e.name;
+            over = over || e.change == file_change::ended;
+          }
+      });
+      fiber makes = spawn([] { make_directory("/tmp/a"); });
+      fiber ends = spawn([&] { w.unwatch(first); });
+      for (auto* f : {&reads, &makes, &ends}) f->join();
+      found.add(seen);
+    };
+  };
+  // Without time, which tells nearly all orders apart.
+  const auto timeless = [](const std::function<void()>& f, bool reduction) {
+    return sim::check(f, {.schedules = 20'000,
+                          .how = sim::strategy::exhaustive,
+                          .each = {.depth = 2, .reduction = reduction, .step = 0ns}});
+  };
+  const auto all = timeless(program(whole), false), few = timeless(program(reduced), true);
+  EXPECT_TRUE(all.passed && all.exhausted) << all.report;
+  EXPECT_TRUE(few.passed && few.exhausted) << few.report;
+  EXPECT_LT(few.schedules, all.schedules);
+  EXPECT_EQ(reduced.all(), whole.all());
+  EXPECT_EQ(whole.all().size(), 3u) << "in one batch, in two, and nothing but the end";
+}
+
 TEST(reduction, does_not_go_round_with_those_who_wait_by_yielding) {
   const auto v = search(
       [] {

@@ -102,6 +102,7 @@ int network::watch(int fd, fd_watch& w) noexcept {
 unsigned network::readiness(const endpoint& e) noexcept {
   unsigned edges = 0;
   if (!e.inbox.empty() || !e.pending.empty() || !e.datagrams.empty()) edges |= fd_watch::can_read;
+  if (e.changes && e.changes->has_events()) edges |= fd_watch::can_read;
   if (e.ended) edges |= fd_watch::read_ended;
   if (e.is == state::connected || e.is_datagram()) edges |= fd_watch::can_write;
   if (e.error != 0 || e.is_reset) edges |= fd_watch::ended;
@@ -211,7 +212,7 @@ void network::post(event e, endpoint* in_order_to) {
 }
 
 void network::deliver(std::int64_t now, sched::runnable_batch& out) noexcept {
-  while (next_event_at() <= now) {
+  for (announce_changes(); next_event_at() <= now; announce_changes()) {
     auto e = std::move(events_.extract(events_.begin()).mapped());
     happen(e, out);
   }

@@ -19,6 +19,8 @@
 // Unix sockets, and pipes, stay on their host. They are streams without resets by the network, or datagrams that are
 // neither lost nor overtaken. A path is a file on the host's disk, which knows the socket's identity.
 //
+// Who watches files is an endpoint, too: the disks tell its watcher (watchers.hpp), and a moment later it can be read.
+//
 // Name servers have no sockets: what arrives at port 53 of their hosts is answered where it arrives (names.hpp).
 //
 // Everything here belongs to the one worker.
@@ -44,6 +46,7 @@
 #include "sim/names.hpp"
 #include "sim/numbers.hpp"
 #include "sim/schedule.hpp"
+#include "sim/watchers.hpp"
 
 namespace thrum::sim {
 
@@ -94,6 +97,10 @@ class network final : public sched::socket_system {
   int open_set() noexcept override;
   int change_set(int set, int fd, unsigned events) noexcept override;
   int look_at_set(int set, std::span<epoll_event> ready) noexcept override;
+  int open_watcher() noexcept override;
+  int add_watch(int watcher, const char* path, unsigned events) noexcept override;
+  int remove_watch(int watcher, int watch) noexcept override;
+  long read_changes(int watcher, std::span<std::byte> buffer) noexcept override;
   const char* name_server() noexcept override;
 
  private:
@@ -149,6 +156,8 @@ class network final : public sched::socket_system {
     int set = -1;                                // That it is in, and
     unsigned awaited = 0;                        // what for.
     std::vector<int> members;                    // Of a set: descriptors.
+    std::shared_ptr<watcher> changes;            // Of files, that were watched for.
+    std::shared_ptr<const void> file;            // Of a Unix socket that has one: held as by a descriptor.
     std::vector<registration> watched;
 
     bool is_unix() const noexcept { return family == AF_UNIX; }
@@ -220,6 +229,10 @@ class network final : public sched::socket_system {
   void give_up_later(int sender, const path& p, std::chrono::seconds patience);
   void give_up(const event& e, sched::runnable_batch& out);
   void hang_up(const endpoint& gone, bool resets);
+
+  // --- network_watchers.cpp
+  watcher* find_watcher(int fd) noexcept;  // Null, and errno.
+  void announce_changes();
 
   // --- network_names.cpp
   void query_arrives(const event& e);

@@ -21,7 +21,7 @@ int network::bind_name(endpoint& e, const net::address& wanted) {
   const auto name = net::unix_name(wanted);
   if (is_abstract_name(name)) {
     if (named(wanted, e)) return fail(EADDRINUSE);
-  } else if (const int error = disks_.make_socket(e.host, name, e.id)) {
+  } else if (const int error = disks_.make_socket(e.host, name, e.id, e.file)) {
     return fail(error);
   }
   e.local = wanted;
@@ -55,6 +55,7 @@ int network::connect_unix(endpoint& e, const net::address& to) {
   mine.local = e.remote = server->local;
   mine.remote = e.local;
   mine.options = server->options;
+  mine.file = server->file;
   server->pending.push_back(mine.id);
   post({.what = kind::look, .to = server->id, .along = from_to(e)}, nullptr);
   return 0;
