@@ -60,11 +60,11 @@ struct chance_key {
   one_in member;
   std::string_view key;
 };
-constexpr std::array chance_keys{
-    chance_key{&options::one_in_resets, "one_in_resets"}, chance_key{&options::one_in_lost, "one_in_lost"},
-    chance_key{&options::one_in_duplicated, "one_in_duplicated"},
-    chance_key{&options::one_in_interrupted, "one_in_interrupted"},
-    chance_key{&options::one_in_spurious, "one_in_spurious"}};
+constexpr std::array chance_keys{chance_key{&options::one_in_resets, "one_in_resets"},
+                                 chance_key{&options::one_in_lost, "one_in_lost"},
+                                 chance_key{&options::one_in_duplicated, "one_in_duplicated"},
+                                 chance_key{&options::one_in_interrupted, "one_in_interrupted"},
+                                 chance_key{&options::one_in_spurious, "one_in_spurious"}};
 
 one_in chance_of(std::string_view key) noexcept {
   const auto found = std::find_if(chance_keys.begin(), chance_keys.end(), [&](const auto& k) { return k.key == key; });
