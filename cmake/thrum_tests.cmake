@@ -126,7 +126,10 @@ set(thrum_simulation_way_pct how=pct)
 set(thrum_simulation_way_uniform how=uniform)
 set(thrum_simulation_way_in_vain one_in_spurious=4)
 set(thrum_simulation_seeds_in_ways 1 2 3 4)
-set(thrum_sees_vain_readiness workers/pipe_test.close_ends_a_wait/1:calls/*/tcp_wait_readable_*)
+set(thrum_sees_vain_readiness
+    workers/pipe_test.close_ends_a_wait/1 workers/tcp_test.waiting_for_readability_takes_nothing/1
+    workers/select_clauses_test.a_stream_that_is_readable_or_writable/1 calls/*/tcp_wait_readable_*)
+list(JOIN thrum_sees_vain_readiness ":" thrum_sees_vain_readiness)
 
 # thrum_simulations(target filter): an executable's tests once more, in simulations, each time all in one process.
 function(thrum_simulations target filter)
