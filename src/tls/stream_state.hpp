@@ -71,7 +71,7 @@ struct tls_stream::state {
   mutex sending;                  // Guards the next two.
   std::vector<std::byte> outbox;  // Taken out of the engine, and sent up to here:
   std::size_t sent = 0;
-  bool broken = false;  // The writer's: a write has failed, or farewell has been said.
+  bool broken = false;  // A write has failed, or farewell has been said. The writer's, who changes it under `sending`.
   tcp_stream transport;
 
  private:

@@ -123,7 +123,7 @@ void tls_stream::state::flush(std::error_code& error) {
 void tls_stream::state::help_sending(std::error_code& error) {
   while (!error && has_output()) {
     std::unique_lock turn(sending, std::try_to_lock);
-    if (!turn) return;
+    if (!turn || broken) return;
     send_output(error);
   }
 }
@@ -209,18 +209,25 @@ std::size_t tls_stream::read_some(std::span<std::byte> buffer, std::error_code& 
 std::size_t tls_stream::write_some(std::span<const std::byte> data, std::error_code& error) {
   if (!begin_tls_call(state_.get(), error) || data.empty() || !state_->may_write(error)) return 0;
   std::size_t n = 0;
-  state_->encrypt(data, n, error);
-  if (!error) state_->flush(error);
-  state_->help_sending(error);  // A reader that had to send something may have left it to us.
-  state_->broken = static_cast<bool>(error);
-  return error ? 0 : n;
+  {
+    // From before there is something to send: a reader that found it would send it, instead of reading.
+    std::lock_guard turn(state_->sending);
+    state_->encrypt(data, n, error);
+    state_->send_output(error);
+    state_->broken = static_cast<bool>(error);
+  }
+  if (error) return 0;
+  std::error_code later;        // The next call meets it, too.
+  state_->help_sending(later);  // A reader that had to send something may have left it to us.
+  return n;
 }
 
 void tls_stream::shutdown_write(std::error_code& error) {
   if (!begin_tls_call(state_.get(), error) || !state_->may_write(error)) return;
+  std::lock_guard turn(state_->sending);
   state_->broken = true;  // Nothing can follow.
   state_->locked([&] { return state_->engine.say_farewell(error); });
-  if (!error) state_->flush(error);
+  state_->send_output(error);
 }
 
 void tls_stream::shutdown_write() {

@@ -1,4 +1,4 @@
-// The twins of tls_stream.cpp's calls for tasks.
+// The twins of tls_stream.cpp's calls for tasks; what is said there holds here.
 #include <memory>
 #include <mutex>
 
@@ -25,7 +25,7 @@ task<void> tls_stream::state::async_flush(std::error_code& error) {
 task<void> tls_stream::state::async_help_sending(std::error_code& error) {
   while (!error && has_output()) {
     std::unique_lock turn(sending, std::try_to_lock);
-    if (!turn) co_return;
+    if (!turn || broken) co_return;
     co_await async_send_output(error);
   }
 }
@@ -102,18 +102,24 @@ task<std::size_t> tls_stream::async_read_some(std::span<std::byte> buffer, std::
 task<std::size_t> tls_stream::async_write_some(std::span<const std::byte> data, std::error_code& error) {
   if (!begin_tls_call(state_.get(), error) || data.empty() || !state_->may_write(error)) co_return 0;
   std::size_t n = 0;
-  state_->encrypt(data, n, error);
-  if (!error) co_await state_->async_flush(error);
-  co_await state_->async_help_sending(error);  // As in write_some().
-  state_->broken = static_cast<bool>(error);
-  co_return error ? 0 : n;
+  {
+    const auto turn = co_await state_->sending.async_scoped_lock();
+    state_->encrypt(data, n, error);
+    co_await state_->async_send_output(error);
+    state_->broken = static_cast<bool>(error);
+  }
+  if (error) co_return 0;
+  std::error_code later;
+  co_await state_->async_help_sending(later);
+  co_return n;
 }
 
 task<void> tls_stream::async_shutdown_write(std::error_code& error) {
   if (!begin_tls_call(state_.get(), error) || !state_->may_write(error)) co_return;
+  const auto turn = co_await state_->sending.async_scoped_lock();
   state_->broken = true;
   state_->locked([&] { return state_->engine.say_farewell(error); });
-  if (!error) co_await state_->async_flush(error);
+  co_await state_->async_send_output(error);
 }
 
 task<void> tls_stream::async_shutdown_write() {

@@ -147,9 +147,11 @@ TEST_P(tls_test, refuses_who_is_vouched_for_by_nobody) {
     const auto e = greet(tls_context::server({.certificate = alone}), client_context());
     EXPECT_EQ(e.client_error.category(), certificate_category());
     EXPECT_NE(e.client_error.message().find("self-signed certificate"), std::string::npos) << e.client_error.message();
+    EXPECT_FALSE(e.client.is_open());
+    // Whose greeting arrives in pieces is refused before the last, and learns it only if no reset overtakes the news.
+    if (simulation_wanted() && e.server_error == std::errc::connection_reset) return;
     EXPECT_EQ(e.server_error.category(), tls_category());
     EXPECT_NE(e.server_error.message().find("unknown ca"), std::string::npos) << e.server_error.message();
-    EXPECT_FALSE(e.client.is_open());
   });
 }
 
@@ -458,22 +460,41 @@ TEST_P(tls_test, tasks_are_cancelled) {
   });
 }
 
-TEST_P(tls_test, a_task_reads_while_a_fiber_writes) {
-  run([] {
-    auto e = greet();
-    const auto much = noise(100'000);
-    std::vector<std::byte> got(much.size());
-    auto reader = spawn(e.server.async_read_exactly(got));
-    fiber other = spawn([&] { e.server.write_all(much); });
-    e.client.write_all(much);
-    std::vector<std::byte> back(much.size());
-    e.client.read_exactly(back);
-    reader.join();
-    other.join();
-    EXPECT_EQ(got, much);
-    EXPECT_EQ(back, much);
-  });
+// The client reads nothing before it has written all.
+template <class ReadExactly>
+void read_while_a_fiber_writes(ReadExactly read_exactly) {
+  auto e = greet();
+  const auto much = noise(100'000);
+  std::vector<std::byte> got(much.size());
+  auto reader = read_exactly(e.server, got);
+  fiber other = spawn([&] { e.server.write_all(much); });
+  e.client.write_all(much);
+  std::vector<std::byte> back(much.size());
+  e.client.read_exactly(back);
+  reader.join();
+  other.join();
+  EXPECT_EQ(got, much);
+  EXPECT_EQ(back, much);
 }
+const auto by_fiber = [](tls_stream& s, std::span<std::byte> to) { return spawn([&s, to] { s.read_exactly(to); }); };
+const auto by_task = [](tls_stream& s, std::span<std::byte> to) { return spawn(s.async_read_exactly(to)); };
+
+TEST_P(tls_test, a_task_reads_while_a_fiber_writes) {
+  run([] { read_while_a_fiber_writes(by_task); });
+}
+
+// A reader that sends what the writer has encrypted waits for a peer who waits for it to read.
+template <class ReadExactly>
+void expect_that_it_always_reads(ReadExactly read_exactly) {
+  issued();
+  for (const auto how : {sim::strategy::uniform, sim::strategy::pct}) {
+    const auto v = sim::check([&] { read_while_a_fiber_writes(read_exactly); }, {.schedules = 60, .how = how});
+    EXPECT_TRUE(v.passed) << v.report;
+  }
+}
+
+TEST(tls_in_simulation, a_reader_reads_whoever_writes) { expect_that_it_always_reads(by_fiber); }
+TEST(tls_in_simulation, a_task_reads_whoever_writes) { expect_that_it_always_reads(by_task); }
 
 // -----------------------------------------------------------------------------------------------------------------
 // Threads, and OpenSSL's own programs.
