@@ -152,6 +152,7 @@ endfunction()
 
 # What waits for descriptors, once more with the engine that is not the default; each module in one process. Skipped,
 # with the reason, where the kernel does not let it. thrum_uring_tests(executable name [filter]).
+set(thrum_uring_refused "io_uring was asked for by THRUM_IO_ENGINE, but")
 set(thrum_uring_modules io net)
 if(THRUM_TEST_HOUSE)
   list(APPEND thrum_uring_modules tls process chan)
@@ -169,7 +170,7 @@ function(thrum_uring_tests executable name)
     ${test}
     PROPERTIES LABELS unit TIMEOUT ${seconds} PROCESSORS 2
                ENVIRONMENT "THRUM_IO_ENGINE=io_uring;${thrum_test_environment}"
-               SKIP_REGULAR_EXPRESSION "io_uring was asked for by THRUM_IO_ENGINE, but")
+               SKIP_REGULAR_EXPRESSION "${thrum_uring_refused}")
 endfunction()
 
 # The tests of files once more without io_uring.
@@ -180,8 +181,8 @@ function(thrum_pool_tests)
                        ENVIRONMENT "THRUM_FILE_ENGINE=pool;${thrum_test_environment}")
 endfunction()
 
-# thrum_moved_tests(module): a module's tests once more, while processors change hands all the time, in the middle of
-# system calls too.
+# thrum_moved_tests(module): a module's tests once more with each engine, while processors change hands all the time, in
+# the middle of system calls too.
 set(thrum_moved_modules chan net tls)
 # One of 20,000 turns, of which each would wait for the crowd's.
 set(thrum_not_moved workers/tcp_test.threads_feed_a_fiber_that_selects_*)
@@ -190,11 +191,16 @@ function(thrum_moved_tests module)
   target_sources(test_${module} PRIVATE ${PROJECT_SOURCE_DIR}/tests/stuck_calls.cpp)
   list(TRANSFORM thrum_stuck_calls PREPEND "LINKER:--wrap=" OUTPUT_VARIABLE wrapped)
   target_link_options(test_${module} PRIVATE ${wrapped})
-  set(name ${THRUM_TEST_PREFIX}moved.${module})
-  add_test(NAME ${name} COMMAND test_${module} --gtest_brief=1
-           --gtest_filter=workers/*/1:workers/*/2:-${thrum_not_moved})
-  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600
-                       ENVIRONMENT "${thrum_test_environment};THRUM_TEST_MOVED=1")
+  foreach(engine epoll io_uring)
+    set(name ${THRUM_TEST_PREFIX}moved.${module}/${engine})
+    add_test(NAME ${name} COMMAND test_${module} --gtest_brief=1
+             --gtest_filter=workers/*/1:workers/*/2:-${thrum_not_moved})
+    set_tests_properties(
+      ${name}
+      PROPERTIES LABELS unit TIMEOUT 600
+                 ENVIRONMENT "${thrum_test_environment};THRUM_TEST_MOVED=1;THRUM_IO_ENGINE=${engine}"
+                 SKIP_REGULAR_EXPRESSION "${thrum_uring_refused}")
+  endforeach()
 endfunction()
 
 # thrum_module_tests(module...): src/<module>/*_test.cpp, labelled unit.

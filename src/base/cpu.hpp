@@ -15,4 +15,8 @@ inline void cpu_relax() noexcept {
 #endif
 }
 
+inline void cpu_relax(int times) noexcept {
+  for (int i = 0; i < times; ++i) cpu_relax();
+}
+
 }  // namespace thrum::base
