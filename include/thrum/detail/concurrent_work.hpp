@@ -23,6 +23,21 @@ namespace thrum::detail {
 // Processors of the calling fiber's or task's runtime; 1 on a plain thread.
 unsigned processor_count() noexcept;
 
+// A counter that shares its cache line, which all runners want, with nothing else. Not by alignas: coroutine frames,
+// in which it may be, are not aligned so.
+class lone_counter {
+ public:
+  std::size_t take(std::size_t n = 1) noexcept {
+    touch(&value_);
+    return value_.fetch_add(n, std::memory_order_relaxed);
+  }
+
+ private:
+  [[maybe_unused]] std::byte before_[56];
+  std::atomic<std::size_t> value_{0};
+  [[maybe_unused]] std::byte after_[56];
+};
+
 inline std::size_t checked_limit(std::size_t limit) {
   if (limit == 0) throw std::invalid_argument("thrum: a limit of nothing at a time would never end");
   return limit;
@@ -85,8 +100,7 @@ class item_source<Range> {
       : first_(std::ranges::begin(items)), count_(static_cast<std::size_t>(std::ranges::size(items))) {}
 
   std::optional<place> take() noexcept {
-    touch(&next_);
-    const auto i = next_.fetch_add(1, std::memory_order_relaxed);
+    const auto i = next_.take();
     return i < count_ ? std::optional(i) : std::nullopt;
   }
   decltype(auto) item(place taken) const { return first_[static_cast<std::ranges::range_difference_t<Range>>(taken)]; }
@@ -103,7 +117,7 @@ class item_source<Range> {
  private:
   const std::ranges::iterator_t<Range> first_;
   const std::size_t count_;
-  std::atomic<std::size_t> next_{0};
+  lone_counter next_;
 };
 
 // The same where each item's number is needed, too.
@@ -116,15 +130,14 @@ class numbered_items {
 
   std::size_t count() const noexcept { return places_.size(); }
   std::optional<std::size_t> take() noexcept {
-    touch(&next_);
-    const auto i = next_.fetch_add(1, std::memory_order_relaxed);
+    const auto i = next_.take();
     return i < count() ? std::optional(i) : std::nullopt;
   }
   decltype(auto) item(std::size_t taken) const { return *places_[taken]; }
 
  private:
   std::vector<std::ranges::iterator_t<Range>> places_;
-  std::atomic<std::size_t> next_{0};
+  lone_counter next_;
 };
 
 template <class T>
@@ -153,8 +166,7 @@ class index_pieces {
   template <class Use>
   void drain(Use&& use) {
     while (!this_fiber::stop_requested()) {
-      touch(&next_);
-      const auto from = next_.fetch_add(piece_, std::memory_order_relaxed);
+      const auto from = next_.take(piece_);
       if (from >= count_) return;
       use(from, from + std::min(piece_, count_ - from));
     }
@@ -162,7 +174,7 @@ class index_pieces {
 
  private:
   const std::size_t count_, piece_;
-  std::atomic<std::size_t> next_{0};
+  lone_counter next_;
 };
 
 // What each fiber of a parallel_for does.
