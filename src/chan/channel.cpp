@@ -62,9 +62,7 @@ channel_result wait_for_ever(std::int64_t deadline_ns) {
     if (sched::call_is_cancelled()) throw cancelled{};
     return channel_result::would_block;
   }
-  sched::waiting w(sched::cancellation::point);
-  w.open();
-  w.throw_if_cancelled(w.park(deadline_ns, {&awaited_null}));
+  sched::wait_for_time(deadline_ns, {&awaited_null});
   return channel_result::timed_out;
 }
 
@@ -80,19 +78,20 @@ channel_result wait_for_ever(std::int64_t deadline_ns) {
 // Parks the caller in `list`, whose lock is held; releases the lock.
 [[gnu::always_inline]] inline channel_result park(sched::waiter* self, channel_core& c, wait_list& list, void* element,
                                                   std::int64_t deadline_ns, const sched::wait_kind& kind) {
-  sched::waiting w({self, false}, sched::cancellation::point);
-  wait_node node(w, element);
-  w.open();
-  push_back(list, node);
-  c.lock.unlock();
-  const auto code = w.park(deadline_ns, {&kind, &c});
-  if (code == claim_code::first_clause) return channel_result::done;
-  if (code == closed_code(claim_code::first_clause)) return channel_result::closed;
+  claim_code code;
   {
+    sched::waiting w({self, false}, sched::cancellation::point);
+    wait_node node(w, element);
+    w.open();
+    push_back(list, node);
+    c.lock.unlock();
+    code = w.park(deadline_ns, {&kind, &c});
+    if (code == claim_code::first_clause) return channel_result::done;
+    if (code == closed_code(claim_code::first_clause)) return channel_result::closed;
     std::lock_guard held(c.lock);
     if (node.linked) sched::remove(list, node);
   }
-  w.throw_if_cancelled(code);
+  sched::throw_if_cancelled(code);
   return channel_result::timed_out;
 }
 
@@ -365,7 +364,7 @@ channel_result end_channel(channel_wait& w, async_timer* timer) {
     std::lock_guard held(c->lock);
     if (auto& node = sched::node_in(w.node); node.linked) sched::remove(w.sending ? c->senders : c->receivers, node);
   }
-  if (code == claim_code::cancelled) throw cancelled{};
+  sched::throw_if_cancelled(code);
   return channel_result::timed_out;
 }
 

@@ -96,13 +96,17 @@ class selection {
   }
 
   select_result run() {
-    sched::waiting w(sensitivity());
-    if (w.already_cancelled()) return {cancel_, channel_result::done};
-    if (auto r = try_at_once(); r.index < count_) return r;
-    enqueue(w.self(), w.open());
-    const auto code = w.park(deadline_, reason());
-    const auto ended = leave(w.self());
-    if (cancel_ == none) w.throw_if_cancelled(code);
+    claim_code code;
+    std::size_t ended;
+    {
+      sched::waiting w(sensitivity());
+      if (w.already_cancelled()) return {cancel_, channel_result::done};
+      if (auto r = try_at_once(); r.index < count_) return r;
+      enqueue(w.self(), w.open());
+      code = w.park(deadline_, reason());
+      ended = leave(w.self());
+    }
+    if (cancel_ == none) sched::throw_if_cancelled(code);
     return result_of(code, ended);
   }
 
@@ -124,7 +128,7 @@ class selection {
     queued_ = w.queued;
     const auto code = sched::end_parking(&timer);
     const auto ended = leave(*sched::current_task());
-    if (cancel_ == none && code == claim_code::cancelled) throw cancelled{};
+    if (cancel_ == none) sched::throw_if_cancelled(code);
     return result_of(code, ended);
   }
 

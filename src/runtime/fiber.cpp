@@ -178,10 +178,8 @@ void yield() {
 
 void detail_sleep::until_ns(std::int64_t deadline_ns) {
   if (deadline_ns <= sched::now_ns()) return yield();
-  sched::waiting w(sched::cancellation::point);
-  w.open();
   static constexpr sched::wait_kind kind{"a sleep to end"};
-  w.throw_if_cancelled(w.park(deadline_ns, {&kind}));
+  sched::wait_for_time(deadline_ns, {&kind});
 }
 
 std::uint64_t get_id() noexcept {

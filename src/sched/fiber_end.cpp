@@ -133,16 +133,19 @@ wait_reason join_reason(const activity& a) noexcept {
 }
 
 bool join(activity& a, std::int64_t deadline_ns, bool shielded) {
-  waiting w(shielded ? cancellation::none : cancellation::point);
-  if (&w.self() == &a) base::panic("a fiber joins itself");
-  if (has_ended(a)) return true;
-  if (!begin_join(a, w.self(), w.open())) {
-    await_end(a);
-    return true;
+  claim_code code;
+  {
+    waiting w(shielded ? cancellation::none : cancellation::point);
+    if (&w.self() == &a) base::panic("a fiber joins itself");
+    if (has_ended(a)) return true;
+    if (!begin_join(a, w.self(), w.open())) {
+      await_end(a);
+      return true;
+    }
+    code = w.park(deadline_ns, join_reason(a));
+    if (end_join(a, w.self(), code)) return true;
   }
-  const auto code = w.park(deadline_ns, join_reason(a));
-  if (end_join(a, w.self(), code)) return true;
-  w.throw_if_cancelled(code);
+  throw_if_cancelled(code);
   return false;
 }
 

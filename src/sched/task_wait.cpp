@@ -102,7 +102,7 @@ bool end_wait(async_wait& wait, async_timer* timer) {
   const auto code = sched::end_parking(timer);
   if (code == sched::claim_code::first_clause) return true;
   withdraw(*wait.queue, sched::node_in(wait.node));
-  if (code == sched::claim_code::cancelled) throw cancelled{};
+  sched::throw_if_cancelled(code);
   return false;
 }
 

@@ -73,18 +73,21 @@ template <class Satisfied>
 THRUM_SWITCHES inline bool wait_until(detail::wait_queue& q, Satisfied satisfied, std::int64_t deadline_ns,
                                       const wait_reason& reason, cancellation c = cancellation::point,
                                       void* slot = nullptr) {
-  waiting w(c);
-  wait_node node(w, slot);
+  claim_code code;
   {
-    std::lock_guard held(q.lock);
-    if (satisfied()) return true;
-    w.open();
-    push_back(q.waiters, node);
+    waiting w(c);
+    wait_node node(w, slot);
+    {
+      std::lock_guard held(q.lock);
+      if (satisfied()) return true;
+      w.open();
+      push_back(q.waiters, node);
+    }
+    code = w.park(deadline_ns, reason);
+    if (code == claim_code::first_clause) return true;
+    withdraw(q, node);
   }
-  const auto code = w.park(deadline_ns, reason);
-  if (code == claim_code::first_clause) return true;
-  withdraw(q, node);
-  w.throw_if_cancelled(code);
+  if (c == cancellation::point) throw_if_cancelled(code);
   return false;
 }
 

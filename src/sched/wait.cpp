@@ -3,8 +3,6 @@
 
 #include <mutex>
 
-#include <thrum/cancelled.hpp>
-
 #include "base/assert.hpp"
 #include "base/rng.hpp"
 #include "os/clock.hpp"
@@ -75,8 +73,6 @@ std::int64_t now_ns() noexcept {
   auto* w = this_worker();
   return w ? w->home.now() : os::now_ns();
 }
-
-void waiting::throw_cancelled() { throw cancelled{}; }
 
 void waiting::park_thread(waiter& self, std::int64_t deadline_ns, const wait_reason& reason) noexcept {
   static_cast<thread_waiter&>(self).park(deadline_ns == never ? os::no_deadline : deadline_ns, reason);

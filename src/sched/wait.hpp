@@ -18,6 +18,7 @@
 
 #include <cstdint>
 
+#include <thrum/cancelled.hpp>
 #include <thrum/detail/wait_queue.hpp>
 
 #include "base/fork.hpp"
@@ -136,13 +137,20 @@ inline bool call_is_cancelled() noexcept {
   return false;
 }
 
+// After park(), when the `waiting` is gone: each frame is one more step of the exception, and each that has something
+// to destroy is one more stop, which costs a fifth of all.
+[[gnu::always_inline]] inline void throw_if_cancelled(claim_code code) {
+  if (code == claim_code::cancelled) [[unlikely]]
+    throw cancelled{};
+}
+
 // One episode of waiting of the calling fiber or thread.
 class waiting {
  public:
   explicit waiting(cancellation c) : waiting(begin_call(), c) {
     // Level-triggered: a cancelled scope is noticed even by a call that would not have to wait.
     if (already_cancelled_ && c == cancellation::point) [[unlikely]]
-      throw_cancelled();
+      throw cancelled{};
   }
   // For a call that has done begin_call() itself, and now finds that it must wait.
   waiting(const begun_call& call, cancellation c) noexcept
@@ -158,8 +166,8 @@ class waiting {
 
   std::uint64_t open() noexcept { return episode_ = self_->open_episode(cancellation_ != cancellation::none); }
 
-  // Waits to be claimed. `deadline_ns` is in the scheduler's clock. On cancellation::point throws only through
-  // throw_if_cancelled(), which the primitive calls once it has cleaned up.
+  // Waits to be claimed. `deadline_ns` is in the scheduler's clock. Throws nothing: on cancellation::point the
+  // primitive calls throw_if_cancelled() once it has cleaned up.
   THRUM_SWITCHES claim_code park(std::int64_t deadline_ns, const wait_reason& reason) noexcept {
     if (self_->kind() == waiter_kind::fiber) {
       auto& f = *static_cast<fiber_control*>(self_);
@@ -174,13 +182,8 @@ class waiting {
     episode_ = 0;  // Claimed, so nobody else can claim it: there is nothing to close.
     return self_->code();
   }
-  void throw_if_cancelled(claim_code code) const {
-    if (code == claim_code::cancelled && cancellation_ == cancellation::point) [[unlikely]]
-      throw_cancelled();
-  }
 
  private:
-  [[noreturn]] static void throw_cancelled();
   THRUM_SWITCHES static void suspend_fiber(after_switch how) noexcept {
     worker* w = this_worker();
     w->enter();
@@ -195,6 +198,17 @@ class waiting {
   const bool already_cancelled_;
   std::uint64_t episode_ = 0;
 };
+
+// Only the deadline or cancellation ends it.
+THRUM_SWITCHES inline void wait_for_time(std::int64_t deadline_ns, const wait_reason& reason) {
+  claim_code code;
+  {
+    waiting w(cancellation::point);
+    w.open();
+    code = w.park(deadline_ns, reason);
+  }
+  throw_if_cancelled(code);
+}
 
 inline wait_node::wait_node(waiting& w, void* slot, claim_code code) noexcept
     : who(&w.self()), code(code), slot(slot) {}

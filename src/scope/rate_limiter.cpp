@@ -95,10 +95,8 @@ bool rate_limiter::wait_for_units(std::size_t units, std::int64_t deadline_ns) {
     const auto when = take_in_turn(units);
     if (when == 0) return true;
     if (when > deadline_ns) return false;
-    sched::waiting w(sched::cancellation::point);
-    w.open();
     static constexpr sched::wait_kind kind{"a rate limiter"};
-    w.throw_if_cancelled(w.park(when, {&kind, this}));
+    sched::wait_for_time(when, {&kind, this});
   }
 }
 

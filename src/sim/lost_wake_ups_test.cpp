@@ -230,11 +230,7 @@ TEST(lost_wake_ups, are_not_what_every_deadlock_is) {
 // thrum's own. One fiber waits as it should. Another one says that it waits for the same, but is in no queue: its
 // wake-up is lost, whoever would wake it.
 
-void wait_unheard(const sched::wait_reason& reason) {
-  sched::waiting w(sched::cancellation::point);
-  w.open();
-  w.throw_if_cancelled(w.park(sched::never, reason));
-}
+void wait_unheard(const sched::wait_reason& reason) { sched::wait_for_time(sched::never, reason); }
 
 sched::wait_reason reason_of_who_waits_for(std::string_view what) {
   sched::wait_reason found{&sched::waits_for_nothing};

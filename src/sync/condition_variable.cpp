@@ -1,8 +1,6 @@
 // The condition variable: a queue; waiting enqueues before the mutex is released, so no notification is missed.
 #include <thrum/condition_variable.hpp>
 
-#include <thrum/cancelled.hpp>
-
 #include "base/assert.hpp"
 #include "sched/task_wait.hpp"
 
@@ -64,7 +62,7 @@ bool condition_variable::wait_until_ns(std::unique_lock<mutex>& hold, std::int64
     if (code != sched::claim_code::first_clause) withdraw(queue_, node);
   }
   hold.lock();
-  if (code == sched::claim_code::cancelled) throw cancelled{};
+  sched::throw_if_cancelled(code);
   return code == sched::claim_code::first_clause;
 }
 

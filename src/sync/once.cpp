@@ -44,19 +44,22 @@ bool once_flag::settled(std::uintptr_t self, bool& runs) noexcept {
 }
 
 bool once_flag::begin() {
-  sched::waiting w(sched::cancellation::point);
-  sched::wait_node node(w);
+  sched::claim_code code;
   {
-    std::lock_guard held(queue_.lock);
-    if (bool runs; settled(as_runner(w.self()), runs)) return runs;
-    w.open();
-    push_back(queue_.waiters, node);
+    sched::waiting w(sched::cancellation::point);
+    sched::wait_node node(w);
+    {
+      std::lock_guard held(queue_.lock);
+      if (bool runs; settled(as_runner(w.self()), runs)) return runs;
+      w.open();
+      push_back(queue_.waiters, node);
+    }
+    code = w.park(sched::never, {&awaited_once, &state_});
+    if (code == is_done) return false;
+    if (code == try_yourself) return true;
+    withdraw(queue_, node);
   }
-  const auto code = w.park(sched::never, {&awaited_once, &state_});
-  if (code == is_done) return false;
-  if (code == try_yourself) return true;
-  withdraw(queue_, node);
-  w.throw_if_cancelled(code);
+  sched::throw_if_cancelled(code);
   return false;
 }
 

@@ -34,9 +34,7 @@ struct rate_limiter::refill : detail::suspends_task {
     sched::park_task(self, {&kind, &limiter}, when_ns, &timer);
     return false;
   }
-  void await_resume() {
-    if (sched::end_parking(&timer) == sched::claim_code::cancelled) throw cancelled{};
-  }
+  void await_resume() { sched::throw_if_cancelled(sched::end_parking(&timer)); }
 };
 
 task<bool> rate_limiter::async_acquire_until_ns(std::size_t units, std::int64_t deadline_ns) {

@@ -85,7 +85,7 @@ bool sleep_awaiter::await_ready() {
 }
 
 void sleep_awaiter::await_resume() {
-  if (timer_.waiting && sched::end_parking(&timer_) == sched::claim_code::cancelled) throw cancelled{};
+  if (timer_.waiting) sched::throw_if_cancelled(sched::end_parking(&timer_));
 }
 
 bool maybe_yield_awaiter::await_ready() const {
