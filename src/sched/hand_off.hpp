@@ -7,6 +7,8 @@
 //   leave    in_rt_ = 0
 //   monitor  retake_: none -> asked; membarrier; if in_rt_ is set, give up (the request stays);
 //            else retake_: asked -> lost, and the processor goes to another worker
+//   or       lock; asked and membarrier, as above; if in_rt_ is not set, look after the processor; unlock.
+//            Who enters meanwhile finds the request, and takes it back under the lock
 //
 // The word also says which processor is meant: one that has been passed on meanwhile is not retaken, nor mistaken for
 // the one that the worker has received since.
@@ -17,8 +19,10 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 
 #include <thrum/detail/atomic.hpp>
+#include <thrum/detail/spinlock.hpp>
 
 namespace thrum::sched {
 
@@ -59,10 +63,14 @@ class hand_off {
   }
   // Anywhere; a hint.
   bool may_be_requested() const noexcept { return state_of(retake_.load(std::memory_order_relaxed)) != retake::none; }
-  // Takes the request back. False: the monitor has won.
-  bool keep(std::uint32_t processor) noexcept { return change(processor, retake::asked, retake::none); }
+  // Takes the request back, after a visit. False: the monitor has won.
+  bool keep(std::uint32_t processor) noexcept {
+    std::lock_guard no_visit(visit_);
+    return change(processor, retake::asked, retake::none);
+  }
   // Gives the processor away. False: the monitor does.
   bool give_away(std::uint32_t processor) noexcept {
+    std::lock_guard no_visit(visit_);  // The visitor would find us outside, and the processor somebody else's.
     return change(processor, retake::none, retake::lost) || change(processor, retake::asked, retake::lost);
   }
   // While it owns nothing that could be retaken, or not yet the processor that it is about to get.
@@ -81,6 +89,13 @@ class hand_off {
     ask(processor, fence);  // An older request needs no second barrier.
     return !in_runtime() && change(processor, retake::asked, retake::lost);
   }
+  // While the worker is outside, if it is, it is kept there, and use() may touch what is the worker's inside.
+  template <class Fence, class Use>
+  void visit(std::uint32_t processor, Fence fence, Use use) noexcept {
+    std::lock_guard held(visit_);
+    ask(processor, fence);
+    if (retake_.load(std::memory_order_relaxed) == word(processor, retake::asked) && !in_runtime()) use();
+  }
   bool in_runtime() const noexcept { return in_rt_.load(std::memory_order_acquire) != 0; }
 
  private:
@@ -97,6 +112,7 @@ class hand_off {
 
   detail::atomic<std::uint32_t> in_rt_{1};
   detail::atomic<std::uint32_t> retake_;
+  detail::spinlock visit_;
 };
 
 }  // namespace thrum::sched

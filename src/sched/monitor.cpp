@@ -99,7 +99,11 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
   const auto stuck_for = now - p.seen_since;
   if (stalls_.on() && stuck_for >= 2 * pace_.look_ns) stalls_.open(p, *w, now);
   if (!work_waits(p)) return;
-  expose_lifo(p);
+  if (p.lifo.load(std::memory_order_relaxed)) {
+    if (p.shared) w->expose_lifo(p);  // Nobody can steal what is there.
+  } else if (p.shared) {
+    home_.wake_idle();  // Its queue, timers and poller can be served by whoever is idle.
+  }
   const auto tid = w->tid.load(std::memory_order_relaxed);
   if (tid == 0 || w->in_runtime()) return;
   if (p.seen_cpu_ns < 0) {
@@ -129,15 +133,6 @@ std::int64_t monitor::limit_for(processor& p, worker& w, std::int64_t now) noexc
 
 bool monitor::work_waits(processor& p) const noexcept {
   return p.has_runnable() || home_.global_size() > 0 || p.timers.count() > 0 || p.poll->watched() > 0;
-}
-
-// The fiber in the LIFO slot of a stuck worker cannot be stolen: move it to where all can see it.
-void monitor::expose_lifo(processor& p) noexcept {
-  if (!p.shared) return;
-  if (auto* f = p.take_lifo())
-    home_.inject(*f);
-  else
-    home_.wake_idle();  // Its queue, timers and poller can be served by whoever is idle.
 }
 
 void monitor::relieve(processor& p, worker& w) noexcept {

@@ -61,7 +61,6 @@ class monitor {
   bool look() noexcept;  // False when all processors were idle.
   void look_at(processor& p, std::int64_t now) noexcept;
   bool work_waits(processor& p) const noexcept;
-  void expose_lifo(processor& p) noexcept;
   std::int64_t limit_for(processor& p, worker& w, std::int64_t now) noexcept;
   void relieve(processor& p, worker& w) noexcept;
   void warn_of_cap() noexcept;

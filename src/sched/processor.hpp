@@ -42,9 +42,9 @@ class alignas(64) processor {
     if (policy && random) timers.break_ties_by(*random);  // Without a policy the order is the cheapest one.
   }
 
-  // Owner. Puts f in the LIFO slot; returns the fiber that was there, which belongs in the queue now.
+  // Owner, or the monitor in its stead: see hand_off::visit(). Puts f in the LIFO slot; returns the fiber that was
+  // there, which belongs in the queue now.
   activity* swap_lifo(activity* f) noexcept {
-    if (shared) return lifo.exchange(f, std::memory_order_acq_rel);  // The monitor may take it: pairs with it.
     auto* before = lifo.load(std::memory_order_relaxed);
     lifo.store(f, std::memory_order_relaxed);
     return before;

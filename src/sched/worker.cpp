@@ -27,6 +27,12 @@ constexpr int entries_per_look = 128;           // enter() reads the clock this 
 constexpr std::int64_t slice_ns = 1'000'000;    // and a fiber that has run so long gives way.
 constexpr std::int64_t overrun_ns = 5'000'000;  // One that then does not suspend loses its processor.
 
+auto fence_in(scheduler& home) noexcept {
+  return [&home] {
+    if (!mutation::no_fence) home.fence_of_few();
+  };
+}
+
 // The stack tops are staggered by up to a kibibyte, so that a million fibers do not fight for the same cache sets.
 std::size_t stagger(const fiber_control& f) noexcept {
   // An odd multiple of 128 bytes goes through all sixteen without a division by its size.
@@ -272,16 +278,16 @@ void worker::give_processor_to(worker& other) noexcept {
     home.add_spare(other);
 }
 
-void worker::ask_to_give_way(const processor& from) noexcept {
-  hand_off_.ask(number_of(&from), [this] {
-    if (!mutation::no_fence) home.fence_of_few();
-  });
-}
+void worker::ask_to_give_way(const processor& from) noexcept { hand_off_.ask(number_of(&from), fence_in(home)); }
 
 bool worker::try_retake(const processor& from) noexcept {
-  return hand_off_.try_retake(number_of(&from), [this] {
-    if (!mutation::no_fence) home.fence_of_few();
-  });
+  return hand_off_.try_retake(number_of(&from), fence_in(home));
+}
+
+void worker::expose_lifo(processor& of) noexcept {
+  activity* found = nullptr;
+  hand_off_.visit(number_of(&of), fence_in(home), [&] { found = of.take_lifo(); });
+  if (found) home.inject(*found);
 }
 
 void worker::assign(processor& given) noexcept {

@@ -94,6 +94,8 @@ class alignas(64) worker {
   void ask_to_give_way(const processor& from) noexcept;
   // True: the caller now owns the processor, which was this worker's.
   bool try_retake(const processor& from) noexcept;
+  // Moves what is in the LIFO slot to where all can see it, unless the worker is in the runtime.
+  void expose_lifo(processor& of) noexcept;
   bool in_runtime() const noexcept { return hand_off_.in_runtime(); }
 
   // What it runs has lost a processor before. Should it end meanwhile, its block stays readable.

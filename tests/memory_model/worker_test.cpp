@@ -191,6 +191,66 @@ TEST(memory_hand_off, what_is_missing_is_noticed) {
   expect_noticed(hand_off(false), left_out("call_runtime(", operation::fence));
 }
 
+// The monitor looks after the processor while the worker is outside, again and again.
+set_up visited(bool membarrier_works) {
+  return [=](program& p) {
+    auto w = std::make_shared<worker_and_monitor>();
+    p.thread("worker", [=] {
+      w->processor.set(1);
+      w->side.leave();
+      w->call_runtime(membarrier_works);
+      w->call_runtime(membarrier_works);
+    });
+    p.thread("monitor", [=] {
+      for (int look = 0; look < 2; ++look)
+        w->side.visit(
+            1, [=] { fence_of_few(membarrier_works); }, [=] { w->processor.set(2); });
+    });
+  };
+}
+TEST(memory_hand_off, a_visited_worker_stays_outside) {
+  for (const bool membarrier_works : {true, false}) {
+    expect_holds(visited(membarrier_works), {.preemptions = 4});
+    expect_holds(visited(membarrier_works), {.preemptions = 3, .stale_reads = 2, .late_reads = 2});
+  }
+}
+TEST(memory_hand_off, what_is_missing_in_a_visit_is_noticed) {
+  for (const bool membarrier_works : {true, false}) {
+    const auto program = visited(membarrier_works);
+    expect_noticed(program, left_out("hand_off::enter(", operation::store));
+    expect_noticed(program, left_out("hand_off::requested(", operation::load));
+    expect_noticed(program, left_out("hand_off::in_runtime(", operation::load));
+    expect_noticed(program, weakened("hand_off::leave(", operation::store));
+    expect_noticed(program, left_out("spinlock::lock(", operation::modify));
+    expect_noticed(program, weakened("spinlock::unlock(", operation::store));
+  }
+  expect_noticed(visited(true), left_out("fence_of_few(", operation::membarrier));
+  expect_noticed(visited(false), left_out("fence_of_few(", operation::fence));
+}
+
+// A worker that has passed its processor on is not visited there.
+void visited_too_late(program& p) {
+  auto w = std::make_shared<worker_and_monitor>();
+  p.thread("worker", [=] {
+    w->side.leave();
+    w->side.enter();
+    if (w->side.requested() && !w->side.keep(1)) return;
+    if (!w->side.give_away(1)) return;
+    w->side.leave();
+    w->processor.set(1);  // The next owner.
+  });
+  p.thread("monitor", [=] {
+    w->side.visit(
+        1, [] { membarrier(); }, [=] { w->processor.set(2); });
+  });
+}
+TEST(memory_hand_off, a_processor_that_was_passed_on_is_not_visited) {
+  expect_holds(visited_too_late, {.preemptions = 4});
+  constexpr std::uint64_t asked = 1 << 2 | 1;
+  expect_noticed(visited_too_late, left_out("hand_off::visit(", operation::load, asked));
+  expect_noticed(visited_too_late, left_out("spinlock::lock(", operation::modify));
+}
+
 // The worker passes its processor on by itself, while the monitor asks for it.
 void passed_on(program& p) {
   auto w = std::make_shared<worker_and_monitor>();
