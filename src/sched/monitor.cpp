@@ -99,10 +99,11 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
   const auto stuck_for = now - p.seen_since;
   if (stalls_.on() && stuck_for >= 2 * pace_.look_ns) stalls_.open(p, *w, now);
   if (!work_waits(p)) return;
-  if (p.lifo.load(std::memory_order_relaxed)) {
-    if (p.shared) w->expose_lifo(p);  // Nobody can steal what is there.
-  } else if (p.shared) {
-    home_.wake_idle();  // Its queue, timers and poller can be served by whoever is idle.
+  if (p.shared) {
+    if (p.lifo.load(std::memory_order_relaxed))
+      w->expose_lifo(p);  // Nobody could steal who is there.
+    else
+      home_.wake_idle();  // Its queue, timers and poller can be served by whoever is idle.
   }
   const auto tid = w->tid.load(std::memory_order_relaxed);
   if (tid == 0 || w->in_runtime()) return;
