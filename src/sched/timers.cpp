@@ -23,10 +23,7 @@ bool timer_set::arm(timer& t, std::int64_t now) noexcept {
   if (count == 0) tick_ = std::max(tick_, now >> tick_bits);
   count_.store(count + 1, std::memory_order_relaxed);
   t.set.store(this, std::memory_order_release);  // Pairs with cancel().
-  place(t);
-  const auto before = next_.load(std::memory_order_relaxed);
-  update_next();
-  return next_.load(std::memory_order_relaxed) < before;
+  return advance_next(place(t));
 }
 
 void timer_set::cancel(timer& t) noexcept {
@@ -72,17 +69,19 @@ bool timer_set::pop_due(std::int64_t now, timer*& out) noexcept {
   return true;
 }
 
-void timer_set::place(timer& t) noexcept {
+std::int64_t timer_set::place(timer& t) noexcept {
   const auto tick = t.when >> tick_bits;
   if (tick - tick_ <= near_ticks) {
     t.at = timer::place::heap;
-    return heap_.push(t);
+    heap_.push(t);
+    return t.when;
   }
   // The level is that of the highest group of eight bits in which the tick differs from the current one, so a slot
   // is always ahead of us in the current rotation of its level.
   const auto differing = static_cast<std::uint64_t>(tick ^ tick_);
   const int level = (std::bit_width(differing) - 1) / slot_bits;
   link(t, level, tick);
+  return t.when >> shift(level) << shift(level);
 }
 
 void timer_set::link(timer& t, int level, std::int64_t tick) noexcept {
@@ -159,6 +158,12 @@ void timer_set::advance(std::int64_t now) noexcept {
     }
   }
   tick_ = std::max(tick_, target);
+}
+
+bool timer_set::advance_next(std::int64_t look) noexcept {
+  if (look >= next_.load(std::memory_order_relaxed)) return false;
+  next_.store(look, std::memory_order_release);
+  return true;
 }
 
 void timer_set::update_next() noexcept {

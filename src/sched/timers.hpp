@@ -83,7 +83,8 @@ class timer_set {
   // Fires what is due at `now`; collects the waiters that became runnable.
   void fire_due(std::int64_t now, runnable_batch& out) noexcept;
 
-  // When to look next: exact for near timers, the start of the next slot for far ones. `never` when empty.
+  // When to look next: exact for near timers, the start of the next slot for far ones; too early where what was first
+  // has been cancelled. `never` when empty.
   std::int64_t next_deadline() const noexcept { return next_.load(std::memory_order_acquire); }
   std::size_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
 
@@ -97,12 +98,13 @@ class timer_set {
 
   static constexpr int shift(int level) noexcept { return tick_bits + level * slot_bits; }
 
-  void place(timer& t) noexcept;
+  std::int64_t place(timer& t) noexcept;  // Returns when to look, because of it.
   void link(timer& t, int level, std::int64_t tick) noexcept;
   void unlink(timer& t) noexcept;
   void advance(std::int64_t now) noexcept;
   std::int64_t first_slot_tick(int& level, int& slot) const noexcept;
   bool pop_due(std::int64_t now, timer*& out) noexcept;
+  bool advance_next(std::int64_t look) noexcept;
   void update_next() noexcept;
   void mark(std::size_t level, std::size_t slot, bool occupied) noexcept;
   int first_occupied(std::size_t level) const noexcept;

@@ -85,7 +85,7 @@ TEST(memory_scheduler, a_timer_from_outside_is_served) {
   expect_holds(armed_from_outside, {.preemptions = 1, .stale_reads = 1});
 }
 TEST(memory_scheduler, a_timer_of_which_nobody_is_told_is_noticed) {
-  expect_lost_wake_up(armed_from_outside, left_out("timer_set::update_next(", operation::store),
+  expect_lost_wake_up(armed_from_outside, left_out("timer_set::advance_next(", operation::store),
                       {.preemptions = 1, .stale_reads = 1});
 }
 
