@@ -55,6 +55,7 @@ class plain_seams final : public sched::seams {
 
 // The monitor takes processors away after some tens of microseconds instead of milliseconds.
 inline constexpr sched::monitor_pace hurried{.look_ns = 20'000,
+                                             .look_calm_ns = 20'000,
                                              .look_idle_ns = 100'000,
                                              .computing_ns = 40'000,
                                              .computing_again_ns = 40'000,

@@ -19,6 +19,7 @@ namespace {
 // The shortest that the kernel gives: beside threads that compute it gets a core as soon as it wakes up.
 constexpr std::int64_t monitor_slice_ns = 100'000;
 constexpr unsigned idle_looks_max = 10;  // Then the monitor sleeps until there is activity.
+constexpr unsigned looks_before_calm = 64;
 constexpr std::int64_t recheck_ns = 200'000'000;
 constexpr std::int64_t recheck_ns_max = 10'000'000'000;
 constexpr std::size_t warm_stacks = 1024;
@@ -65,7 +66,7 @@ void monitor::run() noexcept {
     if (stalls_.any_open()) stalls_.look(home_, os::now_ns());
     if (look()) {
       idle_looks = 0;
-      pause(pace_.look_ns);
+      pause(calm_looks_ < looks_before_calm ? pace_.look_ns : pace_.look_calm_ns);
     } else if (++idle_looks < idle_looks_max) {
       pause(pace_.look_idle_ns);
     } else {
@@ -78,14 +79,16 @@ void monitor::run() noexcept {
 
 bool monitor::look() noexcept {
   const auto now = os::now_ns();
+  bool calm = !stalls_.on();  // Their beginnings are to be told exactly.
   for (unsigned i = 0; i < home_.processor_count(); ++i) {
     processor& p = home_.processor_at(i);
-    if (!home_.idle().contains(i)) look_at(p, now);
+    if (!home_.idle().contains(i) && !look_at(p, now)) calm = false;
   }
+  calm_looks_ = calm ? calm_looks_ + 1 : 0;
   return !home_.all_idle();
 }
 
-void monitor::look_at(processor& p, std::int64_t now) noexcept {
+bool monitor::look_at(processor& p, std::int64_t now) noexcept {
   worker* w = p.owner.load(std::memory_order_acquire);
   const auto tick = p.tick.load(std::memory_order_relaxed);
   if (tick != p.seen_tick || w != p.seen_owner) {
@@ -93,27 +96,32 @@ void monitor::look_at(processor& p, std::int64_t now) noexcept {
     p.seen_owner = w;
     p.seen_since = now;
     p.seen_cpu_ns = -1;
-    if (now - p.served_at.load(std::memory_order_relaxed) > processor::neglected_after_ns) p.request_look();
-    return;
+    const auto unserved_for = now - p.served_at.load(std::memory_order_relaxed);
+    if (unserved_for > processor::neglected_after_ns) p.request_look();
+    return unserved_for < 2 * processor::neglected_after_ns;
   }
+  look_at_stuck(p, *w, now);
+  return false;
+}
+
+void monitor::look_at_stuck(processor& p, worker& w, std::int64_t now) noexcept {
   const auto stuck_for = now - p.seen_since;
-  if (stalls_.on() && stuck_for >= 2 * pace_.look_ns) stalls_.open(p, *w, now);
+  if (stalls_.on() && stuck_for >= 2 * pace_.look_ns) stalls_.open(p, w, now);
   if (!work_waits(p)) return;
   if (p.shared) {
     if (p.lifo.load(std::memory_order_relaxed))
-      w->expose_lifo(p);  // Nobody could steal who is there.
+      w.expose_lifo(p);  // Nobody could steal who is there.
     else
       home_.wake_idle();  // Its queue, timers and poller can be served by whoever is idle.
   }
-  const auto tid = w->tid.load(std::memory_order_relaxed);
-  if (tid == 0 || w->in_runtime()) return;
+  const auto tid = w.tid.load(std::memory_order_relaxed);
+  if (tid == 0 || w.in_runtime()) return;
   if (p.seen_cpu_ns < 0) {
     p.seen_cpu_ns = os::thread_cpu_ns(tid);
-    w->ask_to_give_way(p);  // It may be one that looks: this_fiber::maybe_yield().
-    if (stuck_for < 2 * pace_.look_ns) return;
+    return w.ask_to_give_way(p);  // It may be one that looks: this_fiber::maybe_yield().
   }
-  const auto limit = limit_for(p, *w, now);
-  if (stuck_for >= limit) relieve(p, *w);
+  const auto limit = limit_for(p, w, now);
+  if (stuck_for >= limit) relieve(p, w);
 }
 
 // How long the worker may stay as it is now; see the table in the header.
