@@ -38,7 +38,7 @@ std::align_val_t alignment(const element_type& type) noexcept {
 constexpr sched::wait_kind awaited_null{.what = "a null channel", .hopeless = true};
 
 bool others_wait(const wait_list& list, const sched::waiter& who) noexcept {
-  const auto* n = list.first;
+  const wait_node* n = list.first;
   while (n && n->who == &who) n = n->next;
   return n != nullptr;
 }
@@ -167,7 +167,7 @@ void channel_core::undo_move(void* from, void* to) const noexcept {
 
 [[gnu::always_inline]] inline void channel_core::push(void* element) noexcept {
   move(slot(head + count), element);
-  ++count;
+  count = count + 1;
 }
 
 [[gnu::always_inline]] inline channel_result channel_core::try_send_here(void* element, claimed_waiter& wake) noexcept {
@@ -200,14 +200,14 @@ void channel_core::undo_move(void* from, void* to) const noexcept {
   move(into, first);
   destroy(first);
   head = head + 1 == capacity ? 0 : head + 1;
-  --count;
+  count = count - 1;
 }
 
 [[gnu::always_inline]] inline channel_result channel_core::try_receive_here(void* into, claimed_waiter& wake) noexcept {
   if (count > 0) {
     pop(into);
     // A waiting sender's element takes the place that has become free.
-    if (senders.first && take_from_sender(slot(head + count), wake)) ++count;
+    if (senders.first && take_from_sender(slot(head + count), wake)) count = count + 1;
     return channel_result::done;
   }
   if (take_from_sender(into, wake)) return channel_result::done;
@@ -374,7 +374,8 @@ bool channel_close(channel_core* c) {
   sched::runnable_batch batch;
   {
     std::lock_guard held(c->lock);
-    if (std::exchange(c->closed, true)) return false;
+    if (c->closed) return false;
+    c->closed = true;
     for (auto* list : {&c->receivers, &c->senders}) {
       while (wait_node* n = list->first) {
         sched::remove(*list, *n);

@@ -32,6 +32,10 @@ struct alignas(64) channel_core {
   // Under the lock: does it at once if possible. `wake` is to be finished after unlocking.
   channel_result try_send(void* element, sched::claimed_waiter& wake) noexcept;
   channel_result try_receive(void* into, sched::claimed_waiter& wake) noexcept;
+  // Whether there seems to be something to do, without the lock; an unbounded channel is never full. Touches nothing:
+  // who finds another channel ready could as well have come before this one was.
+  bool seems_ready_to_send() const noexcept { return closed || !receivers.empty() || count < capacity; }
+  bool seems_ready_to_receive() const noexcept { return count > 0 || !senders.empty() || closed; }
   // What is there for who waits, told by others than itself.
   enum class chance : std::uint8_t { none, closed, in_ring, partner };
   chance to_send(const sched::waiter& who) const noexcept;
@@ -47,9 +51,9 @@ struct alignas(64) channel_core {
   mutable object_lock lock;
 
   // Guarded by lock.
-  bool closed = false;
+  glanced<bool> closed = false;
   std::size_t head = 0;
-  std::size_t count = 0;
+  glanced<std::size_t> count = 0;
   wait_list senders;
   wait_list receivers;
 

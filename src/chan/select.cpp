@@ -1,9 +1,10 @@
 // select over channels, conditions, the ends of others, timers and cancellation.
 //
-// With the locks of all its channels and conditions held (in the order of their addresses, so that two selects cannot
-// block each other), a select tries the clauses in random order and takes the first that is ready: one instant, uniform
-// choice. When none is, it enqueues a node at every one, releases the locks and parks; whoever claims it says by the
-// code which clause has happened. It then takes its other nodes out. (This is Go's algorithm, selectgo.)
+// The clauses that look ready are tried in random order, each under its own lock alone, until one is done. When none
+// is, the locks of all channels and conditions are taken, in the order of their addresses, so that two selects cannot
+// block each other. If nothing is ready at that instant either, a select enqueues a node at every one, releases the
+// locks and parks; whoever claims it says by the code which clause has happened. It then takes its other nodes out.
+// (This is Go's algorithm, selectgo, which also tries under all locks.)
 //
 // Whose end is waited for has no queue but a place for one joiner, who is claimed with the first code of all: then the
 // select looks for who has ended.
@@ -46,6 +47,14 @@ object_lock& lock_of(const select_clause& c) noexcept { return on_channel(c) ? c
 wait_list& queue_of(const select_clause& c) noexcept {
   if (c.kind == clause_kind::condition) return c.queue->waiters;
   return c.kind == clause_kind::send ? c.channel->senders : c.channel->receivers;
+}
+
+// A glance, without the lock; what a condition's lock guards cannot be glanced at.
+bool seems_ready(const select_clause& c) noexcept {
+  if (c.kind == clause_kind::end) return sched::has_ended(*c.ended);
+  if (!on_channel(c)) return c.kind == clause_kind::condition;
+  if (!c.channel) return false;
+  return c.kind == clause_kind::send ? c.channel->seems_ready_to_send() : c.channel->seems_ready_to_receive();
 }
 
 bool is_of_descriptor(const select_clause& c) noexcept {
@@ -104,7 +113,7 @@ class selection {
       if (auto r = try_at_once(); r.index < count_) return r;
       enqueue(w.self(), w.open());
       code = w.park(deadline_, reason());
-      ended = leave(w.self());
+      ended = leave(w.self(), fired_by(code));
     }
     if (cancel_ == none) sched::throw_if_cancelled(code);
     return result_of(code, ended);
@@ -127,7 +136,7 @@ class selection {
   select_result end(const select_wait& w, async_timer& timer) {
     queued_ = w.queued;
     const auto code = sched::end_parking(&timer);
-    const auto ended = leave(*sched::current_task());
+    const auto ended = leave(*sched::current_task(), fired_by(code));
     if (cancel_ == none) sched::throw_if_cancelled(code);
     return result_of(code, ended);
   }
@@ -166,35 +175,54 @@ class selection {
 
   // Index count_: nothing is ready, and all is locked.
   select_result try_at_once() {
+    if (auto r = try_one_by_one(); r.index < count_) return r;
     sort_by_lock();
-    do {  // Others may take the room that was made, but hardly twice.
-      make_room();
-      // Before the locks are taken: it enters the runtime, where a fiber may have to serve timers and the poller, which
-      // take them too.
-      const std::uint64_t random = count_ > 1 ? sched::random_below(UINT32_MAX) : 0;
-      lock_all();
-      sched::claimed_waiter wake;
-      if (auto r = try_all(random, wake); r.index < count_) {
-        unlock_all();
-        finish_wake(wake);
-        give_back(clauses_[r.index]);
-        return r;
-      }
-      if (unbounded_send_) unlock_all();
-    } while (unbounded_send_);
+    for (lock_all(); any_is_ready(); lock_all()) {
+      unlock_all();
+      if (auto r = try_one_by_one(); r.index < count_) return r;
+    }
     if (otherwise_ == none) return {count_, channel_result::would_block};
     unlock_all();
     return {otherwise_, channel_result::done};
   }
 
-  // A send to an unbounded channel finds room.
-  void make_room() {
-    for (std::size_t i = 0; i < queued_; ++i) {
-      const auto& c = clauses_[order_[i]];
-      if (c.kind != clause_kind::send || !c.channel->unbounded()) continue;
-      unbounded_send_ = true;
-      c.channel->make_room();
+  // Index count_: nothing was ready any more when it was tried.
+  select_result try_one_by_one() {
+    auto* candidates = order_ + count_;
+    for (auto left = find_candidates(candidates); left > 0; --left) {
+      auto& drawn = candidates[left > 1 ? sched::random_below(left) : 0];
+      if (auto r = try_alone(drawn); r.index < count_) return r;
+      drawn = candidates[left - 1];
     }
+    return {count_, channel_result::would_block};
+  }
+
+  std::uint32_t find_candidates(std::uint16_t* to) const noexcept {
+    std::uint32_t n = 0;
+    for (std::size_t i = 0; i < count_; ++i)
+      if (seems_ready(clauses_[i])) to[n++] = static_cast<std::uint16_t>(i);
+    if (timer_ != none && deadline_ <= sched::now_ns()) to[n++] = static_cast<std::uint16_t>(timer_);
+    return n;
+  }
+
+  select_result try_alone(std::size_t i) {
+    const auto& c = clauses_[i];
+    if (!has_queue(c)) return {i, channel_result::done};
+    // Others may take the room that was made, but hardly twice.
+    if (c.kind == clause_kind::send && c.channel->unbounded()) c.channel->make_room();
+    sched::claimed_waiter wake;
+    lock_of(c).lock();
+    const auto r = try_one(c, wake);
+    lock_of(c).unlock();
+    if (r == channel_result::would_block) return {count_, r};
+    finish_wake(wake);
+    give_back(c);
+    return {i, r};
+  }
+  static channel_result try_one(const select_clause& c, sched::claimed_waiter& wake) noexcept {
+    if (c.kind == clause_kind::receive) return c.channel->try_receive(c.element, wake);
+    if (c.kind == clause_kind::send) return c.channel->try_send(c.element, wake);
+    return c.holds(c.element) ? channel_result::done : channel_result::would_block;
   }
   static void give_back(const select_clause& c) noexcept {
     if (c.kind == clause_kind::receive && c.channel->unbounded()) c.channel->give_back();
@@ -224,34 +252,13 @@ class selection {
     for_each_lock([](object_lock& l) { l.unlock(); });
   }
 
-  // Under all locks.
-  select_result try_all(std::uint64_t random, sched::claimed_waiter& wake) noexcept {
-    // A random permutation, made as it is consumed (Fisher and Yates). One draw from the processor's source serves the
-    // whole of it, through a congruential generator (Knuth's).
-    auto* shuffled = order_ + count_;
-    auto left = static_cast<std::uint32_t>(std::copy(order_, order_ + queued_, shuffled) - shuffled);
-    if (timer_ != none && deadline_ <= sched::now_ns()) shuffled[left++] = static_cast<std::uint16_t>(timer_);
-    if (has_ends_) left = append_ended(shuffled, left);
-    for (; left > 0; --left) {
-      random = random * 6364136223846793005u + 1442695040888963407u;
-      std::swap(shuffled[(random >> 32) * left >> 32], shuffled[left - 1]);
-      const auto i = shuffled[left - 1];
-      const auto r = try_one(clauses_[i], wake);
-      if (r != channel_result::would_block) return {i, r};
+  // Under all locks: what could be taken without waiting.
+  bool any_is_ready() const noexcept {
+    for (std::size_t i = 0; i < queued_; ++i) {
+      const auto& c = clauses_[order_[i]];
+      if (on_channel(c) ? seems_ready(c) : c.holds(c.element)) return true;
     }
-    return {count_, channel_result::would_block};
-  }
-  std::uint32_t append_ended(std::uint16_t* to, std::uint32_t at) const noexcept {
-    for (std::size_t i = 0; i < count_; ++i)
-      if (clauses_[i].kind == clause_kind::end && sched::has_ended(*clauses_[i].ended))
-        to[at++] = static_cast<std::uint16_t>(i);
-    return at;
-  }
-  static channel_result try_one(const select_clause& c, sched::claimed_waiter& wake) noexcept {
-    if (c.kind == clause_kind::receive) return c.channel->try_receive(c.element, wake);
-    if (c.kind == clause_kind::send) return c.channel->try_send(c.element, wake);
-    if (c.kind == clause_kind::condition && !c.holds(c.element)) return channel_result::would_block;
-    return channel_result::done;
+    return false;
   }
 
   // The episode is open and all is locked; unlocks it.
@@ -270,9 +277,16 @@ class selection {
         self.claim(somebody_ended);  // It is about to: we shall not park.
   }
 
+  // The clause through whose node it was claimed, which is out of its queue.
+  static std::size_t fired_by(claim_code code) noexcept {
+    if (code == claim_code::timed_out || code == claim_code::cancelled || code == somebody_ended) return none;
+    return (sched::clause_index(code) - 1) / 2;
+  }
+
   // Leaves no trace. Tells who of those whose end was waited for has ended, if anybody.
-  std::size_t leave(sched::waiter& self) noexcept {
+  std::size_t leave(sched::waiter& self, std::size_t fired) noexcept {
     for (std::size_t i = 0; i < queued_; ++i) {
+      if (order_[i] == fired) continue;
       auto& c = clauses_[order_[i]];
       std::lock_guard held(lock_of(c));
       if (nodes_[i].linked) sched::remove(queue_of(c), nodes_[i]);
@@ -288,8 +302,8 @@ class selection {
     if (code == claim_code::timed_out) return {timer_, channel_result::done};
     if (code == claim_code::cancelled) return {cancel_, channel_result::done};
     if (code == somebody_ended) return {ended, channel_result::done};
-    const auto fired = sched::clause_index(code) - 1;
-    return {fired / 2, fired % 2 ? channel_result::closed : channel_result::done};
+    const bool closed = code != code_of(fired_by(code));
+    return {fired_by(code), closed ? channel_result::closed : channel_result::done};
   }
 
   const select_room& room_;  // The caller's, for as long as it waits.
@@ -305,7 +319,6 @@ class selection {
   std::int64_t deadline_ = sched::never;
   bool has_ends_ = false;
   bool is_external_ = false;
-  bool unbounded_send_ = false;
 };
 
 }  // namespace

@@ -125,7 +125,7 @@ bool tick_source::produce(state from, sched::runnable_batch& out) noexcept {
 // With the channel's lock held.
 void tick_source::close(sched::runnable_batch& out) noexcept {
   ticks_->closed = true;
-  while (auto* n = ticks_->receivers.first) {
+  while (sched::wait_node* n = ticks_->receivers.first) {
     sched::remove(ticks_->receivers, *n);
     sched::claim_waiter(*n->who, closed_code(n->code), out);
   }
@@ -188,7 +188,8 @@ bool tick_source::stop() noexcept {
   std::lock_guard held(control_);
   const bool to_come = end_ticks() != state::ended;
   std::lock_guard held_too(ticks_->lock);
-  const bool waiting = std::exchange(ticks_->count, std::size_t{0}) > 0;
+  const bool waiting = ticks_->count > 0;
+  ticks_->count = 0;
   close(woken);
   return to_come || waiting;
 }

@@ -77,7 +77,7 @@ void segment_chain::retire_front() noexcept {
 }
 
 void segment_chain::destroy_all(const element_type& type, std::size_t count) noexcept {
-  for (; count > 0; --count) {
+  for (; count > 0; count = count - 1) {
     if (!type.bytes) type.destroy(front(type));
     release_front(type, count - 1);
   }
@@ -122,7 +122,7 @@ void channel_core::give_back() noexcept {
 channel_result channel_core::push_unbounded(void* element) noexcept {
   if (segments().full()) return channel_result::would_block;
   move_element(type, segments().claim_back(type), element);
-  ++count;
+  count = count + 1;
   return channel_result::done;
 }
 
@@ -130,7 +130,8 @@ void channel_core::pop_unbounded(void* into) noexcept {
   void* first = segments().front(type);
   move_element(type, into, first);
   destroy(first);
-  segments().release_front(type, --count);
+  count = count - 1;
+  segments().release_front(type, count);
 }
 
 }  // namespace thrum::detail

@@ -60,7 +60,10 @@ struct wait_node {
 inline void push_back(detail::wait_list& list, wait_node& n) noexcept {
   n.previous = list.last;
   n.next = nullptr;
-  (list.last ? list.last->next : list.first) = &n;
+  if (list.last)
+    list.last->next = &n;
+  else
+    list.first = &n;
   list.last = &n;
   n.linked = true;
 }
@@ -68,13 +71,16 @@ inline void push_back(detail::wait_list& list, wait_node& n) noexcept {
 inline void push_front(detail::wait_list& list, wait_node& n) noexcept {
   n.next = list.first;
   n.previous = nullptr;
-  (list.first ? list.first->previous : list.last) = &n;
+  (list.empty() ? list.last : list.first->previous) = &n;
   list.first = &n;
   n.linked = true;
 }
 
 inline void remove(detail::wait_list& list, wait_node& n) noexcept {
-  (n.previous ? n.previous->next : list.first) = n.next;
+  if (n.previous)
+    n.previous->next = n.next;
+  else
+    list.first = n.next;
   (n.next ? n.next->previous : list.last) = n.previous;
   n.linked = false;
 }

@@ -88,7 +88,7 @@ struct things {
   std::array<mutex, 2> m;
   counting_semaphore<> permits{1};
   event flag;
-  channel<int> pipe{1};
+  channel<int> pipe{1}, other_pipe{1};
   wait_group group;
   shared_mutex document;
   condition_variable changed;
@@ -125,6 +125,13 @@ void reset_the_flag(things& t, std::size_t) { t.flag.reset(); }
 void look_at_the_flag(things& t, std::size_t who) { t.note(who, t.flag.is_set() ? 'f' : 'g'); }
 void send(things& t, std::size_t who) { t.note(who, t.pipe.try_send(static_cast<int>(who)) ? 's' : 't'); }
 void receive(things& t, std::size_t who) { t.note(who, 'r', t.pipe.try_receive()); }
+void send_on_the_other(things& t, std::size_t who) {
+  t.note(who, t.other_pipe.try_send(static_cast<int>(who)) ? 'S' : 'T');
+}
+void receive_from_either(things& t, std::size_t who) {
+  select(t.pipe.on_receive([&](auto v) { t.note(who, 'r', v); }),
+         t.other_pipe.on_receive([&](auto v) { t.note(who, 'R', v); }), otherwise([&] { t.note(who, 'o'); }));
+}
 void read_the_document(things& t, std::size_t who) {
   const std::shared_lock hold(t.document, std::try_to_lock);
   t.note(who, hold ? 'd' : 'e');
@@ -150,6 +157,7 @@ const std::vector<std::vector<operation>> families{
     {take_a_permit, give_a_permit},
     {set_the_flag, reset_the_flag, look_at_the_flag},
     {send, receive},
+    {send, send_on_the_other, receive_from_either},
     {read_the_document, write_the_document, hold_the_other},
     {notify, wait_a_moment},
     {join_another, count_under_a_lock, give_way},
@@ -177,9 +185,9 @@ struct random_program {
 };
 
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-constexpr unsigned programs = 28;
+constexpr unsigned programs = 32;
 #else
-constexpr unsigned programs = 7;
+constexpr unsigned programs = 8;
 #endif
 
 class random_programs : public ::testing::TestWithParam<unsigned> {};

@@ -25,7 +25,7 @@ namespace {
 using namespace test;
 
 void forget(const sched::waiter& who, detail::wait_list& list) {
-  for (auto* n = list.first; n;) {
+  for (sched::wait_node* n = list.first; n;) {
     auto& one = *n;
     n = n->next;
     if (one.who == &who) sched::remove(list, one);

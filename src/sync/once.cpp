@@ -94,7 +94,7 @@ void once_flag::end(bool succeeded) noexcept {
   {
     std::lock_guard held(queue_.lock);
     state_.store(succeeded ? done : nobody, std::memory_order_release);
-    while (auto* first = queue_.waiters.first) {
+    while (sched::wait_node* first = queue_.waiters.first) {
       remove(queue_.waiters, *first);
       const auto who = reinterpret_cast<std::uintptr_t>(first->who);
       if (!claim_waiter(*first->who, succeeded ? is_done : try_yourself, batch) || succeeded) continue;

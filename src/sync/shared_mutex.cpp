@@ -232,7 +232,7 @@ void shared_mutex::wake_next(sched::runnable_batch& out) noexcept {
 
 // Under the queue's lock, after its head has changed.
 void shared_mutex::look_at_head() noexcept {
-  const auto* head = queue_.waiters.first;
+  const sched::wait_node* head = queue_.waiters.first;
   if (!head)
     word_.fetch_and(~(awaited | queueing), std::memory_order_relaxed);
   else if (head->slot == &must_write)

@@ -77,7 +77,7 @@ void wake_by_address(const void* address, bool all) noexcept {
   auto& b = bucket_for(address);
   {
     std::lock_guard held(b.queue.lock);
-    for (auto* n = b.queue.waiters.first; n;) {
+    for (sched::wait_node* n = b.queue.waiters.first; n;) {
       auto& one = *n;
       n = n->next;
       if (one.slot != address) continue;

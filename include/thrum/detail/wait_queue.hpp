@@ -2,6 +2,7 @@
 // What happens in it is internal (src/sched/wait.hpp).
 #pragma once
 
+#include <thrum/detail/glanced.hpp>
 #include <thrum/detail/object_lock.hpp>
 
 namespace thrum::sched {
@@ -13,10 +14,10 @@ namespace thrum::detail {
 
 // First in, first out; guarded by the lock beside it.
 struct wait_list {
-  sched::wait_node* first = nullptr;
+  glanced<sched::wait_node*> first = nullptr;
   sched::wait_node* last = nullptr;
 
-  bool empty() const noexcept { return first == nullptr; }
+  bool empty() const noexcept { return !first; }
 };
 
 struct wait_queue {
