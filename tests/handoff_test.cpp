@@ -11,7 +11,9 @@
 #include <span>
 #include <string>
 
+#include <fcntl.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include "stress_support.hpp"
 
@@ -242,6 +244,43 @@ constexpr int rounds_in_batch = slow_build ? 5 : 100;
 
 // With the thresholds that users get.
 TEST(handoff, everybody_progresses_beside_blocked_fibers_and_hogs) { run_rounds(1, {}, slow_build ? 2 : 5, 50ms); }
+
+// So many looks find that all is well that the monitor looks more rarely.
+void be_calm() {
+  const auto end = std::chrono::steady_clock::now() + 150ms;
+  fiber other = spawn([=] {
+    while (std::chrono::steady_clock::now() < end) this_fiber::yield();
+  });
+  other.join();
+}
+
+TEST(handoff, who_computes_after_a_long_calm_is_noticed) {
+  bare_runtime rt({.processors = 1});
+  rt.run([] {
+    be_calm();
+    std::atomic<bool> over{false};
+    fiber other = spawn([&] { over = true; });
+    while (!over) {
+    }
+    other.join();
+  });
+  EXPECT_GE(rt.handoffs(), 1u);
+}
+
+TEST(handoff, who_blocks_after_a_long_calm_is_noticed) {
+  bare_runtime rt({.processors = 1});
+  rt.run([] {
+    be_calm();
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    fiber other = spawn([&] { EXPECT_EQ(::write(ends[1], "x", 1), 1); });
+    char c = 0;
+    EXPECT_EQ(::read(ends[0], &c, 1), 1);
+    other.join();
+    for (const int fd : ends) ::close(fd);
+  });
+  EXPECT_GE(rt.handoffs(), 1u);
+}
 
 class handoff_batch : public ::testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(thousand_runs, handoff_batch, ::testing::Range(0, 10));
