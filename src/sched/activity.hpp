@@ -40,6 +40,8 @@ struct wait_kind {
   const void* (*shown)(const void* object) noexcept = nullptr;
   static const void* nothing(const void*) noexcept { return nullptr; }
 };
+// Passed by value: in registers. One that is made in memory, field by field, and copied whole soon after makes the
+// processor wait for its own stores.
 struct wait_reason {
   const wait_kind* kind;
   const void* object = nullptr;

@@ -58,8 +58,7 @@ void yield_task() noexcept {
   w->plan(must_give_way(*w, false) ? after_switch::yield_global : after_switch::yield);
 }
 
-void park_task(task_control& t, const wait_reason& reason, std::int64_t deadline_ns,
-               detail::async_timer* timer) noexcept {
+void park_task(task_control& t, wait_reason reason, std::int64_t deadline_ns, detail::async_timer* timer) noexcept {
   t.reason = reason;
   this_worker()->plan(deadline_ns == never ? after_switch::park : after_switch::park_timed);
   if (deadline_ns != never) arm(t, deadline_ns, *timer);

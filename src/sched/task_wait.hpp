@@ -24,8 +24,7 @@ bool go_on() noexcept;
 void yield_task() noexcept;
 
 // The task is enqueued: it is to be parked. Arms the timer when there is a deadline.
-void park_task(task_control& t, const wait_reason& reason, std::int64_t deadline_ns,
-               detail::async_timer* timer) noexcept;
+void park_task(task_control& t, wait_reason reason, std::int64_t deadline_ns, detail::async_timer* timer) noexcept;
 
 // After the task has been resumed from a wait: how it was claimed; the timer is disarmed.
 claim_code end_parking(detail::async_timer* timer) noexcept;
@@ -56,7 +55,7 @@ inline void enqueue(task_control& t, detail::async_wait& w, detail::wait_queue& 
 // The whole of `begin` for a primitive that has a queue and a condition, which it tests under the queue's lock.
 template <class Satisfied>
 bool begin_wait(detail::async_wait& w, detail::async_timer* timer, detail::wait_queue& q, Satisfied satisfied,
-                std::int64_t deadline_ns, const wait_reason& reason, cancellation c = cancellation::point,
+                std::int64_t deadline_ns, wait_reason reason, cancellation c = cancellation::point,
                 void* slot = nullptr) {
   task_control& t = begin_task_call(c);
   {
@@ -71,8 +70,7 @@ bool begin_wait(detail::async_wait& w, detail::async_timer* timer, detail::wait_
 // What a fiber or thread does for such a primitive: false when the deadline has passed. Throws cancelled.
 template <class Satisfied>
 THRUM_SWITCHES inline bool wait_until(detail::wait_queue& q, Satisfied satisfied, std::int64_t deadline_ns,
-                                      const wait_reason& reason, cancellation c = cancellation::point,
-                                      void* slot = nullptr) {
+                                      wait_reason reason, cancellation c = cancellation::point, void* slot = nullptr) {
   claim_code code;
   {
     waiting w(c);

@@ -28,7 +28,7 @@ thread_waiter::thread_waiter() noexcept : waiter(waiter_kind::thread), next_of_a
   }
 }
 
-void thread_waiter::park(std::int64_t deadline_ns, const wait_reason& reason) noexcept {
+void thread_waiter::park(std::int64_t deadline_ns, wait_reason reason) noexcept {
   reason_ = reason;
   // A thread that will wake by itself proves nothing, and an inert one is counted as such.
   for_ever_.store(deadline_ns == os::no_deadline && !inert, std::memory_order_relaxed);

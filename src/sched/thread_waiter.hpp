@@ -19,7 +19,7 @@ class thread_waiter : public waiter {
   static thread_waiter& mine() noexcept;
 
   // After open_episode() and enqueueing: sleeps until claimed, at the latest when the deadline claims.
-  void park(std::int64_t deadline_ns, const wait_reason& reason) noexcept;
+  void park(std::int64_t deadline_ns, wait_reason reason) noexcept;
   void resume() noexcept;  // By the claimer, or the inspector.
 
   // For the proof of deadlocks: threads of this process that wait in park() without a deadline, and threads that have

@@ -74,7 +74,7 @@ std::int64_t now_ns() noexcept {
   return w ? w->home.now() : os::now_ns();
 }
 
-void waiting::park_thread(waiter& self, std::int64_t deadline_ns, const wait_reason& reason) noexcept {
+void waiting::park_thread(waiter& self, std::int64_t deadline_ns, wait_reason reason) noexcept {
   static_cast<thread_waiter&>(self).park(deadline_ns == never ? os::no_deadline : deadline_ns, reason);
 }
 

@@ -174,7 +174,7 @@ class waiting {
 
   // Waits to be claimed. `deadline_ns` is in the scheduler's clock. Throws nothing: on cancellation::point the
   // primitive calls throw_if_cancelled() once it has cleaned up.
-  THRUM_SWITCHES claim_code park(std::int64_t deadline_ns, const wait_reason& reason) noexcept {
+  THRUM_SWITCHES claim_code park(std::int64_t deadline_ns, wait_reason reason) noexcept {
     if (self_->kind() == waiter_kind::fiber) {
       auto& f = *static_cast<fiber_control*>(self_);
       f.reason = reason;
@@ -196,7 +196,7 @@ class waiting {
     worker::suspend(*w, how).leave();
   }
   // These take what they need, so that the compiler can keep *this in registers.
-  static void park_thread(waiter& self, std::int64_t deadline_ns, const wait_reason& reason) noexcept;
+  static void park_thread(waiter& self, std::int64_t deadline_ns, wait_reason reason) noexcept;
   static void park_until(fiber_control& f, std::int64_t deadline_ns, std::uint64_t episode) noexcept;
 
   waiter* self_;
@@ -206,7 +206,7 @@ class waiting {
 };
 
 // Only the deadline or cancellation ends it.
-THRUM_SWITCHES inline void wait_for_time(std::int64_t deadline_ns, const wait_reason& reason) {
+THRUM_SWITCHES inline void wait_for_time(std::int64_t deadline_ns, wait_reason reason) {
   claim_code code;
   {
     waiting w(cancellation::point);
