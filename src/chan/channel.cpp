@@ -165,11 +165,6 @@ void channel_core::undo_move(void* from, void* to) const noexcept {
   return r;
 }
 
-[[gnu::always_inline]] inline void channel_core::push(void* element) noexcept {
-  move(slot(head + count), element);
-  count = count + 1;
-}
-
 [[gnu::always_inline]] inline channel_result channel_core::try_send_here(void* element, claimed_waiter& wake) noexcept {
   if (closed) return channel_result::closed;
   while (wait_node* n = receivers.first) {
@@ -179,8 +174,10 @@ void channel_core::undo_move(void* from, void* to) const noexcept {
   }
   if (unbounded()) [[unlikely]]
     return push_unbounded(element);
-  if (count == capacity) return channel_result::would_block;
-  push(element);
+  const std::size_t held = count;
+  if (held == capacity) return channel_result::would_block;
+  move(slot(head + held), element);
+  count = held + 1;
   return channel_result::done;
 }
 
@@ -193,21 +190,23 @@ void channel_core::undo_move(void* from, void* to) const noexcept {
   return false;
 }
 
+// Of a bounded channel; the caller counts.
 [[gnu::always_inline]] inline void channel_core::pop(void* into) noexcept {
-  if (unbounded()) [[unlikely]]
-    return pop_unbounded(into);
   void* first = slot(head);
   move(into, first);
   destroy(first);
   head = head + 1 == capacity ? 0 : head + 1;
-  count = count - 1;
 }
 
 [[gnu::always_inline]] inline channel_result channel_core::try_receive_here(void* into, claimed_waiter& wake) noexcept {
-  if (count > 0) {
+  if (const std::size_t held = count; held > 0) {
+    if (unbounded()) [[unlikely]] {
+      pop_unbounded(into);
+      return channel_result::done;
+    }
     pop(into);
     // A waiting sender's element takes the place that has become free.
-    if (senders.first && take_from_sender(slot(head + count), wake)) count = count + 1;
+    if (!senders.first || !take_from_sender(slot(head + held - 1), wake)) count = held - 1;
     return channel_result::done;
   }
   if (take_from_sender(into, wake)) return channel_result::done;

@@ -79,7 +79,6 @@ struct alignas(64) channel_core {
   sched::claimed_waiter give(sched::wait_node& receiver, void* element) noexcept;
   sched::claimed_waiter take(sched::wait_node& sender, void* into) noexcept;
   bool take_from_sender(void* into, sched::claimed_waiter& wake) noexcept;
-  void push(void* element) noexcept;
   void pop(void* into) noexcept;
   channel_result push_unbounded(void* element) noexcept;
   void pop_unbounded(void* into) noexcept;
