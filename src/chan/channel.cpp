@@ -6,7 +6,6 @@
 #include <mutex>
 #include <new>
 #include <stdexcept>
-#include <utility>
 
 #include <thrum/cancelled.hpp>
 

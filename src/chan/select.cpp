@@ -186,7 +186,8 @@ class selection {
     return {otherwise_, channel_result::done};
   }
 
-  // Index count_: nothing was ready any more when it was tried.
+  // Index count_: nothing was ready any more when it was tried. It draws with no lock held: drawing enters the runtime,
+  // where a fiber may have to serve timers and the poller, which take such locks too.
   select_result try_one_by_one() {
     auto* candidates = order_ + count_;
     for (auto left = find_candidates(candidates); left > 0; --left) {

@@ -77,7 +77,7 @@ void segment_chain::retire_front() noexcept {
 }
 
 void segment_chain::destroy_all(const element_type& type, std::size_t count) noexcept {
-  for (; count > 0; count = count - 1) {
+  for (; count > 0; --count) {
     if (!type.bytes) type.destroy(front(type));
     release_front(type, count - 1);
   }
