@@ -8,8 +8,8 @@
 // with the next: within a tenth of a second of one such loss, and for fibers that have done so before, 2 ms are enough.
 //
 // A look takes a core away from who runs there (docs/measurements-io.md). So where the last looks have found all
-// dispatching and nobody's timers neglected, it looks every 4 ms, until that changes. Go's sysmon looks ever more rarely,
-// too.
+// dispatching and nobody's timers neglected, it looks every 4 ms, until that changes. Go's sysmon looks ever more
+// rarely, too.
 //
 // It keeps the book of stalls (stall_watch.hpp), and warns when fibers hold most of the threads that there may be. It
 // also gives memory back, proves deadlocks and writes dumps (diagnose.hpp).
