@@ -4,8 +4,9 @@
 // puts the tick into the channel, or drops it when one is there already, and moves `next_` on. It does not arm the
 // timer again: a timer may not be armed while its callback runs (whoever cancels it could not tell one run from the
 // other), and arming may need memory. The receiver that got the tick does, if others still listen when it stops to. A
-// tick that became due while nobody listened is produced by the next who does. So a ticker that nobody waits for is no
-// timer that wakes a worker, keeps a deadlock from being proved, or outlives its runtime.
+// tick that became due while nobody listened is produced by the next who does, after the last callback has ended: else
+// a tick could overtake the one before it. So a ticker that nobody waits for is no timer that wakes a worker, keeps a
+// deadlock from being proved, or outlives its runtime.
 //
 // State: idle -> armed (by listeners) -> idle, or ended after the last tick (by the callback). stop() and reset() take
 // it from wherever it is to ended, and then wait out the callback. The callback must not take `control_`, since others
@@ -17,7 +18,6 @@
 #include <thrum/ticker.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <mutex>
 #include <new>
 #include <stdexcept>
@@ -73,7 +73,7 @@ class tick_source {
 
   // Own synchronisation.
   due_timer timer_;
-  std::atomic<state> state_{state::idle};
+  detail::atomic<state> state_{state::idle};
 
   // Written while idle or ended under control_, or by whoever takes the state from armed; read by who then sees it
   // idle.
@@ -133,7 +133,9 @@ void tick_source::close(sched::runnable_batch& out) noexcept {
 
 // Under control_.
 void tick_source::produce_overdue(sched::runnable_batch& out) noexcept {
-  if (state_.load(std::memory_order_acquire) == state::idle && next_ <= home_.now()) produce(state::idle, out);
+  if (state_.load(std::memory_order_acquire) != state::idle || next_ > home_.now()) return;
+  sched::timer_set::cancel(timer_);  // Its last callback may still have the tick before in hand.
+  produce(state::idle, out);
 }
 
 // Under control_, unless it is armed.
