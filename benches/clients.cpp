@@ -29,7 +29,7 @@ void sleep(const options&) {
 // Each of n fibers asks its own connection again and again.
 template <class Connect, class Ask, class Close>
 void ask_on(const char* suffix, long n, long each, Connect connect, Ask ask, Close close) {
-  thrum::latch connected(n + 1), begin(1);
+  thrum::latch connected(n + 1), begin(1), answered(n + 1), end(1);
   std::atomic<double> threads = 0;
   auto fibers = bench::start(n, [&](long i) {
     auto* c = connect();
@@ -38,14 +38,18 @@ void ask_on(const char* suffix, long n, long each, Connect connect, Ask ask, Clo
     begin.wait();
     for (long k = 0; k < each; ++k) ask(c, i + k);
     if (i == 0) threads = bench::os_threads();
+    answered.count_down();
+    end.wait();
     close(c);
   });
   connected.arrive_and_wait();
   bench::totals all;
   all.begin();
   begin.count_down();
-  bench::join(fibers);
+  answered.arrive_and_wait();
   all.end(suffix, n * each, threads);
+  end.count_down();
+  bench::join(fibers);
 }
 
 void run(const options& o) {

@@ -8,7 +8,7 @@ namespace {
 
 template <class Connect, class Ask, class Close>
 void ask_on(const char* suffix, long n, long each, Connect connect, Ask ask, Close close) {
-  std::latch connected(n + 1), begin(1);
+  std::latch connected(n + 1), begin(1), answered(n + 1), end(1);
   std::vector<std::thread> all;
   for (long i = 0; i < n; ++i)
     all.emplace_back([&, i] {
@@ -17,6 +17,8 @@ void ask_on(const char* suffix, long n, long each, Connect connect, Ask ask, Clo
       connected.arrive_and_wait();
       begin.wait();
       for (long k = 0; k < each; ++k) ask(c, i + k);
+      answered.count_down();
+      end.wait();
       close(c);
     });
   connected.arrive_and_wait();
@@ -24,8 +26,10 @@ void ask_on(const char* suffix, long n, long each, Connect connect, Ask ask, Clo
   bench::totals sum;
   sum.begin();
   begin.count_down();
-  for (auto& t : all) t.join();
+  answered.arrive_and_wait();
   sum.end(suffix, n * each, threads);
+  end.count_down();
+  for (auto& t : all) t.join();
 }
 
 }  // namespace
