@@ -15,7 +15,6 @@
 // there may be no room.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <functional>
@@ -216,7 +215,6 @@ class worker_pool {
   detail::object_lock lock_;
   scope* scope_ = nullptr;  // The fibers', while they run. Guarded by lock_, as is the next.
   bool cancelled_ = false;
-  std::atomic<bool> closed_{false};
 
   fiber supervisor_;  // Last: it is joined before the rest goes.
 };

@@ -92,10 +92,9 @@ bool worker_pool::refused() const {
   return false;
 }
 
+// Whoever returns from here finds the channel closed: a job that came later would not be dropped by the supervisor.
 void worker_pool::close() noexcept {
-  if (closed_.exchange(true, std::memory_order_relaxed)) return;
-  jobs_.close();
-  room_.release(abundance);
+  if (detail::channel_close(detail::channel_access::core(jobs_))) room_.release(abundance);
 }
 
 void worker_pool::join() {
