@@ -282,6 +282,75 @@ TEST(handoff, who_blocks_after_a_long_calm_is_noticed) {
   EXPECT_GE(rt.handoffs(), 1u);
 }
 
+bool has_processor() {
+  const sched::runtime_section inside;  // Finds out whether it has been taken.
+  return inside.w->p != nullptr;
+}
+
+// In a runtime of one worker, where `blocker` gets what blocks until its processor has been taken.
+template <class Blocker>
+void who_blocks(const sched::scheduler_options& options, Blocker blocker) {
+  bare_runtime rt(options);
+  rt.run([&] {
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    std::atomic<bool> over{false};
+    fiber other = spawn([&] {  // Can write only with the processor of who reads.
+      while (!over) {
+        EXPECT_EQ(::write(ends[1], "x", 1), 1);
+        this_fiber::sleep_for(1ms);
+      }
+    });
+    blocker([&] {
+      for (char c; ::read(ends[0], &c, 1) == 1 && has_processor();) {
+      }
+    });
+    over = true;
+    other.join();
+    for (const int fd : ends) ::close(fd);
+  });
+}
+
+// The next time it gives its processor away beforehand; and as it does not block, not the time after that.
+TEST(handoff, who_has_blocked_goes_on_without_a_processor) {
+  who_blocks({.processors = 1}, [](auto block) {
+    block();
+    const auto end = std::chrono::steady_clock::now() + 60s;
+    for (const bool wanted : {false, true}) {
+      do this_fiber::yield();
+      while (has_processor() != wanted && std::chrono::steady_clock::now() < end);
+      EXPECT_EQ(has_processor(), wanted);
+    }
+  });
+}
+
+TEST(handoff, so_does_a_task) {
+  who_blocks({.processors = 1}, [](auto block) {
+    event done;
+    go([&]() -> task<> {
+      block();
+      const auto end = std::chrono::steady_clock::now() + 60s;
+      for (const bool wanted : {false, true}) {
+        do co_await async_yield();
+        while (has_processor() != wanted && std::chrono::steady_clock::now() < end);
+        EXPECT_EQ(has_processor(), wanted);
+      }
+      done.set();
+    });
+    done.wait();
+  });
+}
+
+TEST(handoff, where_stalls_are_logged_it_keeps_its_processor) {
+  who_blocks({.processors = 1, .stalls = {.limit = 1h}}, [](auto block) {
+    block();
+    for (int i = 0; i < 1000; ++i) {
+      this_fiber::yield();
+      EXPECT_TRUE(has_processor());
+    }
+  });
+}
+
 class handoff_batch : public ::testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(thousand_runs, handoff_batch, ::testing::Range(0, 10));
 

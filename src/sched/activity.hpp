@@ -50,7 +50,13 @@ struct wait_reason {
 };
 inline constexpr wait_kind waits_for_nothing{"nothing"};
 
-enum class activity_phase : std::uint8_t { free, fresh, started, done };
+enum class activity_phase : std::uint8_t {
+  free,
+  fresh,
+  started,
+  blocker,  // Started, and has lost its processor because it sat in the kernel; see worker::do_without_processor().
+  done
+};
 
 // What hangs on a fiber or task beyond what the scheduler knows: the values of fiber_local and context_value
 // (runtime/locals.hpp).
@@ -115,7 +121,7 @@ struct activity : waiter {
   bool is_fiber() const noexcept { return kind() == waiter_kind::fiber; }
   bool alive() const noexcept {
     const auto now = phase.load(std::memory_order_acquire);
-    return now == activity_phase::fresh || now == activity_phase::started;
+    return now != activity_phase::free && now != activity_phase::done;
   }
 
  protected:

@@ -80,28 +80,41 @@ void monitor::run() noexcept {
 bool monitor::look() noexcept {
   const auto now = os::now_ns();
   bool calm = !stalls_.on();  // Their beginnings are to be told exactly.
+  bool active = !home_.all_idle();
   for (unsigned i = 0; i < home_.processor_count(); ++i) {
     processor& p = home_.processor_at(i);
-    if (!home_.idle().contains(i) && !look_at(p, now)) calm = false;
+    const bool moved = has_moved(p, now);
+    active |= moved;
+    if (home_.idle().contains(i)) {
+      p.seen_since = now;
+    } else if (moved) {
+      calm &= is_served(p, now);
+    } else {
+      look_at_stuck(p, *p.seen_owner, now);
+      calm = false;
+    }
   }
   calm_looks_ = calm ? calm_looks_ + 1 : 0;
-  return !home_.all_idle();
+  return active;
 }
 
-bool monitor::look_at(processor& p, std::int64_t now) noexcept {
+// Since the last look it has dispatched, or changed its owner.
+bool monitor::has_moved(processor& p, std::int64_t now) noexcept {
   worker* w = p.owner.load(std::memory_order_acquire);
   const auto tick = p.tick.load(std::memory_order_relaxed);
-  if (tick != p.seen_tick || w != p.seen_owner) {
-    p.seen_tick = tick;
-    p.seen_owner = w;
-    p.seen_since = now;
-    p.seen_cpu_ns = -1;
-    const auto unserved_for = now - p.served_at.load(std::memory_order_relaxed);
-    if (unserved_for > processor::neglected_after_ns) p.request_look();
-    return unserved_for < 2 * processor::neglected_after_ns;
-  }
-  look_at_stuck(p, *w, now);
-  return false;
+  if (tick == p.seen_tick && w == p.seen_owner) return false;
+  p.seen_tick = tick;
+  p.seen_owner = w;
+  p.seen_since = now;
+  p.seen_cpu_ns = -1;
+  return true;
+}
+
+// Unless timers and poller have been neglected for long.
+bool monitor::is_served(processor& p, std::int64_t now) noexcept {
+  const auto unserved_for = now - p.served_at.load(std::memory_order_relaxed);
+  if (unserved_for > processor::neglected_after_ns) p.request_look();
+  return unserved_for < 2 * processor::neglected_after_ns;
 }
 
 void monitor::look_at_stuck(processor& p, worker& w, std::int64_t now) noexcept {
@@ -130,6 +143,7 @@ std::int64_t monitor::limit_for(processor& p, worker& w, std::int64_t now) noexc
   const auto cpu = os::thread_cpu_ns(tid);
   const auto used = cpu - p.seen_cpu_ns;
   p.seen_cpu_ns = cpu;
+  w.sits_in_kernel.store(false, std::memory_order_relaxed);
   if (used > pace_.look_ns / 20) {
     const bool herd = now - computing_seen_ < pace_.herd_ns;
     const auto limit = herd || w.hogged_before() ? pace_.computing_again_ns : pace_.computing_ns;
@@ -137,7 +151,9 @@ std::int64_t monitor::limit_for(processor& p, worker& w, std::int64_t now) noexc
     return limit;
   }
   const char state = os::thread_state(tid);
-  return state == 'R' || state == '?' ? never : pace_.blocked_ns;
+  if (state == 'R' || state == '?') return never;
+  w.sits_in_kernel.store(true, std::memory_order_relaxed);
+  return pace_.blocked_ns;
 }
 
 bool monitor::work_waits(processor& p) const noexcept {
@@ -157,6 +173,7 @@ void monitor::relieve(processor& p, worker& w) noexcept {
     home_.ensure_spare();
   } else {
     w.stuck_since_ns.store(0, std::memory_order_relaxed);
+    w.sits_in_kernel.store(false, std::memory_order_relaxed);
     home_.add_spare(*spare);
   }
 }

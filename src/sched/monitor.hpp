@@ -1,11 +1,12 @@
 // The monitor: a thread that notices stuck workers and hands their processors to others.
 //
-// It looks every millisecond while somebody runs, more rarely while all sleep, and after a tenth of a second without
-// activity it sleeps on a futex until a worker wakes up. A worker is stuck when its processor has dispatched nothing
-// since the last look although work waits for it. Then the thread itself is looked at: one that uses CPU time is
-// computing and loses its processor after 10 ms, one that is blocked in the kernel after 1 ms, one that is merely
-// descheduled keeps it. Computing fibers come in herds, and each that has lost its processor goes on sharing the cores
-// with the next: within a tenth of a second of one such loss, and for fibers that have done so before, 2 ms are enough.
+// It looks every millisecond while somebody runs, more rarely while all sleep and have slept since the last look, and
+// after a tenth of a second without activity it sleeps on a futex until a worker wakes up. A worker is stuck when its
+// processor has dispatched nothing since the last look although work waits for it. Then the thread itself is looked at:
+// one that uses CPU time is computing and loses its processor after 10 ms, one that is blocked in the kernel after 1 ms
+// (and gives away the next that it gets, see worker::do_without_processor), one that is merely descheduled keeps it.
+// Computing fibers come in herds, and each that has lost its processor goes on sharing the cores with the next: within
+// a tenth of a second of one such loss, and for fibers that have done so before, 2 ms are enough.
 //
 // A look takes a core away from who runs there (docs/measurements-io.md). So where the last looks have found all
 // dispatching and nobody's timers neglected, it looks every 4 ms, until that changes. Go's sysmon looks ever more
@@ -58,14 +59,15 @@ class monitor {
   void request_dump() noexcept;  // Async-signal-safe.
   std::uint64_t handoffs() const noexcept { return handoffs_.load(std::memory_order_relaxed); }
   stall_watch& stalls() noexcept { return stalls_; }
+  std::int64_t blocked_ns() const noexcept { return pace_.blocked_ns; }
   void count_handoff() noexcept { handoffs_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
   static void* thread_main(void* self);
   void run() noexcept;
-  bool look() noexcept;  // False when all processors were idle.
-  // True unless it has to be looked at again soon.
-  bool look_at(processor& p, std::int64_t now) noexcept;
+  bool look() noexcept;  // False when all processors are idle, and were at the last look.
+  bool has_moved(processor& p, std::int64_t now) noexcept;
+  bool is_served(processor& p, std::int64_t now) noexcept;
   void look_at_stuck(processor& p, worker& w, std::int64_t now) noexcept;
   bool work_waits(processor& p) const noexcept;
   std::int64_t limit_for(processor& p, worker& w, std::int64_t now) noexcept;

@@ -170,7 +170,7 @@ class alignas(64) processor {
   std::uint64_t seen_tick = 0;
   std::int64_t seen_since = 0;
   std::int64_t seen_cpu_ns = 0;
-  const worker* seen_owner = nullptr;
+  worker* seen_owner = nullptr;
 };
 
 }  // namespace thrum::sched

@@ -92,8 +92,8 @@ THRUM_SWITCHES inline worker& worker::yield(worker& w) noexcept {
   if (p->crowded) [[unlikely]]
     prefetch_ahead(p->queue);
   yield_wanted_ = false;
-  if (f.phase.load(std::memory_order_relaxed) == activity_phase::fresh) [[unlikely]]
-    bind_stack(f);
+  if (f.phase.load(std::memory_order_relaxed) != activity_phase::started) [[unlikely]]
+    prepare_slow(f);
 }
 
 [[gnu::always_inline]] inline void worker::finish_switch() noexcept {

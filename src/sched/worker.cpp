@@ -9,6 +9,7 @@
 
 #include "base/assert.hpp"
 #include "base/fork.hpp"
+#include "os/clock.hpp"
 #include "os/futex.hpp"
 #include "os/thread.hpp"
 #include "sched/diagnose.hpp"
@@ -47,6 +48,7 @@ std::size_t stagger(const fiber_control& f) noexcept {
 
 // To the worker's loop, which looks at timers, poller and global queue, or sleeps.
 [[gnu::noinline]] THRUM_NO_TSAN worker& worker::switch_to_loop(worker& w, after_switch what) noexcept {
+  if (!w.p) w.judge_blocker(*w.current());
   return switch_away(w, what, nullptr);
 }
 
@@ -101,7 +103,10 @@ void worker::run(activity& a) noexcept {
   task_.store(&t, std::memory_order_release);  // Pairs with running_there().
   yield_wanted_ = false;
   after_ = after_switch::nothing;
-  t.phase.store(activity_phase::started, std::memory_order_relaxed);
+  if (t.phase.load(std::memory_order_relaxed) == activity_phase::blocker)
+    do_without_processor();
+  else
+    t.phase.store(activity_phase::started, std::memory_order_relaxed);
   leave();
   run_coroutines(t.resume_point);
   check_suspension(t, after_ == after_switch::retire);
@@ -114,6 +119,7 @@ void worker::run(activity& a) noexcept {
       __builtin_coro_destroy(t.resume_point);
   }
   enter();
+  if (!p) judge_blocker(t);
   task_.store(nullptr, std::memory_order_relaxed);
   settle(t);
 }
@@ -156,6 +162,10 @@ activity* worker::next_to_run() noexcept {
   return home.find_work(*this);
 }
 
+[[gnu::noinline]] void worker::prepare_slow(fiber_control& f) noexcept {
+  f.phase.load(std::memory_order_relaxed) == activity_phase::fresh ? bind_stack(f) : do_without_processor();
+}
+
 void worker::bind_stack(fiber_control& f) noexcept {
   f.stack = home.take_stack(p, f);
   const auto size = std::size_t{1} << f.size_class;
@@ -196,7 +206,7 @@ THRUM_NO_TSAN void worker::fiber_main(void* argument) {
   worker* w = this_worker();
   w->enter();
   if (w->should_yield())
-    w = &switch_away(*w, after_switch::yield_global, nullptr);
+    w = &switch_to_loop(*w, after_switch::yield_global);
   else if (w->is_preempted())
     w = &switch_away(*w, after_switch::yield, nullptr);
   w->leave();
@@ -236,7 +246,30 @@ void worker::enter_slow() noexcept {
 void worker::lose_processor() noexcept {
   p = nullptr;
   yield_wanted_ = true;
-  if (activity* a = running()) a->hogged.store(true, std::memory_order_relaxed);
+  activity* a = running();
+  if (!a) return;
+  a->hogged.store(true, std::memory_order_relaxed);
+  if (sits_in_kernel.exchange(false, std::memory_order_relaxed))
+    a->phase.store(activity_phase::blocker, std::memory_order_release);
+}
+
+// Who is about to run has lost its last processor because it sat in the kernel: it will probably sit there again, for
+// as long as the monitor needs to see it. So a spare thread, if there is one, gets the processor beforehand.
+void worker::do_without_processor() noexcept {
+  if (home.the_monitor().stalls().on()) return;  // The log is to tell of it.
+  worker* other = home.take_spare();
+  if (!other) return;
+  if (after_ == after_switch::yield) after_ = after_switch::yield_global;  // Who was left does without it, too.
+  stuck_since_ns.store(os::now_ns(), std::memory_order_relaxed);
+  give_processor_to(*other);
+}
+
+// It is about to be suspended, without a processor. If it has not been in the kernel for long it keeps the next one.
+void worker::judge_blocker(activity& a) noexcept {
+  if (a.phase.load(std::memory_order_relaxed) != activity_phase::blocker) return;
+  const auto since = stuck_since_ns.load(std::memory_order_relaxed);
+  if (os::now_ns() - since < home.the_monitor().blocked_ns())
+    a.phase.store(activity_phase::started, std::memory_order_release);
 }
 
 // A fiber that calls the runtime all the time but never waits would win every race for the processor: so it is timed

@@ -133,6 +133,7 @@ class alignas(64) worker {
   // --- For those who look at stuck threads.
   detail::atomic<stall_note*> stalled{nullptr};    // See stall_watch.hpp.
   detail::atomic<std::int64_t> stuck_since_ns{0};  // Without a processor: when its fiber began; otherwise 0.
+  detail::atomic<bool> sits_in_kernel{false};      // Stuck: as the monitor saw the thread last.
   const void* stack_top() const noexcept { return stack_top_; }
 
   // --- This thread's, inside the runtime.
@@ -160,6 +161,9 @@ class alignas(64) worker {
   static void give_way_if_asked() noexcept;
   void enter_slow() noexcept;
   void lose_processor() noexcept;
+  void prepare_slow(fiber_control& f) noexcept;
+  void do_without_processor() noexcept;
+  void judge_blocker(activity& a) noexcept;
   void check_slice() noexcept;
   void pass_on_processor() noexcept;
   void give_processor_to(worker& other) noexcept;

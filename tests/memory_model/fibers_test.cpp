@@ -135,5 +135,40 @@ TEST(memory_fibers, a_delivery_of_which_nobody_is_told_is_noticed) {
   expect_lost_wake_up(pinned, left_out("scheduler::deliver(", operation::fence), l);
 }
 
+// A fiber that is expected to block gives its processor to a spare thread before it runs: where it is entered from the
+// loop, and where another switches to it and has to be published, or queued, by a worker without a processor.
+int without_processor = 0;  // Of all executions.
+
+void expected_to_block(program& p) {
+  new_machines();
+  struct state {
+    machine m{1};
+    event happened;
+    plain<int> data;
+  };
+  auto s = std::make_shared<state>();
+  s->m.home->ensure_spare();
+  p.thread("main", [=] {
+    auto& blocker = s->m.start_fiber([s = s.get()] {
+      sched::current_fiber()->phase.store(sched::activity_phase::blocker, std::memory_order_release);
+      s->happened.wait();
+      if (!sched::this_worker()->p) ++without_processor;
+      require(s->data.get() == 1, "the event comes too early");
+    });
+    auto& other = s->m.start_fiber([s = s.get()] {
+      s->data.set(1);
+      s->happened.set();
+    });
+    s->m.join(other);
+    s->m.join(blocker);
+    s->m.shut_down();
+  });
+}
+TEST(memory_fibers, who_is_expected_to_block_has_given_its_processor_away) {
+  without_processor = 0;
+  expect_holds_at_random(expected_to_block, 4'000);
+  EXPECT_GT(without_processor, 100);
+}
+
 }  // namespace
 }  // namespace thrum::memory_model
