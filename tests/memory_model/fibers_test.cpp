@@ -6,6 +6,7 @@
 #include <thrum/event.hpp>
 
 #include "memory_model/machine.hpp"
+#include "sched/switch.hpp"
 
 namespace thrum::memory_model {
 namespace {
@@ -136,7 +137,7 @@ TEST(memory_fibers, a_delivery_of_which_nobody_is_told_is_noticed) {
 }
 
 // A fiber that is expected to block gives its processor to a spare thread before it runs: where it is entered from the
-// loop, and where another switches to it and has to be published, or queued, by a worker without a processor.
+// loop, and where another, which yields, switches to it and has to be queued by a worker without a processor.
 int without_processor = 0;  // Of all executions.
 
 void expected_to_block(program& p) {
@@ -158,6 +159,9 @@ void expected_to_block(program& p) {
     auto& other = s->m.start_fiber([s = s.get()] {
       s->data.set(1);
       s->happened.set();
+      auto* w = sched::this_worker();
+      w->enter();
+      sched::worker::yield(*w).leave();
     });
     s->m.join(other);
     s->m.join(blocker);
